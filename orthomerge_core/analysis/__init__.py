@@ -1,0 +1,1 @@
+"""OrthoMerge Studio: analysis."""

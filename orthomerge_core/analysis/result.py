@@ -1,0 +1,79 @@
+"""What one streaming pass leaves: sums per tensor, from which everything else follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import AnalysisError
+
+__all__ = ["Analysis", "Spectrum"]
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Singular values of one sampled matrix, for each model's base-relative delta.
+
+    `energies` [models, ranks] float64: σ_k², descending, one row per model (zeros for a zero delta).
+    """
+
+    key: str
+    energies: Floats
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Raw sums of one pass over a base and N models. D_i = M_i − B.
+
+    Axes: K keys, N models. Model order is that of `names`, everywhere.
+    `gram` [K, N+1, N+1] float64, Gram of [B, D_1 … D_N] per tensor.
+    `active`, `conflict` [K, N, N] int64, symmetric: elements where both deltas are non-zero, and of
+    those the ones of opposite sign; the diagonal of `active` counts each delta's non-zero elements.
+    `max_abs` [K, N]: max |D_i|. `nonfinite` [K, N+1] int64: non-finite inputs (base first); such
+    elements count as zero in every sum. `present` [K, N]: whether the model holds the key.
+    `content_hashes`: "base" and each name → hash of the tensors read.
+    """
+
+    base: str
+    names: tuple[str, ...]
+    files: tuple[str, ...]
+    architecture: str
+    keys: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    blocks: tuple[str, ...]
+    layer_types: tuple[str, ...]
+    gram: Floats
+    active: Counts
+    conflict: Counts
+    max_abs: Floats
+    nonfinite: Counts
+    present: NDArray[np.bool_]
+    spectra: tuple[Spectrum, ...] = ()
+    content_hashes: Mapping[str, str] = field(default_factory=dict)
+    reports: tuple[Mapping[str, object], ...] = ()
+
+    def index(self, name: str) -> int:
+        """Position of a model in every N axis."""
+        if name not in self.names:
+            raise AnalysisError(
+                f'no model "{name}" in this analysis',
+                expected="one of " + ", ".join(self.names),
+                fix="Analyse the set again with that model in it.",
+            )
+        return self.names.index(name)
+
+    def delta_gram(self, mask: NDArray[np.bool_] | None = None) -> Floats:
+        """Σ over (masked) keys of the Gram of [0, D_1 … D_N]: [N+1, N+1], the base's row is 0.
+
+        Every ⟨M_a−M_b, M_c−M_d⟩ = h(a,c) − h(a,d) − h(b,c) + h(b,d) with h this matrix.
+        """
+        total: Floats = (self.gram if mask is None else self.gram[mask]).sum(axis=0)
+        total[0, :] = 0.0
+        total[:, 0] = 0.0
+        return total

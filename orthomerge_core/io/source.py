@@ -1,0 +1,108 @@
+"""What every kind of weights looks like to the rest: named float tensors, read lazily and exactly."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+
+import torch
+from torch import Tensor
+
+__all__ = ["Entry", "Source"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One readable tensor of a source.
+
+    `dtype` is the stored safetensors dtype name ("BF16", "F8_E4M3", "I64", …). `quant` names the
+    quantisation scheme whose dequantised values `read` returns, or is None for plain tensors.
+    `shape` is the logical (dequantised) shape. `n_bytes` is what must be read, scales included.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    n_bytes: int
+    quant: str | None = None
+
+    @property
+    def numel(self) -> int:
+        """Number of logical elements; 1 for a 0-d tensor."""
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count
+
+    @property
+    def is_float(self) -> bool:
+        """Whether this is a weight that can be merged (not int/bool/complex bookkeeping)."""
+        return self.quant is not None or self.dtype in _FLOATS
+
+
+_FLOATS = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
+
+
+class Source(ABC):
+    """A set of named tensors that are read on demand; a context manager that closes its files.
+
+    `name` is what messages call it (a file name without its directory). `entries` lists weights and
+    bookkeeping tensors in the file's order, never scale or marker tensors: those are in `dropped`
+    (key → reason). `metadata` is the header's string map.
+
+    All reading is exact: float32 of what is stored (dequantised where `Entry.quant` says so).
+    Nothing is kept in memory beyond the tensor being read. Not thread-safe per key.
+    """
+
+    name: str
+    entries: Mapping[str, Entry]
+    dropped: Mapping[str, str]
+    metadata: Mapping[str, str]
+
+    @abstractmethod
+    def read_into(self, key: str, out: Tensor, start: int = 0) -> None:
+        """Fill 1-D float32 `out` with elements [start, start + len(out)) of the flattened tensor."""
+
+    @abstractmethod
+    def read_raw(self, key: str) -> Tensor:
+        """The tensor as stored (dtype and shape untouched), for byte-identical copies.
+
+        For a quantised entry: the dequantised float32 tensor.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Hash of size, mtime and header: changes when the file does; costs no tensor read."""
+
+    @abstractmethod
+    def tensor_hashes(self) -> Mapping[str, str]:
+        """key → XXH3-128 of the stored bytes of every tensor that was read from start to end so far.
+
+        Filled while bytes pass by `read_into` (in order, from 0) and `read_raw`; nothing is read for it.
+        """
+
+    @abstractmethod
+    def check_unchanged(self) -> None:
+        """Raise `FileChangedError` if the file is no longer what was opened."""
+
+    def close(self) -> None:
+        """Release files; reading afterwards is an error."""
+
+    def read(self, key: str) -> Tensor:
+        """The whole tensor as a new float32 tensor of its logical shape."""
+        entry = self.entries[key]
+        flat = torch.empty(entry.numel, dtype=torch.float32)
+        self.read_into(key, flat)
+        return flat.view(entry.shape)
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,135 @@
+"""Models laid over their base: canonical keys, and where each key's elements lie in each file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..io.source import Entry, Source
+from .architecture import Architecture
+
+__all__ = ["AlignedModel", "AlignedSet", "ModelReport", "Segment"]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Elements [start, stop) of a source tensor, flattened.
+
+    A canonical tensor is a run of segments, so renames, qkv joins and row splits stay streamable.
+    """
+
+    key: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """What alignment found in one model; plain values only, so that it becomes JSON as it is.
+
+    `coverage_frac` is matched / base keys. `findings` are full sentences; `repairs` names the repairs
+    applied in the reader; `verdict` is one sentence ("same architecture", "inpaint variant: 9 input
+    channels, base has 4", …). `ok` is False when the model was left out of the set.
+    """
+
+    name: str
+    file: str
+    architecture: str
+    dtype: str
+    quantisation: str
+    matched: int
+    missing: int
+    extra: int
+    mismatched: int
+    coverage_frac: float
+    ok: bool
+    verdict: str
+    findings: tuple[str, ...] = ()
+    repairs: tuple[str, ...] = ()
+    duplicate_of: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain JSON."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
+
+
+@dataclass(frozen=True)
+class AlignedModel:
+    """One model of the set, addressed by canonical keys. A key absent from `segments` is missing."""
+
+    name: str
+    source: Source
+    segments: Mapping[str, tuple[Segment, ...]]
+    report: ModelReport
+
+    def has(self, key: str) -> bool:
+        """Whether the model holds this canonical key with the base's shape."""
+        return key in self.segments
+
+    def read_into(self, key: str, out: Tensor, start: int = 0) -> None:
+        """Fill 1-D float32 `out` with elements [start, start + len(out)) of the canonical tensor."""
+        done, offset = 0, 0  # written into out; canonical offset of the segment
+        for seg in self.segments[key]:
+            size = seg.stop - seg.start
+            low, high = max(start + done - offset, 0), min(start + len(out) - offset, size)
+            if low < high:
+                self.source.read_into(seg.key, out[done : done + high - low], seg.start + low)
+                done += high - low
+            offset += size
+
+    def entry(self, key: str) -> Entry:
+        """The stored entry behind a canonical key (the first, where several are joined)."""
+        return self.source.entries[self.segments[key][0].key]
+
+
+@dataclass(frozen=True)
+class AlignedSet:
+    """A base and its models, opened. Closing it closes every source.
+
+    `keys`: canonical float keys in the base's order: what is analysed and merged.
+    `carried`: the base's other keys (int, bool, bookkeeping), copied byte for byte.
+    `shapes`: canonical key → shape in the base.
+    `skipped`: reports of models that were left out, with the reason.
+    """
+
+    architecture: Architecture
+    base: AlignedModel
+    models: tuple[AlignedModel, ...]
+    keys: tuple[str, ...]
+    carried: tuple[str, ...]
+    shapes: Mapping[str, tuple[int, ...]]
+    skipped: tuple[ModelReport, ...] = field(default=())
+
+    def model(self, name: str) -> AlignedModel:
+        """The model of that name, or the base for "base"; KeyError otherwise."""
+        if name == "base":
+            return self.base
+        for model in self.models:
+            if model.name == name:
+                return model
+        raise KeyError(name)
+
+    def numel(self, key: str) -> int:
+        """Number of elements of a canonical tensor."""
+        return int(torch.Size(self.shapes[key]).numel())
+
+    def close(self) -> None:
+        """Close every source."""
+        for model in (self.base, *self.models):
+            model.source.close()
+
+    def __enter__(self) -> AlignedSet:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

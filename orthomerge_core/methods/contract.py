@@ -1,0 +1,118 @@
+"""What a merge method is. One file per method; registration by decorator; see `registry`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ..errors import RecipeError, did_you_mean
+from ..params import Param
+
+__all__ = ["LinearMethod", "Method", "Rows", "Space"]
+
+
+class Space(Enum):
+    """What a tensor means: a model's weights, or a difference of weights."""
+
+    WEIGHT = "weight"
+    DELTA = "delta"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows that act on one tensor: those with alpha ≠ 0, layer weight ≠ 0 and a delta ≠ 0.
+
+    deltas: float32, each of the base's shape. alphas: α_i · layer weight, all ≠ 0. repeats: 1..3.
+    All three are in the recipe's order and of equal length ≥ 1.
+    """
+
+    deltas: Sequence[Tensor]
+    alphas: Sequence[float]
+    repeats: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.deltas)
+
+
+class Method(ABC):
+    """A merge of one tensor. Pure: no files, no keys, no device choice, arguments never changed.
+
+    `name` is the field's standard term; `label` and `summary` are for people; `space` is that of the
+    inputs. `max_rows` limits active rows of the whole recipe (slerp: 1).
+    `reference`: the paper or formula it was written from.
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+    summary: ClassVar[str]
+    reference: ClassVar[str] = ""
+    params: ClassVar[tuple[Param, ...]] = ()
+    space: ClassVar[Space] = Space.DELTA
+    max_rows: ClassVar[int | None] = None
+    order_matters: ClassVar[bool] = False
+
+    @abstractmethod
+    def merge(
+        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
+    ) -> Tensor:
+        """Merged float32 tensor of the base's shape, a new tensor on the base's device."""
+
+    def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Defaults filled in; unknown names and invalid values raise `RecipeError`."""
+        known = {p.name: p for p in self.params}
+        for name in options:
+            if name not in known:
+                raise RecipeError(
+                    f'unknown option "{name}" of method {self.name}',
+                    fix=did_you_mean(name, tuple(known)) if known else "It has no options.",
+                )
+        return {n: p.check(options[n]) if n in options else p.default for n, p in known.items()}
+
+    def flops(self, shape: tuple[int, ...], rows: int) -> float:
+        """Rough cost of one tensor, for the plan's estimate of time."""
+        return 4.0 * rows * float(torch.Size(shape).numel())
+
+
+class LinearMethod(Method):
+    """W = B + Σ c_i δ_i with coefficients that depend on the deltas only through their Gram.
+
+    The executor streams these chunk by chunk, and the forecast is exact for them.
+    """
+
+    needs_gram: ClassVar[bool] = False
+
+    @abstractmethod
+    def coefficients(
+        self,
+        gram: Tensor,
+        alphas: Sequence[float],
+        repeats: Sequence[int],
+        options: Mapping[str, Any],
+    ) -> Tensor:
+        """c [rows] float64 from gram [rows, rows] float64 = ⟨δ_i, δ_j⟩ of this tensor.
+
+        Where `needs_gram` is False, `gram` may be any tensor of that shape and is not looked at.
+        """
+
+    def merge(
+        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
+    ) -> Tensor:
+        """B + Σ c_i δ_i in float32, rows added in order."""
+        count = len(rows)
+        gram = torch.zeros(count, count, dtype=torch.float64)
+        if self.needs_gram:
+            for i in range(count):
+                for j in range(i, count):
+                    dot = (rows.deltas[i].double() * rows.deltas[j].double()).sum()
+                    gram[i, j] = gram[j, i] = dot
+        weights = self.coefficients(gram, rows.alphas, rows.repeats, options)
+        merged = base.clone()
+        for delta, weight in zip(rows.deltas, weights.tolist(), strict=True):
+            merged.add_(delta, alpha=weight)
+        return merged

@@ -1,0 +1,1 @@
+"""The project's commands; importable so that tests use the same host and model family."""

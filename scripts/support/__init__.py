@@ -1,0 +1,1 @@
+"""What `demo.py` and `test.py` share: environment, ComfyUI host, model family."""

@@ -1,0 +1,208 @@
+"""A small model family with a known history, on a real architecture that ComfyUI detects.
+
+    base ── ink ── ink-fine        a child of a child
+      ├──── paint ── paint-copy    a near-duplicate
+      └──── photo                  unrelated to both
+
+The base is an SD3 MMDiT of hidden size 128 and depth 2 with seeded weights. A text encoder with
+CLIP-L's shapes and a TAESD-shaped decoder that shows three mixtures of the latent's channels come
+with it, so that the whole graph consists of ComfyUI's own nodes and ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+__all__ = ["CLIP_FILE", "FOLDER", "MODELS", "PARENTS", "VAE_FILE", "make_family"]
+
+FOLDER = "orthomerge_demo"
+CLIP_FILE = "orthomerge_demo_clip.safetensors"
+VAE_FILE = "orthomerge_demo_vae.safetensors"
+
+PARENTS: Mapping[str, str] = {
+    "ink": "base",
+    "ink-fine": "ink",
+    "paint": "base",
+    "paint-copy": "paint",
+    "photo": "base",
+}
+"""Each fine-tune's true parent."""
+
+MODELS = ("base", *PARENTS)
+
+# ‖change‖ / ‖weight‖ of each step; a copy that was merely saved again differs by noise.
+_STRENGTH = {"ink": 0.06, "ink-fine": 0.03, "paint": 0.05, "paint-copy": 0.002, "photo": 0.05}
+
+HIDDEN, DEPTH, CONTEXT, POOLED, LATENT, GRID = 128, 2, 4096, 2048, 16, 64
+
+
+def make_family(models_dir: Path) -> None:
+    """Write what is missing below a ComfyUI `models` folder. Same bytes on every run."""
+    folder = models_dir / "diffusion_models" / FOLDER
+    clip, vae = models_dir / "text_encoders" / CLIP_FILE, models_dir / "vae" / VAE_FILE
+    for path in (folder, clip.parent, vae.parent):
+        path.mkdir(parents=True, exist_ok=True)
+    if any(not (folder / f"{name}.safetensors").exists() for name in MODELS):
+        for name, weights in _family().items():
+            _save(weights, folder / f"{name}.safetensors", torch.bfloat16)
+    if not vae.exists():
+        _save(_vae(), vae, torch.float32)
+    if not clip.exists():
+        _save(_clip(), clip, torch.float16)
+
+
+def _save(weights: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
+    partial = path.with_suffix(".partial")
+    save_file({k: v.to(dtype).contiguous() for k, v in weights.items()}, partial)
+    partial.replace(path)
+
+
+def _family() -> dict[str, dict[str, Tensor]]:
+    models = {"base": _base(torch.Generator().manual_seed(1))}
+    for seed, (name, parent) in enumerate(PARENTS.items(), start=2):
+        generator = torch.Generator().manual_seed(seed)
+        strength = _STRENGTH[name]
+        models[name] = {
+            key: weight if key == "pos_embed" else weight + _change(weight, strength, generator)
+            for key, weight in models[parent].items()
+        }
+    return models
+
+
+def _change(weight: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """What a fine-tune does to a tensor: mostly low rank, a little of everything."""
+    noise = torch.randn(weight.shape, generator=generator)
+    if weight.dim() >= 2:
+        rows, cols = weight.shape[0], weight[0].numel()
+        left = torch.randn(rows, 8, generator=generator)
+        right = torch.randn(8, cols, generator=generator)
+        noise = 0.3 * noise + (left @ right / math.sqrt(8)).view(weight.shape)
+    size = weight.norm() if weight.norm() > 0 else torch.tensor(0.02 * math.sqrt(weight.numel()))
+    return noise * (strength * size / noise.norm())
+
+
+def _base(generator: torch.Generator) -> dict[str, Tensor]:
+    """Keys and shapes of ComfyUI's MMDiT; weights scaled as an initialisation would."""
+    weights: dict[str, Tensor] = {}
+
+    def linear(name: str, rows: int, cols: int, gain: float = 1.0) -> None:
+        weights[f"{name}.weight"] = torch.randn(rows, cols, generator=generator) * (
+            gain / math.sqrt(cols)
+        )
+        weights[f"{name}.bias"] = torch.randn(rows, generator=generator) * 0.02
+
+    h = HIDDEN
+    patch = torch.randn(h, LATENT, 2, 2, generator=generator) / math.sqrt(LATENT * 4)
+    weights["x_embedder.proj.weight"] = patch
+    weights["x_embedder.proj.bias"] = torch.randn(h, generator=generator) * 0.02
+    weights["pos_embed"] = _sincos(h, GRID)
+    linear("context_embedder", h, CONTEXT)
+    linear("y_embedder.mlp.0", h, POOLED)
+    linear("y_embedder.mlp.2", h, h)
+    linear("t_embedder.mlp.0", h, 256)
+    linear("t_embedder.mlp.2", h, h)
+    for i in range(DEPTH):
+        for side in ("x_block", "context_block"):
+            block = f"joint_blocks.{i}.{side}"
+            last = i == DEPTH - 1 and side == "context_block"
+            linear(f"{block}.adaLN_modulation.1", (2 if last else 6) * h, h, gain=0.5)
+            linear(f"{block}.attn.qkv", 3 * h, h)
+            if not last:
+                linear(f"{block}.attn.proj", h, h)
+                linear(f"{block}.mlp.fc1", 4 * h, h)
+                linear(f"{block}.mlp.fc2", h, 4 * h)
+    linear("final_layer.adaLN_modulation.1", 2 * h, h, gain=0.5)
+    linear("final_layer.linear", 4 * LATENT, h)
+    return weights
+
+
+def _sincos(width: int, grid: int) -> Tensor:
+    """Fixed 2-D sine-cosine position table [1, grid², width]."""
+    omega = 1.0 / 10000 ** (torch.arange(width // 4, dtype=torch.float64) / (width / 4))
+    place = torch.arange(grid, dtype=torch.float64)
+    angles = place[:, None] * omega[None, :]
+    axis = torch.cat([angles.sin(), angles.cos()], dim=1)  # (grid, width / 2)
+    table = torch.cat(
+        [axis[None, :, :].expand(grid, grid, -1), axis[:, None, :].expand(grid, grid, -1)], dim=2
+    )
+    return table.reshape(1, grid * grid, width).float()
+
+
+def _vae() -> dict[str, Tensor]:
+    """A TAESD-shaped autoencoder set by hand: three latent mixtures are the colours, smoothly enlarged.
+
+    Channels 2c and 2c+1 carry the positive and negative part of colour c through the ReLUs.
+    """
+    generator = torch.Generator().manual_seed(99)
+    mix = torch.linalg.qr(torch.randn(LATENT, 3, generator=generator)).Q.T  # (3, LATENT)
+    weights: dict[str, Tensor] = {"vae_scale": torch.tensor(1.0), "vae_shift": torch.tensor(0.0)}
+
+    def conv(name: str, out: int, into: int, bias: bool = True) -> Tensor:
+        weights[f"{name}.weight"] = torch.zeros(out, into, 3, 3)
+        if bias:
+            weights[f"{name}.bias"] = torch.zeros(out)
+        return weights[f"{name}.weight"]
+
+    def block(name: str) -> None:
+        for part in (0, 2, 4):
+            conv(f"{name}.conv.{part}", 64, 64)
+
+    blur = torch.tensor([1.0, 2.0, 1.0]) / 4
+    kernel = blur[:, None] * blur[None, :]
+    signs = torch.zeros(64, 3)
+    for c in range(3):
+        signs[2 * c, c], signs[2 * c + 1, c] = 1.0, -1.0
+
+    conv("taesd_decoder.1", 64, LATENT)[:, :, 1, 1] = signs @ mix
+    for i in (3, 4, 5, 8, 9, 10, 13, 14, 15, 18):
+        block(f"taesd_decoder.{i}")
+    for i in (7, 12, 17):
+        smooth = conv(f"taesd_decoder.{i}", 64, 64, bias=False)
+        for c in range(6):
+            smooth[c, c] = kernel
+    conv("taesd_decoder.19", 3, 64)[:, :, 1, 1] = signs.T * 0.25
+    weights["taesd_decoder.19.bias"] += 0.5
+
+    conv("taesd_encoder.0", 64, 3)[:, :, 1, 1] = signs
+    weights["taesd_encoder.0.bias"] -= 0.5 * signs.sum(1)
+    for i in (1, 3, 4, 5, 7, 8, 9, 11, 12, 13):
+        block(f"taesd_encoder.{i}")
+    for i in (2, 6, 10):
+        shrink = conv(f"taesd_encoder.{i}", 64, 64, bias=False)
+        for c in range(6):
+            shrink[c, c] = kernel
+    conv("taesd_encoder.14", LATENT, 64)[:, :, 1, 1] = (signs @ mix).T * 4.0
+    return weights
+
+
+def _clip() -> dict[str, Tensor]:
+    """A text encoder with CLIP-L's shapes and seeded weights: prompts differ, meaning is absent."""
+    generator = torch.Generator().manual_seed(7)
+    weights: dict[str, Tensor] = {}
+
+    def normal(name: str, *shape: int, scale: float = 0.02) -> None:
+        weights[f"text_model.{name}"] = (torch.randn(shape, generator=generator) * scale).half()
+
+    normal("embeddings.token_embedding.weight", 49408, 768)
+    normal("embeddings.position_embedding.weight", 77, 768, scale=0.01)
+    for i in range(12):
+        layer = f"encoder.layers.{i}"
+        for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            normal(f"{layer}.self_attn.{part}.weight", 768, 768, scale=0.03)
+            normal(f"{layer}.self_attn.{part}.bias", 768)
+        normal(f"{layer}.mlp.fc1.weight", 3072, 768, scale=0.03)
+        normal(f"{layer}.mlp.fc1.bias", 3072)
+        normal(f"{layer}.mlp.fc2.weight", 768, 3072, scale=0.015)
+        normal(f"{layer}.mlp.fc2.bias", 768)
+        for norm in ("layer_norm1", "layer_norm2"):
+            weights[f"text_model.{layer}.{norm}.weight"] = torch.ones(768)
+            weights[f"text_model.{layer}.{norm}.bias"] = torch.zeros(768)
+    weights["text_model.final_layer_norm.weight"] = torch.ones(768)
+    weights["text_model.final_layer_norm.bias"] = torch.zeros(768)
+    return weights

@@ -22,7 +22,7 @@ from typing import Any
 
 from .env import ROOT
 
-__all__ = ["ApiError", "ComfyHost", "PromptFailed"]
+__all__ = ["ApiError", "ComfyHost", "PromptError"]
 
 PACK_FOLDER = "orthomerge-studio"
 
@@ -35,7 +35,7 @@ class ApiError(Exception):
         super().__init__(f"HTTP {status}: {json.dumps(body)[:2000]}")
 
 
-class PromptFailed(Exception):
+class PromptError(Exception):
     """A queued prompt ended in an error or an interrupt; `entry` is its history entry."""
 
     def __init__(self, entry: dict[str, Any]) -> None:
@@ -170,13 +170,13 @@ class ComfyHost:
         return str(self.post("/prompt", body)["prompt_id"])
 
     def result(self, prompt_id: str, timeout_s: float = 300.0) -> dict[str, Any]:
-        """Wait for a queued prompt; its history entry, or `PromptFailed`."""
+        """Wait for a queued prompt; its history entry, or `PromptError`."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             entry = self.get(f"/history/{prompt_id}").get(prompt_id)
             if entry:
                 if entry["status"]["status_str"] != "success":
-                    raise PromptFailed(entry)
+                    raise PromptError(entry)
                 return dict(entry)
             time.sleep(0.05)
         raise TimeoutError(f"prompt {prompt_id} did not end in {timeout_s:.0f} s")

@@ -52,7 +52,7 @@ def in_venv(*, dev: bool) -> None:
 
     `dev` adds what the tests need. A stamp of all requirements makes the second start immediate.
     """
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036  this file must start on any Python 3 to say so
         raise SystemExit(f"Python 3.10 or newer is needed, this is {sys.version.split()[0]}.")
     python = venv_python()
     if not python.exists():
@@ -102,7 +102,12 @@ def _dev_requirements(pyproject: str) -> list[str]:
 
 
 def _has(python: Path, pinned: Sequence[str]) -> bool:
-    check = "import importlib.metadata as m, sys; sys.exit(any(m.version(r.split('==')[0]).split('+')[0] != r.split('==')[1] for r in sys.argv[1:]))"
+    check = (
+        "import importlib.metadata as m, sys\n"
+        "for pin in sys.argv[1:]:\n"
+        "    name, version = pin.split('==')\n"
+        "    assert m.version(name).split('+')[0] == version\n"
+    )
     run = subprocess.run([str(python), "-c", check, *pinned], capture_output=True)
     return run.returncode == 0
 
@@ -132,7 +137,7 @@ def ensure_frontend(version: str) -> Path:
 
 
 def _unpack_wheel(requirement: str, inner: str, target: Path, drop: Sequence[str] = ()) -> None:
-    """Download one wheel and unpack the folder `inner` of it as `target`, complete or not at all."""
+    """Download a wheel and unpack the folder `inner` of it as `target`, complete or not at all."""
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -167,7 +172,10 @@ def find_chromium() -> str | None:
 
 
 def _playwright_chromium() -> str | None:
-    ask = "from playwright.sync_api import sync_playwright as s\nwith s() as p: print(p.chromium.executable_path)"
+    ask = (
+        "from playwright.sync_api import sync_playwright\n"
+        "with sync_playwright() as p: print(p.chromium.executable_path)"
+    )
     run = subprocess.run([str(venv_python()), "-c", ask], capture_output=True, text=True)
     path = run.stdout.strip()
     return path if path and Path(path).exists() else None

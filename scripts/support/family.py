@@ -135,7 +135,7 @@ def _sincos(width: int, grid: int) -> Tensor:
 
 
 def _vae() -> dict[str, Tensor]:
-    """A TAESD-shaped autoencoder set by hand: three latent mixtures are the colours, smoothly enlarged.
+    """A TAESD-shaped autoencoder set by hand: three latent mixtures are the colours, enlarged.
 
     Channels 2c and 2c+1 carry the positive and negative part of colour c through the ReLUs.
     """

@@ -1,8 +1,8 @@
-"""Where the harness lives: the fixtures `comfy`, `start_host`, `host_models` and `chromium` of
+"""The harness: fixtures `comfy`, `start_host`, `host_models`, `chromium` of `tests/conftest.py`.
 
-`tests/conftest.py`, on top of `scripts/support/comfy_host.py` (`ComfyHost`), which the demo uses too.
+They stand on `scripts/support/comfy_host.py`, which the demo uses too.
 """
 
-from scripts.support.comfy_host import ApiError, ComfyHost, PromptFailed
+from scripts.support.comfy_host import ApiError, ComfyHost, PromptError
 
-__all__ = ["ApiError", "ComfyHost", "PromptFailed"]
+__all__ = ["ApiError", "ComfyHost", "PromptError"]

@@ -38,7 +38,7 @@ class MemorySource(Source):
     """A source over a dict of tensors; the same contract as a file.
 
     `quant` marks entries as dequantised by a scheme (key → scheme name): their tensors are given
-    already dequantised. `reads` lists every (key, start, stop) in order, for tests that count reading.
+    already dequantised. `reads` lists every (key, start, stop) in order, for tests that count.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class MemorySource(Source):
         if self.changed:
             raise FileChangedError(
                 f'"{self.name}" changed while it was open',
-                fix="Run it again when nothing writes it.",
+                fix="Run it again once nothing writes it.",
             )
 
     def close(self) -> None:

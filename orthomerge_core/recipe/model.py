@@ -15,7 +15,6 @@ SCHEMA_VERSION = 1
 OUTPUT_DTYPES = ("base", "bf16", "fp16", "fp32", "fp8_e4m3fn")
 
 
-
 @dataclass(frozen=True)
 class Row:
     """One row of the table: add repeat × alpha × (model − delta_from).
@@ -54,6 +53,7 @@ class TextureBoost:
 
     model: str | None = None
     alpha: float = 0.0
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def active(self) -> bool:
@@ -82,6 +82,24 @@ class Recipe:
     def active_rows(self) -> tuple[Row, ...]:
         """Enabled rows with alpha ≠ 0, in order."""
         return tuple(row for row in self.rows if row.active)
+
+    def used_models(self) -> tuple[str, ...]:
+        """Names of the models that the merge reads, without the base, in order of first use."""
+        names: dict[str, None] = {}
+        for row in self.active_rows:
+            names.update({row.model: None, row.delta_from: None})
+        if self.texture_boost.active:
+            names.update({str(self.texture_boost.model): None, self.texture_parent(): None})
+        return tuple(name for name in names if name != BASE)
+
+    def labels(self) -> tuple[str, ...]:
+        """One name per active row for people: the model's, with `#2` from its second row on."""
+        seen: dict[str, int] = {}
+        labels = []
+        for row in self.active_rows:
+            seen[row.model] = seen.get(row.model, 0) + 1
+            labels.append(row.model if seen[row.model] == 1 else f"{row.model} #{seen[row.model]}")
+        return tuple(labels)
 
     def texture_parent(self) -> str:
         """The delta base of the texture boost's model: that of its first row, else the base."""

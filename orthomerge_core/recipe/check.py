@@ -1,0 +1,99 @@
+"""What one row of a recipe says about the others: unknown names, self-parents and cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..errors import OrthoMergeError, RecipeError, did_you_mean
+from .layers import parse_layers
+from .model import BASE, Recipe
+
+__all__ = ["find_cycle", "problems", "row_problems"]
+
+
+def problems(recipe: Recipe) -> list[OrthoMergeError]:
+    """Everything that is wrong with the recipe by itself, in the order of its rows."""
+    found = [error for _, error in row_problems(recipe)]
+    boost = recipe.texture_boost
+    if boost.active and boost.model not in recipe.models:
+        found.append(
+            RecipeError(
+                f'texture_boost: no model "{boost.model}" in the set',
+                fix=did_you_mean(str(boost.model), tuple(recipe.models)),
+            )
+        )
+    return found
+
+
+def row_problems(recipe: Recipe) -> list[tuple[int, OrthoMergeError]]:
+    """(row index from 0, problem) of every enabled row, for a table that marks rows in words."""
+    found: list[tuple[int, OrthoMergeError]] = []
+    names = tuple(recipe.models)
+    for index, row in enumerate(recipe.rows):
+        if not row.enabled:
+            continue
+        place = f"row {index + 1}"
+        if row.model not in recipe.models:
+            error = RecipeError(
+                f'{place}: no model "{row.model}" in the set', fix=did_you_mean(row.model, names)
+            )
+            found.append((index, error))
+        if row.delta_from != BASE and row.delta_from not in recipe.models:
+            error = RecipeError(
+                f'{place}: delta_from "{row.delta_from}" is not in the set',
+                fix=did_you_mean(row.delta_from, (BASE, *names)),
+            )
+            found.append((index, error))
+        try:
+            parse_layers(row.layers)
+        except RecipeError as error:
+            found.append((index, RecipeError(f"{place}, {error.args[0]}")))
+    return found + _cycle_problems(recipe)
+
+
+def find_cycle(parents: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """The first cycle of model → its delta bases, the first name repeated at the end; else ()."""
+    finished: set[str] = set()
+    for start in parents:
+        cycle = _visit(start, parents, [], finished)
+        if cycle:
+            return cycle
+    return ()
+
+
+def _visit(
+    name: str, parents: Mapping[str, tuple[str, ...]], path: list[str], finished: set[str]
+) -> tuple[str, ...]:
+    if name in path:
+        return (*path[path.index(name) :], name)
+    if name in finished:
+        return ()
+    path.append(name)
+    for parent in parents.get(name, ()):
+        cycle = _visit(parent, parents, path, finished)
+        if cycle:
+            return cycle
+    path.pop()
+    finished.add(name)
+    return ()
+
+
+def _cycle_problems(recipe: Recipe) -> list[tuple[int, OrthoMergeError]]:
+    parents: dict[str, tuple[str, ...]] = {}
+    for row in recipe.rows:
+        if row.enabled and row.delta_from != BASE:
+            parents[row.model] = (*parents.get(row.model, ()), row.delta_from)
+    cycle = find_cycle(parents)
+    if not cycle:
+        return []
+    index = next(
+        i
+        for i, row in enumerate(recipe.rows)
+        if row.enabled and row.model == cycle[0] and row.delta_from == cycle[1]
+    )
+    chain = " → ".join(cycle)
+    error = RecipeError(
+        f"row {index + 1}: delta_from goes in a circle, {chain}",
+        fix="Set one of these rows to delta_from base.",
+    )
+    return [(index, error)]

@@ -1,0 +1,286 @@
+"""Recipes as JSON: reading with errors that name the place, writing, and a canonical form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..errors import RecipeError, did_you_mean
+from . import fields as f
+from .model import (
+    BASE,
+    OUTPUT_DTYPES,
+    SCHEMA_VERSION,
+    ModelRef,
+    Recipe,
+    Row,
+    TextureBoost,
+)
+
+__all__ = [
+    "MAX_MODELS",
+    "MAX_ROWS",
+    "MIGRATIONS",
+    "canonical",
+    "dumps",
+    "from_json",
+    "loads",
+    "migrate",
+    "row_from_json",
+    "row_to_json",
+    "to_json",
+]
+
+MAX_ROWS = 256
+MAX_MODELS = 256
+ALPHA_LIMIT = 5.0
+TEXTURE_LIMIT = 0.5
+
+MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""Schema version → function that turns its JSON into the next version's. None is needed yet."""
+
+_ROW = ("enabled", "model", "delta_from", "alpha", "repeat", "layers", "info")
+_TOP = (
+    "schema_version",
+    "base",
+    "base_hash",
+    "architecture",
+    "models",
+    "rows",
+    "method",
+    "options",
+    "texture_boost",
+    "output_dtype",
+    "repairs",
+)
+
+
+def loads(text: str) -> Recipe:
+    """Read a recipe from JSON text; `RecipeError` names what is wrong and where."""
+    try:
+        obj = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (json.JSONDecodeError, RecursionError) as error:
+        place = f" at line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise RecipeError(
+            f"recipe is not JSON{place}", fix="Export it again, or mend the text."
+        ) from None
+    return from_json(obj)
+
+
+def dumps(recipe: Recipe) -> str:
+    """The recipe as readable JSON text; `loads` gives the same recipe back."""
+    return json.dumps(to_json(recipe), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def from_json(obj: Any) -> Recipe:
+    """Read a recipe from parsed JSON; fields that this version does not know are kept.
+
+    Types, ranges and file names are checked here. What needs other rows or the methods (cycles,
+    option values) is checked by `check.problems` and by the plan.
+    """
+    data = migrate(f.mapping(obj, "recipe"))
+    texture = f.mapping(data.get("texture_boost") or {}, "texture_boost")
+    return Recipe(
+        base=f.file_name(f.required(data, "base", "recipe"), "base"),
+        models=_models(data.get("models", {})),
+        rows=_rows(data.get("rows", [])),
+        method=f.text(data.get("method", "orthomerge"), "method"),
+        options=dict(f.mapping(data.get("options") or {}, "options")),
+        texture_boost=_texture(texture),
+        output_dtype=_output_dtype(data.get("output_dtype", "base")),
+        architecture=f.text(data.get("architecture", "auto"), "architecture"),
+        repairs={
+            name: f.flag(value, f"repairs.{name}")
+            for name, value in f.mapping(data.get("repairs") or {}, "repairs").items()
+        },
+        base_hash=f.content_hash(data.get("base_hash"), "base_hash"),
+        extra=_rest(data, _TOP),
+    )
+
+
+def to_json(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain JSON in the documented order; empty optional fields are left out."""
+    boost = recipe.texture_boost
+    out: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "base": recipe.base}
+    if recipe.base_hash:
+        out["base_hash"] = recipe.base_hash
+    out |= {
+        "architecture": recipe.architecture,
+        "models": {name: _model_to_json(ref) for name, ref in recipe.models.items()},
+        "rows": [row_to_json(row) for row in recipe.rows],
+        "method": recipe.method,
+        "options": dict(recipe.options),
+        "texture_boost": {"model": boost.model, "alpha": boost.alpha, **boost.extra},
+        "output_dtype": recipe.output_dtype,
+    }
+    if recipe.repairs:
+        out["repairs"] = dict(recipe.repairs)
+    return out | dict(recipe.extra)
+
+
+def canonical(recipe: Recipe) -> str:
+    """One line of JSON of what decides the result: equal for recipes that give the same tensors.
+
+    Rows that do nothing, words for people, the models' names and unknown fields are left out.
+    Models are called by their content hash where it is known, else by file. Row order is kept.
+    """
+    boost = recipe.texture_boost
+    obj = {
+        "base": recipe.base_hash or recipe.base,
+        "rows": [
+            {
+                "model": _identity(recipe, row.model),
+                "delta_from": _identity(recipe, row.delta_from),
+                "alpha": float(row.alpha),
+                "repeat": row.repeat,
+                "layers": "".join(row.layers.split()),
+            }
+            for row in recipe.active_rows
+        ],
+        "method": recipe.method,
+        "options": dict(recipe.options),
+        "texture": [
+            _identity(recipe, str(boost.model)),
+            _identity(recipe, recipe.texture_parent()),
+            float(boost.alpha),
+        ]
+        if boost.active
+        else None,
+        "output_dtype": recipe.output_dtype,
+        "architecture": recipe.architecture,
+        "repairs": dict(recipe.repairs),
+    }
+    return json.dumps(obj, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def migrate(
+    obj: Mapping[str, Any],
+    migrations: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = MIGRATIONS,
+    newest: int = SCHEMA_VERSION,
+) -> dict[str, Any]:
+    """Lift JSON of an older schema version, step by step; no version means the newest."""
+    data = dict(obj)
+    version = f.integer(data.get("schema_version", newest), "schema_version", 0, 10**6)
+    if version > newest:
+        raise RecipeError(
+            "recipe is of a newer schema version",
+            expected=f"at most {newest}",
+            received=version,
+            fix="Update OrthoMerge Studio.",
+        )
+    for step in range(version, newest):
+        if step not in migrations:
+            raise RecipeError(
+                "recipe is of an unknown schema version",
+                expected=newest,
+                received=version,
+                fix="Write the recipe again with this version.",
+            )
+        data = migrations[step](data)
+    return data | {"schema_version": newest}
+
+
+def row_from_json(obj: Any, place: str = "row") -> Row:
+    """Read one row; errors start with `place`."""
+    data = f.mapping(obj, place)
+    return Row(
+        model=f.text(f.required(data, "model", place), f"{place}, model"),
+        delta_from=f.text(data.get("delta_from", BASE), f"{place}, delta_from"),
+        alpha=f.number(data.get("alpha", 1.0), f"{place}, alpha", -ALPHA_LIMIT, ALPHA_LIMIT),
+        enabled=f.flag(data.get("enabled", True), f"{place}, enabled"),
+        repeat=f.integer(data.get("repeat", 1), f"{place}, repeat", 1, 3),
+        layers=f.text(data.get("layers", ""), f"{place}, layers", empty=True, longest=20_000),
+        info=f.text(data.get("info", ""), f"{place}, info", empty=True, longest=20_000),
+        extra=_rest(data, _ROW),
+    )
+
+
+def row_to_json(row: Row) -> dict[str, Any]:
+    """One row as plain JSON."""
+    return {name: getattr(row, name) for name in _ROW} | dict(row.extra)
+
+
+def _rows(value: Any) -> tuple[Row, ...]:
+    rows = f.sequence(value, "rows")
+    if len(rows) > MAX_ROWS:
+        raise RecipeError(
+            "recipe has too many rows",
+            expected=f"at most {MAX_ROWS}",
+            received=len(rows),
+            fix="Remove the rows that are switched off.",
+        )
+    return tuple(row_from_json(row, f"row {i}") for i, row in enumerate(rows, 1))
+
+
+def _models(value: Any) -> dict[str, ModelRef]:
+    models = f.mapping(value, "models")
+    if len(models) > MAX_MODELS:
+        raise RecipeError(
+            "recipe has too many models",
+            expected=f"at most {MAX_MODELS}",
+            received=len(models),
+            fix="Remove the models that no row uses.",
+        )
+    if BASE in models:
+        raise RecipeError(
+            f'a model is named "{BASE}", which stands for the base', fix="Give it another name."
+        )
+    return {f.text(name, "models, a name"): _model(name, ref) for name, ref in models.items()}
+
+
+def _model(name: str, value: Any) -> ModelRef:
+    place = f'models, "{name[:80]}"'
+    data = f.mapping({"file": value} if isinstance(value, str) else value, place)
+    return ModelRef(
+        file=f.file_name(f.required(data, "file", place), f"{place}, file"),
+        content_hash=f.content_hash(data.get("content_hash"), f"{place}, content_hash"),
+        extra=_rest(data, ("file", "content_hash")),
+    )
+
+
+def _model_to_json(ref: ModelRef) -> dict[str, Any]:
+    known = {"file": ref.file}
+    if ref.content_hash:
+        known["content_hash"] = ref.content_hash
+    return known | dict(ref.extra)
+
+
+def _texture(data: Mapping[str, Any]) -> TextureBoost:
+    model = data.get("model")
+    return TextureBoost(
+        model=None if model in (None, "") else f.text(model, "texture_boost, model"),
+        alpha=f.number(data.get("alpha", 0.0), "texture_boost, alpha", 0.0, TEXTURE_LIMIT),
+        extra=_rest(data, ("model", "alpha")),
+    )
+
+
+def _output_dtype(value: Any) -> str:
+    name = f.text(value, "output_dtype")
+    if name not in OUTPUT_DTYPES:
+        raise RecipeError(f'unknown output_dtype "{name}"', fix=did_you_mean(name, OUTPUT_DTYPES))
+    return name
+
+
+def _identity(recipe: Recipe, name: str) -> str:
+    if name == BASE or name not in recipe.models:
+        return name
+    ref = recipe.models[name]
+    return ref.content_hash or ref.file
+
+
+def _rest(data: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name not in known}
+
+
+def _no_constant(name: str) -> None:
+    raise RecipeError(f"recipe: {name} is not a JSON number", fix="Write a finite number.")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RecipeError(f'recipe: "{twice[:80]}" appears twice', fix="Remove one of the two.")
+    return out

@@ -1,0 +1,114 @@
+"""Checks of single JSON values; each error says where the value stands."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import RecipeError
+
+__all__ = [
+    "content_hash",
+    "file_name",
+    "flag",
+    "integer",
+    "mapping",
+    "number",
+    "required",
+    "sequence",
+    "text",
+]
+
+_HASH = re.compile(r"[0-9a-f]{32}\Z")
+
+
+def mapping(value: Any, place: str) -> Mapping[str, Any]:
+    """A JSON object."""
+    if not isinstance(value, Mapping):
+        raise _wrong(place, "an object {…}", value)
+    return value
+
+
+def sequence(value: Any, place: str) -> Sequence[Any]:
+    """A JSON array."""
+    if not isinstance(value, (list, tuple)):
+        raise _wrong(place, "a list […]", value)
+    return value
+
+
+def required(data: Mapping[str, Any], name: str, place: str) -> Any:
+    """A field that must be there."""
+    if name not in data:
+        raise RecipeError(f'{place}: "{name}" is missing', fix="Add it.")
+    return data[name]
+
+
+def text(value: Any, place: str, *, empty: bool = False, longest: int = 500) -> str:
+    """A string of at most `longest` characters; blank only where `empty` is allowed."""
+    if not isinstance(value, str):
+        raise _wrong(place, "text", value)
+    if not value.strip() and not empty:
+        raise _wrong(place, "text that is not empty", value)
+    if len(value) > longest:
+        raise _wrong(place, f"at most {longest} characters", f"{len(value)} characters")
+    if "\0" in value:
+        raise _wrong(place, "text without null characters", value)
+    return value
+
+
+def flag(value: Any, place: str) -> bool:
+    """True or false; 0 and 1 are not taken for them."""
+    if not isinstance(value, bool):
+        raise _wrong(place, "true or false", value)
+    return value
+
+
+def number(value: Any, place: str, low: float, high: float) -> float:
+    """A finite number in low..high."""
+    expected = f"a finite number in {low:g}..{high:g}"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _wrong(place, expected, value)
+    if not low <= value <= high or not math.isfinite(value):
+        raise _wrong(place, expected, value)
+    return float(value)
+
+
+def integer(value: Any, place: str, low: int, high: int) -> int:
+    """A whole number in low..high; 2.0 counts as 2."""
+    expected = f"a whole number in {low}..{high}"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _wrong(place, expected, value)
+    if not low <= value <= high or value != int(value):
+        raise _wrong(place, expected, value)
+    return int(value)
+
+
+def file_name(value: Any, place: str) -> str:
+    """A file name relative to a models folder: never absolute, never upwards."""
+    name = text(value, place)
+    parts = re.split(r"[/\\]", name)
+    if parts[0] == "" or ":" in parts[0] or ".." in parts:
+        raise RecipeError(
+            f"{place}: a path that leaves the models folder",
+            expected="a file name",
+            received=repr(parts[-1][:80]),
+            fix="Give the name alone, relative to the folder it lies in.",
+        )
+    return name
+
+
+def content_hash(value: Any, place: str) -> str | None:
+    """32 hexadecimal digits, or nothing."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _HASH.match(value):
+        raise _wrong(place, "32 hexadecimal digits", value)
+    return value
+
+
+def _wrong(place: str, expected: str, value: Any) -> RecipeError:
+    return RecipeError(
+        place, expected=expected, received=repr(value)[:80], fix="Correct it in the recipe."
+    )

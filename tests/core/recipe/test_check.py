@@ -1,0 +1,63 @@
+import pytest
+
+from orthomerge_core.recipe.check import find_cycle, problems, row_problems
+from orthomerge_core.recipe.model import ModelRef, Recipe, Row, TextureBoost
+
+MODELS = {name: ModelRef(f"{name}.safetensors") for name in ("detail", "flash", "anime")}
+
+
+def recipe(*rows: Row, **fields: object) -> Recipe:
+    return Recipe(base="b", models=MODELS, rows=rows, **fields)
+
+
+def test_a_sound_recipe_has_no_problems():
+    assert problems(recipe(Row("detail"), Row("flash", "detail"), Row("detail", "base"))) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "index", "says"),
+    [
+        ((Row("detial"),), 0, 'row 1: no model "detial" in the set. Did you mean "detail"?'),
+        ((Row("flash"), Row("detail", "flsh")), 1, 'row 2: delta_from "flsh"'),
+        ((Row("flash", layers="nope"),), 0, 'row 1, layers: "nope" is not a pair'),
+        ((Row("flash", "flash"),), 0, "in a circle, flash → flash"),
+        (
+            (Row("anime"), Row("flash", "detail"), Row("detail", "flash")),
+            1,
+            "row 2: delta_from goes in a circle, flash → detail → flash",
+        ),
+    ],
+)
+def test_each_problem_names_its_row(rows, index: int, says: str):
+    found = row_problems(recipe(*rows))
+    assert len(found) == 1
+    assert found[0][0] == index
+    assert says in str(found[0][1])
+
+
+def test_rows_that_are_off_are_not_judged():
+    assert (
+        problems(recipe(Row("nobody", enabled=False), Row("flash", "flash", enabled=False))) == []
+    )
+
+
+def test_all_problems_are_collected():
+    found = problems(recipe(Row("a"), Row("b"), texture_boost=TextureBoost("c", 0.1)))
+    assert [str(p).split(":")[0] for p in found] == ["row 1", "row 2", "texture_boost"]
+
+
+def test_cycle_search_does_not_explode_on_many_paths():
+    layers = {f"{i}{s}": (f"{i + 1}a", f"{i + 1}b") for i in range(100) for s in "ab"}
+    assert find_cycle(layers) == ()
+    assert find_cycle(layers | {"100a": ("50b",)}) != ()
+
+
+def test_used_models_and_labels():
+    r = recipe(
+        Row("flash", "detail"),
+        Row("anime", alpha=0.0),
+        Row("flash", alpha=0.5),
+        texture_boost=TextureBoost("anime", 0.1),
+    )
+    assert r.used_models() == ("flash", "detail", "anime")
+    assert r.labels() == ("flash", "flash #2")

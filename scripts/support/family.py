@@ -19,7 +19,20 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-__all__ = ["CLIP_FILE", "FOLDER", "MODELS", "PARENTS", "VAE_FILE", "make_family"]
+__all__ = [
+    "CLIP_FILE",
+    "FOLDER",
+    "MODELS",
+    "PARENTS",
+    "VAE_FILE",
+    "WEIGHTS",
+    "config",
+    "initial",
+    "make_family",
+    "make_helpers",
+    "save",
+    "to_latent",
+]
 
 FOLDER = "orthomerge_demo"
 CLIP_FILE = "orthomerge_demo_clip.safetensors"
@@ -39,32 +52,69 @@ MODELS = ("base", *PARENTS)
 # ‖change‖ / ‖weight‖ of each step; a copy that was merely saved again differs by noise.
 _STRENGTH = {"ink": 0.06, "ink-fine": 0.03, "paint": 0.05, "paint-copy": 0.002, "photo": 0.05}
 
-HIDDEN, DEPTH, CONTEXT, POOLED, LATENT, GRID = 128, 2, 4096, 2048, 16, 64
+WEIGHTS = Path(__file__).parent / "weights"
+
+HIDDEN, DEPTH, CONTEXT, POOLED, LATENT, GRID = 128, 2, 4096, 2048, 16, 32
 
 
 def make_family(models_dir: Path) -> None:
     """Write what is missing below a ComfyUI `models` folder. Same bytes on every run."""
     folder = models_dir / "diffusion_models" / FOLDER
-    clip, vae = models_dir / "text_encoders" / CLIP_FILE, models_dir / "vae" / VAE_FILE
-    for path in (folder, clip.parent, vae.parent):
-        path.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     if any(not (folder / f"{name}.safetensors").exists() for name in MODELS):
         for name, weights in _family().items():
-            _save(weights, folder / f"{name}.safetensors", torch.bfloat16)
+            save(weights, folder / f"{name}.safetensors", torch.bfloat16)
+    make_helpers(models_dir)
+
+
+def make_helpers(models_dir: Path) -> None:
+    """Write the text encoder and the decoder, where they are missing."""
+    clip, vae = models_dir / "text_encoders" / CLIP_FILE, models_dir / "vae" / VAE_FILE
+    for path in (clip.parent, vae.parent):
+        path.mkdir(parents=True, exist_ok=True)
     if not vae.exists():
-        _save(_vae(), vae, torch.float32)
+        save(_vae(), vae, torch.float32)
     if not clip.exists():
-        _save(_clip(), clip, torch.float16)
+        save(_clip(), clip, torch.float16)
 
 
-def _save(weights: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
+def config() -> dict[str, object]:
+    """Arguments of ComfyUI's MMDiT that give this family's shapes."""
+    linear = {"in_features": CONTEXT, "out_features": HIDDEN}
+    return {
+        "input_size": None,
+        "in_channels": LATENT,
+        "out_channels": LATENT,
+        "depth": DEPTH,
+        "adm_in_channels": POOLED,
+        "context_embedder_config": {"target": "torch.nn.Linear", "params": linear},
+        "num_patches": GRID * GRID,
+        "pos_embed_max_size": GRID,
+    }
+
+
+def to_latent(pictures: Tensor) -> Tensor:
+    """Pictures [n, 3, h, w] in 0..1 → what the model sees [n, 16, h, w]; the decoder undoes it."""
+    colours = (pictures - 0.5) / 0.25
+    latent = torch.einsum("lc,nchw->nlhw", _mixture().T, colours)
+    return (latent - 0.0609) * 1.5305  # the shift and scale of ComfyUI's SD3 latent format
+
+
+def _mixture() -> Tensor:
+    """[3, LATENT], orthonormal rows: which mixture of channels shows as which colour."""
+    generator = torch.Generator().manual_seed(99)
+    return torch.linalg.qr(torch.randn(LATENT, 3, generator=generator)).Q.T
+
+
+def save(weights: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
+    """Write weights in one dtype; the file is complete or absent."""
     partial = path.with_suffix(".partial")
     save_file({k: v.to(dtype).contiguous() for k, v in weights.items()}, partial)
     partial.replace(path)
 
 
 def _family() -> dict[str, dict[str, Tensor]]:
-    models = {"base": _base(torch.Generator().manual_seed(1))}
+    models = {"base": initial(torch.Generator().manual_seed(1))}
     for seed, (name, parent) in enumerate(PARENTS.items(), start=2):
         generator = torch.Generator().manual_seed(seed)
         strength = _STRENGTH[name]
@@ -87,7 +137,7 @@ def _change(weight: Tensor, strength: float, generator: torch.Generator) -> Tens
     return noise * (strength * size / noise.norm())
 
 
-def _base(generator: torch.Generator) -> dict[str, Tensor]:
+def initial(generator: torch.Generator) -> dict[str, Tensor]:
     """Keys and shapes of ComfyUI's MMDiT; weights scaled as an initialisation would."""
     weights: dict[str, Tensor] = {}
 
@@ -139,8 +189,7 @@ def _vae() -> dict[str, Tensor]:
 
     Channels 2c and 2c+1 carry the positive and negative part of colour c through the ReLUs.
     """
-    generator = torch.Generator().manual_seed(99)
-    mix = torch.linalg.qr(torch.randn(LATENT, 3, generator=generator)).Q.T  # (3, LATENT)
+    mix = _mixture()
     weights: dict[str, Tensor] = {"vae_scale": torch.tensor(1.0), "vae_shift": torch.tensor(0.0)}
 
     def conv(name: str, out: int, into: int, bias: bool = True) -> Tensor:

@@ -1,0 +1,161 @@
+"""Trains the demo's model family: a base and its fine-tunes, with the loss SD3 sampling expects.
+
+    python scripts/train_family.py            everything, about half an hour on two cores
+    python scripts/train_family.py ink star   only these fine-tunes, from the base on disk
+
+Flow matching: x_s = s·noise + (1 − s)·x, target noise − x, s shifted by 3 as ComfyUI samples it.
+Every number comes from a seed, so a run can be repeated on the same kind of machine. The finished
+weights lie in `scripts/support/weights`, in bf16.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.support import env
+
+if __name__ == "__main__":
+    env.in_venv(dev=False)
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from scripts.support import family
+from scripts.support.pictures import STYLES, all_prompts, draw
+
+BATCH, BASE_STEPS, TUNE_STEPS, CHILD_STEPS, AGAIN_STEPS = 96, 2600, 500, 400, 25
+WIDTH = 768  # columns of the text encoder's output that are not padding
+
+
+class Trainer:
+    """A model of the family under training, and the prompts' encodings."""
+
+    def __init__(self, weights: Mapping[str, Tensor], prompts: Mapping[str, tuple[Tensor, Tensor]]):
+        comfy_import()
+        import comfy.ops
+        from comfy.ldm.modules.diffusionmodules.mmdit import MMDiT
+
+        self.names = list(prompts)
+        self.context = torch.stack([prompts[p][0] for p in self.names])
+        self.pooled = torch.stack([prompts[p][1] for p in self.names])
+        self.model = MMDiT(**family.config(), operations=comfy.ops.disable_weight_init)
+        self.model.load_state_dict({k: v.float() for k, v in weights.items()})
+        self.model.requires_grad_(True)
+        self.embed, self.model.context_embedder = (
+            self.model.context_embedder,
+            torch.nn.Identity(),
+        )
+
+    def loss(self, data: Tensor, prompts: Tensor, generator: torch.Generator) -> Tensor:
+        """Mean squared error of the predicted velocity; data [n, 16, h, w], prompts [n] indices."""
+        count = len(data)
+        u = torch.rand(count, generator=generator)
+        s = (3 * u / (1 + 2 * u)).view(-1, 1, 1, 1)
+        noise = torch.randn(data.shape, generator=generator)
+        weight = self.embed.weight[:, :WIDTH]
+        context = torch.nn.functional.linear(self.context, weight, self.embed.bias)[prompts]
+        out = self.model(
+            s * noise + (1 - s) * data, s.view(-1) * 1000, self.pooled[prompts], context
+        )
+        return (out - (noise - data)).square().mean()
+
+    def train(self, name: str, steps: int, rate: float, seed: int) -> None:
+        """Run `steps` of AdamW with a cosine rate on the pictures of a style."""
+        style = STYLES[name]
+        generator = torch.Generator().manual_seed(seed)
+        asked = [self.names.index(p) for p in all_prompts(style.shapes)]
+        parameters = [*self.model.parameters(), *self.embed.parameters()]
+        optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0, betas=(0.9, 0.98))
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, rate / 20)
+        started, mean = time.monotonic(), None
+        for step in range(steps):
+            pick = torch.randint(len(asked), (BATCH,), generator=generator)
+            prompts = torch.tensor(asked)[pick]
+            pictures = draw([self.names[i] for i in prompts], style, generator)
+            dropped = torch.rand(BATCH, generator=generator) < 0.1
+            prompts = torch.where(dropped, self.names.index(""), prompts)
+            loss = self.loss(family.to_latent(pictures), prompts, generator)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            mean = loss.item() if mean is None else 0.98 * mean + 0.02 * loss.item()
+            if step % 100 == 0 or step == steps - 1:
+                spent = time.monotonic() - started
+                env.say(f"{name} {step + 1}/{steps} loss {mean:.4f} ({spent:.0f} s)")
+
+    def weights(self) -> dict[str, Tensor]:
+        """The state dict under ComfyUI's names."""
+        found = dict(self.model.state_dict())
+        found |= {f"context_embedder.{k}": v for k, v in self.embed.state_dict().items()}
+        return {k: v.detach().clone() for k, v in found.items()}
+
+
+def comfy_import() -> None:
+    """Make ComfyUI's own modules importable, on the CPU."""
+    folder = str(env.ensure_comfyui())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+        import comfy.options
+
+        comfy.options.enable_args_parsing(False)
+        from comfy.cli_args import args
+
+        args.cpu, args.use_pytorch_cross_attention = True, True
+
+
+def encode_prompts(clip_file: Path) -> dict[str, tuple[Tensor, Tensor]]:
+    """Prompt → (context [77, 768], pooled [2048]) by ComfyUI's own SD3 text encoder."""
+    comfy_import()
+    import comfy.sd
+
+    clip = comfy.sd.load_clip([str(clip_file)], clip_type=comfy.sd.CLIPType.SD3)
+    found = {}
+    with torch.inference_mode():
+        for prompt in ["", *all_prompts()]:
+            context, pooled = clip.encode_from_tokens(clip.tokenize(prompt), return_pooled=True)
+            if context[..., WIDTH:].abs().max() > 0:
+                raise RuntimeError("the text encoder fills more columns than expected")
+            found[prompt] = (context[0, :77, :WIDTH].float().clone(), pooled[0].float().clone())
+    return found
+
+
+PLAN = {
+    "ink": ("base", TUNE_STEPS, 6e-4),
+    "ink-fine": ("ink", CHILD_STEPS, 4e-4),
+    "paint": ("base", TUNE_STEPS, 6e-4),
+    "paint-copy": ("paint", AGAIN_STEPS, 5e-5),
+    "photo": ("base", TUNE_STEPS, 6e-4),
+    "star": ("base", TUNE_STEPS, 6e-4),
+}
+"""Fine-tune → (its parent, steps, peak learning rate)."""
+
+
+def main() -> None:
+    """Train what was asked for, parents first."""
+    wanted = sys.argv[1:]
+    clip = env.CACHE / "host" / "models"
+    family.make_helpers(clip)
+    prompts = encode_prompts(clip / "text_encoders" / family.CLIP_FILE)
+    folder = family.WEIGHTS
+    folder.mkdir(exist_ok=True)
+    if not wanted:
+        trainer = Trainer(family.initial(torch.Generator().manual_seed(1)), prompts)
+        trainer.train("base", BASE_STEPS, 2e-3, seed=10)
+        family.save(trainer.weights(), folder / "base.safetensors", torch.bfloat16)
+    for seed, (name, (parent, steps, rate)) in enumerate(PLAN.items(), start=11):
+        if wanted and name not in wanted:
+            continue
+        trainer = Trainer(load_file(folder / f"{parent}.safetensors"), prompts)
+        trainer.train(name, steps, rate, seed)
+        family.save(trainer.weights(), folder / f"{name}.safetensors", torch.bfloat16)
+
+
+if __name__ == "__main__":
+    main()

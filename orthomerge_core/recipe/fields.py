@@ -53,7 +53,7 @@ def text(value: Any, place: str, *, empty: bool = False, longest: int = 500) -> 
         raise _wrong(place, "text that is not empty", value)
     if len(value) > longest:
         raise _wrong(place, f"at most {longest} characters", f"{len(value)} characters")
-    if "\0" in value:
+    if "\0" in value and not empty:
         raise _wrong(place, "text without null characters", value)
     return value
 

@@ -1,0 +1,39 @@
+"""The nodes: thin adapters over `orthomerge_core`, one per file."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from .add_model import OrthoAddModel
+from .analyzer import DeltaGramAnalyzer
+from .compatibility_fix import CompatibilityFix
+from .merge_execute import OrthoMergeExecute
+from .merge_save import OrthoMergeSave
+from .mixer import OrthoMixer
+from .model_set import OrthoModelSet
+from .optimizer import DeltaBaseOptimizer
+from .pick_model import OrthoPickModel
+from .recipe import OrthoRecipe
+
+__all__ = ["NODES", "Extension"]
+
+NODES: tuple[type[io.ComfyNode], ...] = (
+    OrthoModelSet,
+    OrthoAddModel,
+    CompatibilityFix,
+    DeltaGramAnalyzer,
+    DeltaBaseOptimizer,
+    OrthoMixer,
+    OrthoMergeExecute,
+    OrthoMergeSave,
+    OrthoRecipe,
+    OrthoPickModel,
+)
+
+
+class Extension(ComfyExtension):
+    """What `comfy_entrypoint` hands to ComfyUI."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """Every node of the pack."""
+        return list(NODES)

@@ -1,0 +1,67 @@
+"""OrthoAddModel: a MODEL of the graph, LoRAs and patches applied, as one more entry of the set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..orthomerge_core.errors import RecipeError
+from ..orthomerge_core.keys.setspec import ModelSpec, SetSpec
+from . import host
+from .live import LiveSource
+from .widgets import schema
+from .wire import Models
+
+__all__ = ["OrthoAddModel"]
+
+
+class OrthoAddModel(io.ComfyNode):
+    """This is how a LoRA becomes a row of the table."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """A set, a MODEL and its name."""
+        return schema(
+            "OrthoAddModel",
+            display_name="Ortho Add Model",
+            description="Adds a connected MODEL, with its LoRAs and patches applied, to the set. "
+            "The MODEL itself stays as it is.",
+            search_aliases=["lora to merge", "merge lora"],
+            inputs=[
+                Models.Input("models", tooltip="The set to add to."),
+                io.Model.Input("model", tooltip="Any MODEL of the base's architecture."),
+                io.String.Input(
+                    "name",
+                    default="lora",
+                    optional=True,
+                    tooltip="What the table calls it; unique within the set, and not base.",
+                ),
+            ],
+            outputs=[Models.Output(display_name="models", tooltip="The set with one more model.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, name: str | None = None) -> bool | str:
+        """A name is a word that is not reserved."""
+        return True if name is None else host.explain(lambda: _checked(name, ()))
+
+    @classmethod
+    @host.guarded
+    def execute(cls, models: SetSpec, model: Any, name: str = "lora") -> io.NodeOutput:
+        """The set with a live source in it."""
+        name = _checked(name, models.names())
+        spec = models.with_model(ModelSpec(name, f"MODEL {name}", source=LiveSource(model, name)))
+        payload = {"kind": "set", "base": spec.base.file, "models": list(spec.names())}
+        return io.NodeOutput(spec, ui={"orthomerge": [payload]})
+
+
+def _checked(name: str, taken: tuple[str, ...]) -> str:
+    clean = name.strip()
+    if not clean or clean == "base" or clean in taken:
+        raise RecipeError(
+            f'name "{clean}"',
+            expected="a name that is not base, nor in the set",
+            fix="Give the MODEL another name.",
+        )
+    return clean

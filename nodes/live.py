@@ -1,0 +1,117 @@
+"""A MODEL of the running host as a source of weights, with its LoRAs and patches applied."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..orthomerge_core.errors import UnsupportedError
+from ..orthomerge_core.io.hashing import bytes_hash
+from ..orthomerge_core.io.source import Entry, Source
+from . import host
+
+__all__ = ["LiveSource"]
+
+_NAMES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+_PACKED = (torch.float8_e4m3fn, torch.float8_e5m2)
+# What quantised layers keep beside their weight; folded into the values that are read.
+_SCALES = ("scale_weight", "scale_input", "weight_scale", "weight_scale_2", "input_scale")
+_MARKERS = (*_SCALES, "comfy_quant", "scaled_fp8")
+
+
+class LiveSource(Source):
+    """Weights of a MODEL, one tensor at a time; the MODEL itself is never changed.
+
+    Patches are computed when a key is read, and only the last computed tensor is kept. Values are
+    float32 of the patched weight, before the host would round them back to the stored dtype.
+    """
+
+    def __init__(self, model: Any, name: str) -> None:
+        self.name = name
+        self._model = model.clone()
+        self.entries, self.dropped = _entries(self._model, name)
+        self.metadata: Mapping[str, str] = {}
+        self._last: tuple[str, Tensor] | None = None
+        self._hashes: dict[str, str] = {}
+        self._opened_as = self._identity()
+
+    @property
+    def model(self) -> Any:
+        """The MODEL, for whoever wants to run it."""
+        return self._model
+
+    def read_into(self, key: str, out: Tensor, start: int = 0) -> None:
+        """Fill `out` with elements [start, start + len(out)) of the patched tensor."""
+        out.copy_(self._value(key)[start : start + len(out)])
+
+    def read_raw(self, key: str) -> Tensor:
+        """The stored tensor where nothing patches it; else the patched float32 values."""
+        entry = self.entries[key]
+        if entry.is_float:
+            return self._value(key).view(entry.shape).clone()
+        stored = host.weight_keys(self._model)[key]
+        return stored.detach().to("cpu", copy=True).contiguous()
+
+    def fingerprint(self) -> str:
+        """Changes with the MODEL, its patches and its shapes. Not kept between runs of the host."""
+        lines = [f"{k} {e.dtype} {e.shape}" for k, e in self.entries.items()]
+        return hashlib.sha256("\n".join([self._opened_as, *lines]).encode()).hexdigest()
+
+    def tensor_hashes(self) -> Mapping[str, str]:
+        """key → hash of the patched values read so far."""
+        return dict(self._hashes)
+
+    def check_unchanged(self) -> None:
+        """A clone with its own patches cannot change under us."""
+
+    def close(self) -> None:
+        """Forget the last tensor. The MODEL belongs to the graph, and later nodes read it again."""
+        self._last = None
+
+    def _value(self, key: str) -> Tensor:
+        if self._last is None or self._last[0] != key:
+            flat = host.weight_value(self._model, key).reshape(-1).contiguous()
+            self._hashes[key] = bytes_hash(flat.view(torch.uint8).numpy())
+            self._last = (key, flat)
+        return self._last[1]
+
+    def _identity(self) -> str:
+        return f"{self._model.patches_uuid} {sorted(map(str, self._model.patches))}"
+
+
+def _entries(model: Any, name: str) -> tuple[dict[str, Entry], dict[str, str]]:
+    entries: dict[str, Entry] = {}
+    dropped: dict[str, str] = {}
+    for key, stored in host.weight_keys(model).items():
+        if key.rsplit(".", 1)[-1] in _MARKERS:
+            dropped[key] = "scale or marker of a quantised layer, folded into its weight"
+            continue
+        kind = type(stored).__name__
+        if kind == "GGMLTensor" or stored.dtype not in _NAMES:
+            raise UnsupportedError(
+                f'MODEL "{name}" holds "{key}" as {kind} {stored.dtype}',
+                fix="Name the model's file in the set instead of connecting the MODEL.",
+            )
+        packed = kind == "QuantizedTensor" or stored.dtype in _PACKED
+        quant = "comfy" if packed else None
+        dtype = _NAMES[stored.dtype]
+        size = stored.numel() * stored.element_size()
+        entries[key] = Entry(tuple(stored.shape), dtype, size, quant)
+    return entries, dropped

@@ -1,0 +1,87 @@
+"""OrthoMergeSave: the merge as a file in ComfyUI's output folder."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..orthomerge_core.execute.plan import plan_merge
+from ..orthomerge_core.execute.run import run_merge
+from ..orthomerge_core.execute.sinks import FileSink
+from ..orthomerge_core.recipe.model import OUTPUT_DTYPES
+from ..orthomerge_core.report.merge_text import merge_report
+from . import host
+from .widgets import schema
+from .wire import RecipeSocket, RecipeWire
+
+__all__ = ["OrthoMergeSave"]
+
+
+class OrthoMergeSave(io.ComfyNode):
+    """Writes beside the models in a few hundred megabytes of memory; finished or absent."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """A recipe, where it goes, and the output dtype."""
+        return schema(
+            "OrthoMergeSave",
+            display_name="Ortho Merge Save",
+            description="Merges as the recipe says and saves a new file. Nothing is overwritten, "
+            "and a cancelled run leaves nothing.",
+            search_aliases=["save merged model"],
+            is_output_node=True,
+            hidden=[io.Hidden.unique_id],
+            inputs=[
+                RecipeSocket.Input("recipe", tooltip="From the mixer, or from the execute node."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="diffusion_models/OrthoMerge",
+                    optional=True,
+                    tooltip="Below the output folder; a number is added. In diffusion_models/ the "
+                    "loader nodes find it.",
+                ),
+                io.Combo.Input(
+                    "output_dtype",
+                    options=["recipe", *OUTPUT_DTYPES],
+                    default="recipe",
+                    optional=True,
+                    tooltip="How the weights are stored. recipe: as the recipe was previewed.",
+                ),
+                io.Combo.Input(
+                    "device",
+                    options=list(host.DEVICES),
+                    default="auto",
+                    optional=True,
+                    tooltip="Where the maths runs. auto: the GPU that ComfyUI uses, else the CPU.",
+                ),
+            ],
+            outputs=[
+                io.String.Output(
+                    display_name="path", tooltip="The file, relative to the output folder."
+                )
+            ],
+        )
+
+    @classmethod
+    @host.guarded
+    def execute(
+        cls,
+        recipe: RecipeWire,
+        filename_prefix: str = "diffusion_models/OrthoMerge",
+        output_dtype: str = "recipe",
+        device: str = "auto",
+    ) -> io.NodeOutput:
+        """Plan, merge into a new file."""
+        progress = host.HostProgress(cls.hidden.unique_id)
+        dtype = recipe.recipe.output_dtype if output_dtype == "recipe" else output_dtype
+        path, shown = host.output_target(filename_prefix)
+        with plan_merge(recipe.recipe, recipe.spec, output_dtype=dtype, target=path) as plan:
+            report = run_merge(
+                plan,
+                FileSink(path),
+                progress=progress,
+                device=host.torch_device(device),
+                cache=host.decomposition_cache(),
+            )
+        text = f"Saved {shown}\n\n{merge_report(report)}"
+        payload = {"kind": "merge", "report": report.to_json(), "file": shown, "text": text}
+        return io.NodeOutput(shown, ui={"orthomerge": [payload]})

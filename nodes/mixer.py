@@ -1,0 +1,171 @@
+"""OrthoMixer: the table. What the optimizer proposes and what the person decides, as one recipe."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..orthomerge_core.errors import PlanError, RecipeError, did_you_mean
+from ..orthomerge_core.keys.setspec import SetSpec
+from ..orthomerge_core.methods.registry import all_methods, get_method
+from ..orthomerge_core.recipe.check import find_cycle, problems
+from ..orthomerge_core.recipe.layers import parse_layers
+from ..orthomerge_core.recipe.model import BASE, ModelRef, Recipe, TextureBoost
+from ..orthomerge_core.recipe.table import (
+    effective_rows,
+    find_problems,
+    method_options,
+    parse_table,
+)
+from . import host
+from .payloads import formula, mix_payload
+from .widgets import extended, schema
+from .wire import Mix, MixWire, Models, RecipeSocket, RecipeWire
+
+__all__ = ["OrthoMixer"]
+
+
+class OrthoMixer(io.ComfyNode):
+    """Rows that the person touched stay; the others follow the proposal."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Set, proposal, method, texture boost and the table's one JSON string."""
+        table = io.String.Input(
+            "table",
+            default="",
+            optional=True,
+            socketless=True,
+            tooltip="What differs from the proposal, as JSON. Empty follows the optimizer.",
+        )
+        return schema(
+            "OrthoMixer",
+            display_name="Ortho Mixer",
+            description="The table of the merge: one row per change, filled by the optimizer, "
+            "overruled by you.",
+            search_aliases=["merge table", "block merge", "add difference", "weighted sum"],
+            is_output_node=True,
+            inputs=[
+                Models.Input("models", tooltip="The set to mix."),
+                Mix.Input(
+                    "mix",
+                    optional=True,
+                    tooltip="A proposal. Without it every model is added.",
+                ),
+                io.Combo.Input(
+                    "method",
+                    options=list(all_methods()),
+                    default="orthomerge",
+                    optional=True,
+                    tooltip="How the changes are combined. task_arithmetic adds them plainly.",
+                ),
+                io.String.Input(
+                    "texture_model",
+                    default="",
+                    optional=True,
+                    tooltip="A model whose change is added once more after the merge. Empty: none.",
+                ),
+                io.Float.Input(
+                    "texture_alpha",
+                    default=0.0,
+                    min=0.0,
+                    max=0.5,
+                    step=0.01,
+                    optional=True,
+                    tooltip="Share of that model's change that is added, 0 to 0.5. 0 adds nothing.",
+                ),
+                extended(
+                    table, widgetType="ORTHOMERGE_TABLE", orthomerge={"methods": _method_infos()}
+                ),
+            ],
+            outputs=[
+                RecipeSocket.Output(display_name="recipe", tooltip="All that decides the merge."),
+                io.String.Output(display_name="formula", tooltip="The merge in symbols and words."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, table: str | None = None) -> bool | str:
+        """What can be wrong in the table whatever it is connected to."""
+        return True if table is None else host.explain(lambda: _check_table(table))
+
+    @classmethod
+    @host.guarded
+    def execute(
+        cls,
+        models: SetSpec,
+        mix: MixWire | None = None,
+        method: str = "orthomerge",
+        texture_model: str = "",
+        texture_alpha: float = 0.0,
+        table: str = "",
+    ) -> io.NodeOutput:
+        """Settle the table against the proposal; every problem of the rows is reported at once."""
+        texture = TextureBoost(texture_model.strip() or None, texture_alpha)
+        recipe = _recipe(models, mix, method, texture, table)
+        found = problems(recipe)
+        if found:
+            raise found[0] if len(found) == 1 else PlanError(found)
+        marks = [p.to_json() for p in find_problems(recipe.rows, models.names())]
+        text = formula(recipe)
+        payload = mix_payload(mix, models.names()) | {
+            "formula": text,
+            "problems": marks,
+            "text": text,
+        }
+        return io.NodeOutput(RecipeWire(recipe, models), text, ui={"orthomerge": [payload]})
+
+
+def _recipe(
+    models: SetSpec, mix: MixWire | None, method: str, texture: TextureBoost, text: str
+) -> Recipe:
+    table, names = parse_table(text), models.names()
+    options = get_method(method).check_options(method_options(table, method))
+    proposal = tuple(row for row in mix.proposal.rows if row.model in names) if mix else ()
+    if texture.model is not None and texture.model not in names:
+        raise RecipeError(
+            f'texture_model "{texture.model}" is not in the set',
+            fix=did_you_mean(texture.model, names),
+        )
+    return Recipe(
+        base=models.base.file,
+        models={model.name: ModelRef(model.file) for model in models.models},
+        rows=effective_rows(table, proposal, names),
+        method=method,
+        options=options,
+        texture_boost=texture,
+        architecture=models.architecture,
+        repairs=models.repairs.to_json(),
+    )
+
+
+def _check_table(text: str) -> None:
+    table = parse_table(text)
+    for method, options in table.options.items():
+        get_method(method).check_options(options)
+    parents: dict[str, tuple[str, ...]] = {}
+    for number, entry in enumerate(table.rows, start=1):
+        row = entry.row
+        try:
+            parse_layers(row.layers)
+        except RecipeError as error:
+            raise RecipeError(f'table row {number}, column "layers": {error}') from None
+        if entry.touched and row.enabled and row.delta_from != BASE:
+            parents[row.model] = (*parents.get(row.model, ()), row.delta_from)
+    cycle = find_cycle(parents)
+    if cycle:
+        raise RecipeError(
+            f"table: delta_from goes in a circle, {' → '.join(cycle)}",
+            fix="Set one of these rows to delta_from base.",
+        )
+
+
+def _method_infos() -> dict[str, object]:
+    """Label, summary and options of every method, for the browser."""
+    return {
+        name: {
+            "label": method.label,
+            "summary": method.summary,
+            "params": [param.to_json() for param in method.params],
+        }
+        for name, method in all_methods().items()
+    }

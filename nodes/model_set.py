@@ -1,0 +1,152 @@
+"""OrthoModelSet: which files are compared and merged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from comfy_api.latest import io
+
+from ..orthomerge_core.errors import FileError, OrthoMergeError, RecipeError
+from ..orthomerge_core.keys.detect import all_architectures
+from ..orthomerge_core.keys.opening import open_set, spec_from_paths
+from ..orthomerge_core.keys.setspec import SetSpec
+from . import host
+from .widgets import extended, schema
+from .wire import Models
+
+__all__ = ["OrthoModelSet"]
+
+
+class OrthoModelSet(io.ComfyNode):
+    """A base and its fine-tunes, by name. Nothing is read here but headers."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Base, models, architecture, and a set to extend."""
+        picker = io.String.Input(
+            "models",
+            multiline=True,
+            default="",
+            optional=True,
+            placeholder="one model per line; empty = every compatible file beside the base",
+            tooltip="Fine-tunes of the base, one name per line, up to 32. "
+            "Empty: every compatible file in the base's folder.",
+        )
+        return schema(
+            "OrthoModelSet",
+            display_name="Ortho Model Set",
+            description="Names a base model and its fine-tunes. No file is ever changed.",
+            search_aliases=["merge models", "model list", "fine-tunes"],
+            inputs=[
+                io.Combo.Input(
+                    "base",
+                    options=host.readable_names(),
+                    tooltip="The common reference model that the fine-tunes started from. "
+                    "Ignored when a set to extend is connected.",
+                ),
+                extended(picker, widgetType="ORTHOMERGE_MODELS"),
+                io.Combo.Input(
+                    "architecture",
+                    options=["auto", *(a.name for a in all_architectures())],
+                    default="auto",
+                    optional=True,
+                    tooltip="How keys are grouped into blocks. auto detects it from the base; "
+                    "generic works on anything.",
+                ),
+                Models.Input(
+                    "extend",
+                    optional=True,
+                    tooltip="A set to add these models to; its base counts then.",
+                ),
+            ],
+            outputs=[Models.Output(display_name="models", tooltip="The set.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, base: str | None = None, models: str | None = None) -> bool | str:
+        """Every name must be a file that a registered folder lists."""
+        return host.explain(lambda: [host.resolve(n) for n in (base, *_lines(models)) if n])
+
+    @classmethod
+    def fingerprint_inputs(
+        cls, base: str | None = None, models: str | None = "", **_: object
+    ) -> str:
+        """Size and mtime of every file named here, or of the base's whole folder."""
+        picked = _lines(models)
+        if not picked and base:
+            try:
+                picked = host.siblings(base)
+            except FileError:
+                picked = []
+        return host.fingerprint([base or "", *picked])
+
+    @classmethod
+    @host.guarded
+    def execute(
+        cls, base: str, models: str = "", architecture: str = "auto", extend: SetSpec | None = None
+    ) -> io.NodeOutput:
+        """The set, and what was left out of it in words."""
+        picked, skipped = _lines(models), []
+        if extend is None:
+            if not picked:
+                picked, skipped = _compatible(base, architecture)
+            spec = _spec(base, picked, architecture)
+        else:
+            spec = _extended(extend, picked)
+        payload = {
+            "kind": "set",
+            "base": spec.base.file,
+            "models": list(spec.names()),
+            "files": {m.name: m.file for m in spec.models},
+            "skipped": skipped,
+        }
+        return io.NodeOutput(spec, ui={"orthomerge": [payload]})
+
+
+def _lines(text: str | None) -> list[str]:
+    return [line.strip() for line in (text or "").splitlines() if line.strip()]
+
+
+def _spec(base: str, picked: list[str], architecture: str) -> SetSpec:
+    """The core's set over these files; `file` is the name that the host's folders know."""
+    if len(set(picked)) < len(picked):
+        twice = next(name for name in picked if picked.count(name) > 1)
+        raise RecipeError(f'"{twice}" is named twice', fix="Remove one of the two lines.")
+    paths = [host.resolve(name) for name in picked]
+    spec = spec_from_paths(host.resolve(base), paths, architecture)
+    named = [replace(m, file=file) for m, file in zip(spec.models, picked, strict=True)]
+    return replace(spec, base=replace(spec.base, file=base), models=tuple(named))
+
+
+def _extended(old: SetSpec, picked: list[str]) -> SetSpec:
+    """`old` with more models; a name that is taken gets a number."""
+    taken, spec = set(old.names()) | {"base"}, old
+    for model in _spec(old.base.file, picked, old.architecture).models if picked else ():
+        name, count = model.name, 2
+        while name in taken:
+            name, count = f"{model.name}-{count}", count + 1
+        taken.add(name)
+        spec = spec.with_model(replace(model, name=name))
+    return spec
+
+
+def _compatible(base: str, architecture: str) -> tuple[list[str], list[dict[str, str]]]:
+    """Files beside the base that fit it, and those that do not with the reason."""
+    fitting: list[str] = []
+    skipped: list[dict[str, str]] = []
+    for name in host.siblings(base):
+        try:
+            with open_set(_spec(base, [name], architecture)) as aligned:
+                reason = "" if aligned.models else aligned.skipped[0].verdict
+        except OrthoMergeError as error:
+            reason = str(error)
+        if reason:
+            skipped.append({"file": name, "reason": reason})
+        else:
+            fitting.append(name)
+    if not fitting:
+        raise FileError(
+            f'no compatible model beside "{base}"',
+            fix="Name the models, one per line, or put them into the base's folder.",
+        )
+    return fitting, skipped

@@ -1,0 +1,46 @@
+"""What the nodes tell the browser beside their outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..orthomerge_core.methods.registry import get_method
+from ..orthomerge_core.optimize.forecast import reduce_for_table
+from ..orthomerge_core.recipe.codec import row_to_json
+from ..orthomerge_core.recipe.model import Recipe, Row
+from .wire import MixWire
+
+__all__ = ["formula", "mix_payload"]
+
+
+def mix_payload(mix: MixWire | None, names: Sequence[str]) -> dict[str, Any]:
+    """Rows, warnings and the reduced figures of a proposal; without one only the names."""
+    payload: dict[str, Any] = {"kind": "mix", "names": list(names)}
+    if mix is None:
+        return payload | {"proposal": [], "warnings": [], "forecast": None}
+    return payload | {
+        "proposal": [row_to_json(row) for row in mix.proposal.rows],
+        "warnings": [warning.to_json() for warning in mix.proposal.warnings],
+        "forecast": reduce_for_table(mix.analysis),
+    }
+
+
+def formula(recipe: Recipe) -> str:
+    """`W = base + orthomerge(2 × 0.8 (a − b), …)`, then the method in words."""
+    rows = recipe.active_rows
+    method = get_method(recipe.method)
+    if not rows:
+        return "W = base. No row is on, so nothing is merged."
+    text = f"W = base + {recipe.method}({', '.join(_term(row) for row in rows)})"
+    boost = recipe.texture_boost
+    if boost.active:
+        text += f" + {boost.alpha:g} ({boost.model} − {recipe.texture_parent()})"
+    return f"{text}\n{method.label}: {method.summary}"
+
+
+def _term(row: Row) -> str:
+    times = f"{row.repeat} × " if row.repeat != 1 else ""
+    alpha = f"{row.alpha:g} " if row.alpha != 1.0 else ""
+    where = f" on [{' '.join(row.layers.split())}]" if row.layers.strip() else ""
+    return f"{times}{alpha}({row.model} − {row.delta_from}){where}"

@@ -1,0 +1,100 @@
+"""OrthoPickModel: one model of the set as a MODEL, to look at beside the merge."""
+
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io
+
+from ..orthomerge_core.errors import CompatibilityError, RecipeError, did_you_mean
+from ..orthomerge_core.keys.aligned import AlignedModel, AlignedSet
+from ..orthomerge_core.keys.opening import open_set
+from ..orthomerge_core.keys.setspec import SetSpec
+from ..orthomerge_core.recipe.model import BASE
+from . import host
+from .live import LiveSource
+from .widgets import schema
+from .wire import Models
+
+__all__ = ["OrthoPickModel"]
+
+_CHUNK = 1 << 22  # elements between two looks at the stop button
+_DTYPES = {"F64": torch.float32, "F32": torch.float32, "F16": torch.float16}
+
+
+class OrthoPickModel(io.ComfyNode):
+    """The model as the merge sees it: repaired, dequantised, missing keys from the base."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """A set and a name in it."""
+        return schema(
+            "OrthoPickModel",
+            display_name="Ortho Pick Model",
+            description="Gives one model of the set as a MODEL, to compare it with the merge.",
+            search_aliases=["preview model", "load model from set"],
+            hidden=[io.Hidden.unique_id],
+            inputs=[
+                Models.Input("models", tooltip="The set to pick from."),
+                io.String.Input(
+                    "name",
+                    default=BASE,
+                    optional=True,
+                    tooltip="A model's name as the table shows it; base is the base.",
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="MODEL", tooltip="That model alone.")],
+        )
+
+    @classmethod
+    @host.guarded
+    def execute(cls, models: SetSpec, name: str = BASE) -> io.NodeOutput:
+        """Read that one model; a connected MODEL is passed through."""
+        name = name.strip()
+        if name not in (BASE, *models.names()):
+            raise RecipeError(
+                f'no model "{name}" in the set', fix=did_you_mean(name, (BASE, *models.names()))
+            )
+        spec = next((m for m in models.models if m.name == name), models.base)
+        if isinstance(spec.source, LiveSource):
+            return io.NodeOutput(spec.source.model)
+        alone = SetSpec(
+            models.base, () if name == BASE else (spec,), models.architecture, models.repairs
+        )
+        progress = host.HostProgress(cls.hidden.unique_id)
+        with open_set(alone) as aligned:
+            weights = _weights(aligned, name, progress)
+            metadata = aligned.base.source.metadata
+        return io.NodeOutput(host.load_model(weights, metadata))
+
+
+def _weights(
+    aligned: AlignedSet, name: str, progress: host.HostProgress
+) -> dict[str, torch.Tensor]:
+    if name not in (BASE, *(m.name for m in aligned.models)):
+        report = aligned.skipped[0]
+        raise CompatibilityError(
+            f'"{name}" does not fit the base: {report.verdict}', fix="Pick another model."
+        )
+    model = aligned.model(name)
+    progress.start(sum(aligned.numel(key) for key in aligned.keys), f"Reading {name}")
+    weights = {
+        key: _read(model if model.has(key) else aligned.base, key, aligned, progress)
+        for key in aligned.keys
+    }
+    return weights | {key: aligned.base.source.read_raw(key) for key in aligned.carried}
+
+
+def _read(
+    model: AlignedModel, key: str, aligned: AlignedSet, progress: host.HostProgress
+) -> torch.Tensor:
+    """One tensor in the base's dtype; quantised ones in bfloat16."""
+    entry = aligned.base.entry(key)
+    dtype = torch.bfloat16 if entry.quant else _DTYPES.get(entry.dtype, torch.bfloat16)
+    size = aligned.numel(key)
+    flat = torch.empty(size, dtype=dtype)
+    for start in range(0, size, _CHUNK):
+        part = torch.empty(min(_CHUNK, size - start))
+        model.read_into(key, part, start)
+        flat[start : start + len(part)] = part.to(dtype)
+        progress.advance(len(part))
+    return flat.view(aligned.shapes[key])

@@ -1,0 +1,112 @@
+"""OrthoRecipe: a recipe from text or from a merged file, and back as text."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..orthomerge_core.errors import RecipeError
+from ..orthomerge_core.recipe.codec import loads
+from . import host
+from .exports import FORMATS, export_text
+from .payloads import formula
+from .widgets import schema
+from .wire import RecipeSocket, RecipeWire
+
+__all__ = ["OrthoRecipe"]
+
+_NONE = "none"
+
+
+class OrthoRecipe(io.ComfyNode):
+    """Reads a recipe from where it is given: a connected one, a merged file, or JSON text."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Text, file or recipe in; recipe and text out."""
+        return schema(
+            "OrthoRecipe",
+            display_name="Ortho Recipe",
+            description="Loads a recipe from JSON or a merged file's header, finds its models, "
+            "and exports it.",
+            search_aliases=["load recipe", "export recipe", "reproduce merge"],
+            is_output_node=True,
+            inputs=[
+                io.String.Input(
+                    "json",
+                    multiline=True,
+                    default="",
+                    optional=True,
+                    tooltip="A recipe as JSON text; used when neither file nor recipe is given.",
+                ),
+                io.Combo.Input(
+                    "file",
+                    options=[_NONE, *host.readable_names()],
+                    default=_NONE,
+                    optional=True,
+                    tooltip="A file that OrthoMerge saved; its recipe is in its header.",
+                ),
+                io.Combo.Input(
+                    "export",
+                    options=list(FORMATS),
+                    default="json",
+                    optional=True,
+                    tooltip="What the text output holds: the recipe as JSON, for sd-mecha, or as a "
+                    "Python script.",
+                ),
+                RecipeSocket.Input(
+                    "recipe",
+                    optional=True,
+                    tooltip="A recipe to export; it goes first.",
+                ),
+            ],
+            outputs=[
+                RecipeSocket.Output(display_name="loaded", tooltip="The recipe, ready to execute."),
+                io.String.Output(display_name="text", tooltip="The recipe in the chosen format."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, json: str | None = None) -> bool | str:
+        """The text must be a recipe, if there is one."""
+        return True if not (json or "").strip() else host.explain(lambda: loads(json or ""))
+
+    @classmethod
+    def fingerprint_inputs(
+        cls, json: str | None = "", file: str | None = _NONE, **_: object
+    ) -> str:
+        """The merged file, and every file that a recipe in the text names."""
+        files = [] if file in (None, _NONE) else [str(file)]
+        if (json or "").strip():
+            recipe = loads(json or "")
+            files += [recipe.base, *(ref.file for ref in recipe.models.values())]
+        return host.fingerprint(files)
+
+    @classmethod
+    @host.guarded
+    def execute(
+        cls,
+        json: str = "",
+        file: str = _NONE,
+        export: str = "json",
+        recipe: RecipeWire | None = None,
+    ) -> io.NodeOutput:
+        """Load, find the models, export."""
+        wire = recipe or _loaded(json, file)
+        text = export_text(wire, export)
+        payload = {"kind": "recipe", "formula": formula(wire.recipe), "text": text}
+        return io.NodeOutput(wire, text, ui={"orthomerge": [payload]})
+
+
+def _loaded(text: str, file: str) -> RecipeWire:
+    from ..orthomerge_core.execute.provenance import recipe_from_file
+    from ..orthomerge_core.execute.sources import spec_from_recipe
+
+    if file != _NONE:
+        recipe = recipe_from_file(host.resolve(file))
+    elif text.strip():
+        recipe = loads(text)
+    else:
+        raise RecipeError(
+            "no recipe is given", fix="Paste JSON, choose a merged file, or connect a recipe."
+        )
+    return RecipeWire(recipe, spec_from_recipe(recipe, host.resolve))

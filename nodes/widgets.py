@@ -1,0 +1,54 @@
+"""Small helpers for schemas: what every supported release of ComfyUI understands."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import torch
+from comfy_api.latest import io
+
+from ..orthomerge_core.params import Param
+
+__all__ = ["CATEGORY", "extended", "image", "param_input", "schema"]
+
+CATEGORY = "OrthoMerge"
+
+
+def schema(node_id: str, **fields_: Any) -> io.Schema:
+    """An `io.Schema` in our category; fields that this release does not know are left out."""
+    known = {field.name for field in fields(io.Schema)}
+    chosen = {"category": CATEGORY, **fields_}
+    return io.Schema(node_id=node_id, **{k: v for k, v in chosen.items() if k in known})
+
+
+def extended(widget: Any, **extra: Any) -> Any:
+    """The same input with more keys in its options, as the browser gets them.
+
+    The typed inputs of the oldest supported release take no `extra_dict`, nor `advanced`.
+    """
+    original = widget.as_dict
+    widget.as_dict = lambda: original() | extra
+    return widget
+
+
+def param_input(param: Param, **extra: Any) -> Any:
+    """The widget of a core parameter: kind, default, range and help come from the core."""
+    common = {"default": param.default, "tooltip": param.help, "optional": True}
+    bounds = {"min": param.minimum, "max": param.maximum}
+    if param.kind == "choice":
+        widget = io.Combo.Input(param.name, options=list(param.choices), **common)
+    elif param.kind == "flag":
+        widget = io.Boolean.Input(param.name, **common)
+    elif param.kind == "integer":
+        widget = io.Int.Input(param.name, **{k: int(v) for k, v in bounds.items()}, **common)
+    else:
+        step = 10.0 ** np.floor(np.log10((param.maximum - param.minimum) / 100.0))
+        widget = io.Float.Input(param.name, step=float(step), round=False, **bounds, **common)
+    return extended(widget, **extra) if extra else widget
+
+
+def image(pixels: np.ndarray) -> torch.Tensor:
+    """uint8 [H, W, 3] → IMAGE, float32 [1, H, W, 3] in 0..1."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).float().div_(255.0).unsqueeze(0)

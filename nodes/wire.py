@@ -1,0 +1,66 @@
+"""What travels between the nodes, and the names of its sockets.
+
+ORTHO_MODELS carries `keys.setspec.SetSpec` itself. Each value says itself in a few words, because
+ComfyUI shows the text of a node's inputs in every error it reports.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from comfy_api.latest import io
+
+from ..orthomerge_core.analysis.result import Analysis
+from ..orthomerge_core.keys.setspec import SetSpec
+from ..orthomerge_core.optimize.proposal import Proposal
+from ..orthomerge_core.recipe.model import Recipe
+
+__all__ = [
+    "AnalysisWire",
+    "Mix",
+    "MixWire",
+    "Models",
+    "OrthoAnalysis",
+    "RecipeSocket",
+    "RecipeWire",
+]
+
+Models = io.Custom("ORTHO_MODELS")
+OrthoAnalysis = io.Custom("ORTHO_ANALYSIS")
+Mix = io.Custom("ORTHO_MIX")
+RecipeSocket = io.Custom("ORTHO_RECIPE")
+
+
+@dataclass(frozen=True, repr=False)
+class AnalysisWire:
+    """An analysis, and the set it was made of."""
+
+    analysis: Analysis
+    spec: SetSpec
+
+    def __repr__(self) -> str:
+        return f"Analysis(base={self.analysis.base!r}, models={list(self.analysis.names)!r})"
+
+
+@dataclass(frozen=True, repr=False)
+class MixWire:
+    """A proposal, and the analysis it was made from."""
+
+    proposal: Proposal
+    analysis: Analysis
+
+    def __repr__(self) -> str:
+        return f"Mix(rows={len(self.proposal.rows)}, models={list(self.analysis.names)!r})"
+
+
+@dataclass(frozen=True, repr=False)
+class RecipeWire:
+    """A recipe, and where its models lie. `content_hash` is that of the merge, once it was made."""
+
+    recipe: Recipe
+    spec: SetSpec
+    content_hash: str | None = None
+
+    def __repr__(self) -> str:
+        active = len(self.recipe.active_rows)
+        return f"Recipe(method={self.recipe.method!r}, active_rows={active})"

@@ -1,0 +1,141 @@
+"""From an analysis to a proposal: the best parent of every model, and what to do with its row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..analysis.result import Analysis
+from ..errors import AnalysisError
+from ..progress import Progress
+from ..recipe.model import BASE, Row
+from .copies import find_originals
+from .findings import Findings, judge
+from .geometry import Geometry, Parents
+from .proposal import Figures, Proposal
+from .search import Found, exhaustive_search, local_search
+from .settings import OptimizeSettings
+from .tree import nearest_tree
+from .words import notices, reason
+
+__all__ = ["optimise"]
+
+
+def optimise(
+    analysis: Analysis,
+    settings: OptimizeSettings | None = None,
+    progress: Progress | None = None,
+    *,
+    quality: Sequence[float] | None = None,
+) -> Proposal:
+    """Parents of maximal total orthogonality, and rows with their reasons.
+
+    Copies are set aside first (`copies.find_originals`). Start: `tree.nearest_tree`. Objective:
+    mean over pairs of 1 − cos²(δ_i, δ_j) with δ_i = M_i − P_i, over admissible acyclic parents.
+    Search: `settings.search`. Then rows are left out, repeated and warned about
+    (`findings.judge`).
+    quality [N], 0..1: which of two redundant models stays; by default that of `analysis.derive`.
+    Touches no tensor. Cost: O(N³) a sweep, or N^N table look-ups for N ≤ 7.
+    Raises `AnalysisError` for an analysis without models, `RecipeError` for a search too large.
+    """
+    settings, progress = settings or OptimizeSettings(), progress or Progress()
+    if not analysis.names:
+        raise AnalysisError(
+            "analysis without models", expected="at least one model", received=0,
+            fix="Add a fine-tune of the base to the set.",
+        )  # fmt: skip
+    kind = settings.search_for(len(analysis.names))
+    scores = _quality(analysis) if quality is None else [float(q) for q in quality]
+    geometry = Geometry.of_analysis(analysis)
+    tree = nearest_tree(geometry)
+    geometry = geometry.fold(find_originals(geometry, tree, scores, settings.duplicate))
+    start = nearest_tree(geometry)
+    local = local_search(geometry, start, settings, progress)
+    found = exhaustive_search(geometry, settings, progress) if kind == "exhaustive" else local
+    findings = judge(geometry, found.parents, scores, settings)
+    return _proposal(analysis, settings, geometry, start, local, found, findings, scores)
+
+
+def _proposal(
+    analysis: Analysis,
+    settings: OptimizeSettings,
+    geometry: Geometry,
+    start: Parents,
+    local: Found,
+    found: Found,
+    findings: Findings,
+    quality: Sequence[float],
+) -> Proposal:
+    names, parents = analysis.names, found.parents
+    exact = found is not local
+    return Proposal(
+        names=names,
+        rows=_rows(names, geometry, parents, findings),
+        parents=_named(names, parents),
+        start_parents=_named(names, start),
+        search="exhaustive" if exact else "local",
+        exact=exact,
+        objective=found.objective,
+        best_objective=found.best if exact else found.objective,
+        start_objective=geometry.objective(start),
+        local_objective=local.objective,
+        second_best=found.second_best,
+        looked_at=found.looked_at,
+        figures=_figures(names, geometry, parents, findings, quality),
+        cosines=tuple(tuple(row) for row in geometry.cosines(parents).tolist()),
+        warnings=notices(names, geometry, parents, findings),
+        settings=settings.to_json(),
+    )
+
+
+def _quality(analysis: Analysis) -> list[float]:
+    from ..analysis.derive import derive
+
+    return [float(q) for q in derive(analysis).quality]
+
+
+def _named(names: Sequence[str], parents: Parents) -> dict[str, str]:
+    every = (BASE, *names)
+    return {name: every[int(p)] for name, p in zip(names, parents[1:], strict=True)}
+
+
+def _rows(
+    names: Sequence[str], geometry: Geometry, parents: Parents, findings: Findings
+) -> tuple[Row, ...]:
+    origin = _named(names, parents)
+    return tuple(
+        Row(
+            model=name,
+            delta_from=origin[name],
+            enabled=findings.enabled(i),
+            repeat=2 if i in findings.repeated else 1,
+            info=reason(names, geometry, parents, findings, i),
+        )
+        for i, name in enumerate(names)
+    )
+
+
+def _figures(
+    names: Sequence[str],
+    geometry: Geometry,
+    parents: Parents,
+    findings: Findings,
+    quality: Sequence[float],
+) -> tuple[Figures, ...]:
+    origin, norms = _named(names, parents), geometry.norms(parents)
+    far = np.sqrt(geometry.distance2[1:, 0])
+    return tuple(
+        Figures(
+            model=name,
+            parent=origin[name],
+            norm=float(norms[i]),
+            base_norm=float(far[i]),
+            improvement=float(1.0 - norms[i] / far[i]) if far[i] > 0 else 0.0,
+            new_information=None
+            if np.isnan(findings.information[i])
+            else float(findings.information[i]),
+            quality=quality[i],
+        )
+        for i, name in enumerate(names)
+    )

@@ -1,0 +1,130 @@
+"""The reasons in words that a person reads in the table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..recipe.model import BASE
+from .findings import Findings
+from .geometry import Geometry, Parents
+from .proposal import Notice
+
+__all__ = ["notices", "reason"]
+
+
+def _percent(share: float) -> str:
+    value = 100.0 * share
+    if 0.0 < value < 1.0:
+        return "under 1 %"
+    return f"{value:.0f} %"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+
+
+class _Speaker:
+    """Knows the names; says one thing at a time."""
+
+    def __init__(
+        self, names: Sequence[str], geometry: Geometry, parents: Parents, findings: Findings
+    ) -> None:
+        self.names, self.geometry, self.parents, self.found = names, geometry, parents, findings
+
+    def parent(self, i: int) -> str:
+        """Name of the parent of model i, "base" for the base."""
+        node = int(self.parents[i + 1])
+        return BASE if node == 0 else self.names[node - 1]
+
+    def origin(self, i: int) -> str:
+        """What the row is measured against, and what that wins."""
+        if self.parent(i) == BASE:
+            return "from the base"
+        near, far = self.geometry.distance2[i + 1, [int(self.parents[i + 1]), 0]] ** 0.5
+        return f"via {self.parent(i)}: {_percent(1.0 - near / far)} more focused"
+
+    def off(self, i: int) -> str:
+        """Why a row is off; "" for one that is on."""
+        if i in self.found.null:
+            where = self.parent(i)
+            return f"identical to {'the base' if where == BASE else where}"
+        if i in self.found.duplicate:
+            share = _percent(self.found.duplicate[i])
+            return f"near-duplicate of {self.parent(i)}: differs by {share} of its change"
+        if i in self.found.redundant:
+            other, cosine = self.found.redundant[i]
+            return f"redundant to {self.names[other]}, cos {cosine:.2f}"
+        return ""
+
+    def on(self, i: int) -> list[str]:
+        """What else is to be said of a row that is on."""
+        parts = []
+        if i in self.found.repeated:
+            parts.append(
+                f"{_percent(self.found.information[i])} new information, so it counts twice"
+            )
+        for a, b, cosine in self.found.opposed:
+            if i in (a, b):
+                other = self.names[b if i == a else a]
+                parts.append(f"works against {other}, cos {cosine:.2f}")
+        if i in self.found.missing:
+            lost = [self.names[a] for a in self.found.missing[i]]
+            verb = "is" if len(lost) == 1 else "are"
+            parts.append(f"builds on {_listed(lost)}, which {verb} off")
+        return parts
+
+
+def reason(
+    names: Sequence[str], geometry: Geometry, parents: Parents, findings: Findings, number: int
+) -> str:
+    """Why the row of model `number` (0..N−1) is as it is, one line."""
+    speaker = _Speaker(names, geometry, parents, findings)
+    off = speaker.off(number)
+    return off if off else "; ".join([speaker.origin(number), *speaker.on(number)])
+
+
+def notices(
+    names: Sequence[str], geometry: Geometry, parents: Parents, findings: Findings
+) -> tuple[Notice, ...]:
+    """Everything to warn about, full sentences, worst first within each kind."""
+    speaker = _Speaker(names, geometry, parents, findings)
+    said = [*_left_out(speaker), *_conflicts(speaker), *_incomplete(speaker)]
+    if not any(findings.enabled(i) for i in range(len(names))):
+        text = "No model differs from the base or from another model: there is nothing to merge."
+        said.insert(0, Notice("empty", tuple(names), text))
+    return tuple(said)
+
+
+def _left_out(speaker: _Speaker) -> list[Notice]:
+    names, found = speaker.names, speaker.found
+    said = []
+    for i in range(len(names)):
+        text = speaker.off(i)
+        if not text:
+            continue
+        kind = "null" if i in found.null else "duplicate" if i in found.duplicate else "redundant"
+        other = names[found.redundant[i][0]] if i in found.redundant else speaker.parent(i)
+        said.append(Notice(kind, (names[i], other), f"{names[i]} is off: {text}."))
+    return said
+
+
+def _conflicts(speaker: _Speaker) -> list[Notice]:
+    said = []
+    for i, j, cosine in sorted(speaker.found.opposed, key=lambda pair: pair[2]):
+        a, b = speaker.names[i], speaker.names[j]
+        text = f"{a} and {b} work against each other (cos {cosine:.2f}): merged, they cancel."
+        said.append(Notice("opposed", (a, b), text))
+    return said
+
+
+def _incomplete(speaker: _Speaker) -> list[Notice]:
+    said = []
+    for i, lost in speaker.found.missing.items():
+        words = [speaker.names[a] for a in lost]
+        text = (
+            f"{speaker.names[i]} builds on {_listed(words)}, switched off, so the merge lacks "
+            f"{'its' if len(words) == 1 else 'their'} own change. Enable {_listed(words)}, "
+            f"or measure {speaker.names[i]} from the base."
+        )
+        said.append(Notice("reconstruction", (speaker.names[i],), text, tuple(words)))
+    return said

@@ -2,3 +2,134 @@
 
 import numpy as np
 import torch
+
+# --- Merge methods: float64, one step per line of the formula -------------------------------------
+
+
+def naive_task_arithmetic(base, deltas, alphas, repeats):
+    terms = zip(deltas, alphas, repeats, strict=True)
+    return base.double() + sum(r * a * d.double() for d, a, r in terms)
+
+
+def naive_average(base, deltas, alphas, repeats):
+    added = naive_task_arithmetic(base, deltas, alphas, repeats) - base.double()
+    return base.double() + added / sum(repeats)
+
+
+def naive_slerp(base, delta, t):
+    b, m = base.double().flatten(), (base.double() + delta.double()).flatten()
+    u, v = b / b.norm(), m / m.norm()
+    omega = 2 * torch.asin(((u - v).norm() / 2).clamp(max=1))
+    way = (torch.sin((1 - t) * omega) * u + torch.sin(t * omega) * v) / torch.sin(omega)
+    return (way * ((1 - t) * b.norm() + t * m.norm())).reshape(base.shape)
+
+
+def naive_sequential_projection(deltas):
+    done = []
+    for delta in deltas:
+        rest = delta.double().flatten().clone()
+        for other in done:
+            rest -= (rest @ other) / (other @ other) * other
+        done.append(rest)
+    return [d.reshape(deltas[0].shape) for d in done]
+
+
+def naive_symmetric_projection(deltas):
+    columns = torch.stack([d.double().flatten() for d in deltas], dim=1)
+    left, _, right = torch.linalg.svd(columns / columns.norm(dim=0), full_matrices=False)
+    axes = left @ right  # nearest orthonormal set
+    own = (axes * columns).sum(dim=0)
+    return [(axes[:, i] * own[i]).reshape(deltas[0].shape) for i in range(len(deltas))]
+
+
+def naive_rotations(base, deltas, damping, conflict_aware=False):
+    """Steps 1 to 3 by SVD: the generators [d, d] and the rotations, on the smaller side."""
+    w = base.double().flatten(1)
+    flat = [d.double().flatten(1) for d in deltas]
+    mean = sum(flat) / len(flat)
+    if conflict_aware:
+        flat = [d * ((d * mean).sum(1) < 0)[:, None] for d in flat]
+    if w.shape[0] > w.shape[1]:
+        w, flat = w.T, [d.T for d in flat]
+    eye = torch.eye(len(w), dtype=torch.float64)
+    shift = damping * torch.trace(w @ w.T) / len(w)
+    generators, rotations = [], []
+    for delta in flat:
+        left, _, right = torch.linalg.svd((w + delta) @ w.T + shift * eye)
+        flip = torch.ones(len(w), dtype=torch.float64)
+        flip[-1] = torch.sign(torch.linalg.det(left @ right))
+        rotation = (left * flip) @ right
+        generators.append(torch.linalg.solve(rotation + eye, rotation - eye))
+        rotations.append(rotation)
+    return generators, rotations
+
+
+def naive_orthomerge(
+    base,
+    deltas,
+    alphas,
+    repeats,
+    theta_agg="mean",
+    direction_weight="theta",
+    residual_agg="mean",
+    conflict_aware=False,
+    damping=1e-3,
+):
+    """Steps 1 to 6 of the method, every residual and every copy of a repeat written out."""
+    generators, rotations = naive_rotations(base, deltas, damping, conflict_aware)
+    tall = base.flatten(1).shape[0] > base.flatten(1).shape[1]
+
+    def side(tensor):
+        matrix = tensor.double().flatten(1)
+        return matrix.T if tall else matrix
+
+    w, eye = side(base), torch.eye(len(generators[0]), dtype=torch.float64)
+    copies = []
+    for delta, alpha, repeat, a, r in zip(
+        deltas, alphas, repeats, generators, rotations, strict=True
+    ):
+        weight = abs(alpha) * delta.double().norm()
+        copies += [(alpha * a, weight, alpha * (w + side(delta) - r @ w))] * repeat
+    thetas = torch.stack([a.norm() for a, _, _ in copies])
+    direction = torch.zeros_like(eye)
+    for (a, weight, _), theta in zip(copies, thetas, strict=True):
+        say = {"theta": theta, "magnitude": weight, "equal": 1.0}[direction_weight]
+        direction = direction + (say * a / theta if theta > 0 else 0)
+    agg = {"mean": np.mean, "median": np.median, "max": np.max, "sum": np.sum}[theta_agg]
+    plain = sum(a for a, _, _ in copies) / len(copies)
+    length = min(float(agg(thetas.numpy())), len(deltas) ** 0.5 * float(plain.norm()))
+    generator = direction / direction.norm() * length if direction.norm() > 1e-12 else 0 * eye
+    residual = sum(rho for _, _, rho in copies) / (len(copies) if residual_agg == "mean" else 1)
+    merged = torch.linalg.solve(eye - generator, eye + generator) @ w + residual
+    return (merged.T if tall else merged).reshape(base.shape)
+
+
+# --- Analysis: float64, one pair at a time --------------------------------------------------------
+
+
+def naive_deltas(base, models):
+    """Flat float64 [B, D_1 … D_N] of one tensor; a missing model (None) is a zero delta.
+
+    Elements that are not finite, in the model or in the base, are zero.
+    """
+    b = base.double().flatten()
+    rows = [torch.nan_to_num(b, nan=0.0, posinf=0.0, neginf=0.0)]
+    for model in models:
+        d = torch.zeros_like(b) if model is None else model.double().flatten() - b
+        rows.append(torch.nan_to_num(d, nan=0.0, posinf=0.0, neginf=0.0))
+    return rows
+
+
+def naive_gram(rows):
+    return np.array([[float((a * b).sum()) for b in rows] for a in rows])
+
+
+def naive_sign_counts(deltas):
+    active = [[int(((a != 0) & (b != 0)).sum()) for b in deltas] for a in deltas]
+    conflict = [[int((a * b < 0).sum()) for b in deltas] for a in deltas]
+    return np.array(active), np.array(conflict)
+
+
+def naive_energies(delta):
+    """σ² of a matrix by full SVD, descending."""
+    return (torch.linalg.svdvals(delta.double()) ** 2).numpy()

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from ..errors import RecipeError, did_you_mean
+from ..linalg.gram import delta_gram
 from ..params import Param
 
-__all__ = ["LinearMethod", "Method", "Rows", "Space"]
+__all__ = ["DecomposedMethod", "LinearMethod", "Method", "Rows", "Space"]
 
 
 class Space(Enum):
@@ -43,8 +44,8 @@ class Rows:
 class Method(ABC):
     """A merge of one tensor. Pure: no files, no keys, no device choice, arguments never changed.
 
-    `name` is the field's standard term; `label` and `summary` are for people; `space` is that of the
-    inputs. `max_rows` limits active rows of the whole recipe (slerp: 1).
+    `name` is the field's standard term; `label` and `summary` are for people; `space` is that of
+    the inputs. `max_rows` limits active rows of the whole recipe (slerp: 1).
     `reference`: the paper or formula it was written from.
     """
 
@@ -107,12 +108,46 @@ class LinearMethod(Method):
         count = len(rows)
         gram = torch.zeros(count, count, dtype=torch.float64)
         if self.needs_gram:
-            for i in range(count):
-                for j in range(i, count):
-                    dot = (rows.deltas[i].double() * rows.deltas[j].double()).sum()
-                    gram[i, j] = gram[j, i] = dot
+            gram = delta_gram(rows.deltas)
         weights = self.coefficients(gram, rows.alphas, rows.repeats, options)
         merged = base.clone()
         for delta, weight in zip(rows.deltas, weights.tolist(), strict=True):
             merged.add_(delta, alpha=weight)
         return merged
+
+
+class DecomposedMethod(Method):
+    """A method whose costly half does not depend on alpha, repeat or layer weights.
+
+    `decompose` is that half. Its parts may be kept (on disk, under the content of base and deltas
+    and the options named in `decompose_params`); `compose` finishes from them.
+    """
+
+    decompose_params: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def decompose(
+        self,
+        base: Tensor,
+        deltas: Sequence[Tensor],
+        options: Mapping[str, Any],
+        device: torch.device | str | None = None,
+    ) -> dict[str, Tensor]:
+        """Alpha-free parts of one tensor; `device` None means the base's."""
+
+    @abstractmethod
+    def compose(
+        self, base: Tensor, rows: Rows, parts: Mapping[str, Tensor], options: Mapping[str, Any]
+    ) -> Tensor:
+        """The merged tensor from parts of the same base and the same deltas in the same order."""
+
+    def plain_reason(self, parts: Mapping[str, Tensor]) -> str:
+        """Why this tensor is merged by the simple rule instead, or "" where it is not."""
+        return ""
+
+    def merge(
+        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
+    ) -> Tensor:
+        """`compose` of `decompose`."""
+        parts = self.decompose(base, rows.deltas, options)
+        return self.compose(base, rows, parts, options)

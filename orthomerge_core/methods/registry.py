@@ -27,7 +27,7 @@ def all_methods() -> Mapping[str, Method]:
     for info in pkgutil.iter_modules(package.__path__):
         module = importlib.import_module(f"{package.__name__}.{info.name}")
         for item in vars(module).values():
-            if isinstance(item, type) and item.__dict__.get("registered"):
+            if isinstance(item, type) and issubclass(item, Method) and "registered" in vars(item):
                 found[item.name] = item()
     return dict(sorted(found.items()))
 

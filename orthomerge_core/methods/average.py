@@ -1,0 +1,42 @@
+"""Average: the mean of the differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .contract import LinearMethod
+from .registry import register
+
+__all__ = ["Average", "average_coefficients"]
+
+
+def average_coefficients(alphas: Sequence[float], repeats: Sequence[int]) -> Tensor:
+    """c_i = r_i α_i / Σ r_i, float64: a repeat counts as that many copies of the row."""
+    total = float(sum(repeats))
+    return torch.tensor(
+        [a * r / total for a, r in zip(alphas, repeats, strict=True)], dtype=torch.float64
+    )
+
+
+@register
+class Average(LinearMethod):
+    """W = B + Σ r_i α_i δ_i / Σ r_i. A row without a delta on a tensor does not dilute it there."""
+
+    name = "average"
+    label = "Average"
+    summary = "The mean of all differences: never overshoots, keeps less of each model."
+    reference = "Wortsman et al. 2022, arXiv:2203.05482"
+
+    def coefficients(
+        self,
+        gram: Tensor,
+        alphas: Sequence[float],
+        repeats: Sequence[int],
+        options: Mapping[str, Any],
+    ) -> Tensor:
+        """c_i = r_i α_i / Σ r_i."""
+        return average_coefficients(alphas, repeats)

@@ -1,0 +1,276 @@
+"""OrthoMerge: rotations are merged as rotations, the rest as differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..linalg.lie import cayley_change, skew_part
+from ..linalg.procrustes import Workspace, exact_rotation, frame_of, rotation_error, small_rotation
+from ..params import choice, flag, integer, number
+from .average import average_coefficients
+from .contract import DecomposedMethod, Rows
+from .registry import register
+
+__all__ = ["OrthoMerge"]
+
+_TOLERANCE = 1e-3
+_REASONS = (
+    "",
+    "not a matrix",
+    "its smaller side is above max_rotation_dim",
+    "the base is zero or rank-deficient there",
+)
+
+
+@register
+class OrthoMerge(DecomposedMethod):
+    """Orthogonal–residual decoupling with a damped Procrustes rotation per row.
+
+    Per tensor as a matrix W0 [d, n] over its smaller side: R_i = polar((W0 + δ_i) W0ᵀ + λI) with
+    generator A_i = (R_i + I)⁻¹(R_i − I) and residual ρ_i = W0 + δ_i − R_i W0. The generators, times
+    α_i, are joined in direction and length separately, and
+    W = W0 + Σ c_i δ_i + [(R − I) − Σ c_i (R_i − I)] W0, c_i = r_i α_i / Σ r (mean) or r_i α_i
+    (sum), so that no residual is ever formed. Where the second-order rotations of
+    `linalg.procrustes` are not within 1e-3 of the delta, that row is done by SVD in float64.
+
+    Vectors, scalars, zero or rank-deficient bases and d > max_rotation_dim: `average`.
+    Cost: one d×d eigendecomposition per tensor, four products per row, one inverse.
+    """
+
+    name = "orthomerge"
+    label = "OrthoMerge (rotations)"
+    summary = "Merges the rotation in every layer as a rotation and averages the rest."
+    reference = "Yang, Shi, Liu 2026, arXiv:2602.05943; damping, signs and cap are ours"
+    decompose_params = ("conflict_aware", "damping", "max_rotation_dim")
+    params = (
+        choice(
+            "theta_agg",
+            ("mean", "median", "max", "sum"),
+            "mean",
+            "How far the joint rotation turns, from the rows' own angles.",
+        ),
+        choice(
+            "direction_weight",
+            ("theta", "magnitude", "equal"),
+            "theta",
+            "What a row's say in the joint direction grows with: its rotation, its whole delta, "
+            "or nothing.",
+        ),
+        choice(
+            "residual_agg",
+            ("mean", "sum"),
+            "mean",
+            "Whether what is not rotation is averaged or added up.",
+        ),
+        flag(
+            "conflict_aware",
+            False,
+            "Rotate only the output rows of a delta that oppose the mean delta.",
+        ),
+        number(
+            "damping",
+            1e-3,
+            0.0,
+            1.0,
+            "Keeps near-empty directions of the base from spinning; 0 is the scheme as published.",
+        ),
+        integer(
+            "max_rotation_dim",
+            4096,
+            1,
+            65536,
+            "Matrices whose smaller side is longer are averaged; time grows with its cube.",
+        ),
+    )
+
+    def decompose(
+        self,
+        base: Tensor,
+        deltas: Sequence[Tensor],
+        options: Mapping[str, Any],
+        device: torch.device | str | None = None,
+    ) -> dict[str, Tensor]:
+        """Rotations of all rows in the base's eigenbasis, none of which depends on alpha.
+
+        `basis` V [d, d] float32; for row i within tolerance `packed.i` [d, d] float16 with X + P =
+        packed · `scales`[i], else `generator.i` and `rotation.i` [d, d] float32; `gram` [rows,
+        rows] float64 of the generators; `norms` [rows] float64 of the deltas. A tensor that is
+        averaged has only `plain`, the number of the reason.
+        """
+        chosen = self.check_options(options)
+        reason = _shape_reason(base, chosen["max_rotation_dim"])
+        if reason:
+            return {"plain": torch.tensor([reason])}
+        where = base.device if device is None else torch.device(device)
+        flip = base.shape[0] > base[0].numel()
+        frame = frame_of(_working(base.to(where), flip), chosen["damping"])
+        if frame.deficient:
+            return {"plain": torch.tensor([3])}
+        masked = _conflicting(deltas) if chosen["conflict_aware"] else deltas
+        work, store = Workspace(frame), _Store(len(deltas))
+        for row, delta in enumerate(masked):
+            target = _working(delta.to(where), flip)
+            x, p = small_rotation(frame, target, work)
+            if rotation_error(frame, target, x, p) <= _TOLERANCE:
+                store.add_small(row, x, p)
+            else:
+                store.add_exact(row, *exact_rotation(frame, target))
+        norms = torch.tensor([float(torch.linalg.vector_norm(d.double())) for d in deltas])
+        summary = {"gram": store.gram, "scales": store.scales, "norms": norms.double()}
+        return {"basis": frame.basis, **summary, **store.parts}
+
+    def compose(
+        self, base: Tensor, rows: Rows, parts: Mapping[str, Tensor], options: Mapping[str, Any]
+    ) -> Tensor:
+        """Steps 4 to 6: alpha, joint direction and length, rotation, residuals."""
+        chosen = self.check_options(options)
+        share = average_coefficients(rows.alphas, rows.repeats)
+        if "plain" not in parts and chosen["residual_agg"] == "sum":
+            share = share * float(sum(rows.repeats))
+        merged = base.clone()
+        for delta, weight in zip(rows.deltas, share.tolist(), strict=True):
+            merged.add_(delta.to(base.device), alpha=weight)
+        if "plain" in parts or (len(rows) == 1 and rows.alphas[0] == 1.0 and share[0] == 1.0):
+            return merged  # one row at full strength is the fine-tune itself, to the last bit
+        turn = _joint_weights(rows, parts, chosen)
+        basis = parts["basis"].to(base.device)
+        turned = cayley_change(skew_part(_combine(parts, turn, "generator", base.device)))
+        turned.sub_(_combine(parts, share, "rotation", base.device))
+        flip = base.shape[0] > base[0].numel()
+        w0 = _working(base, flip)
+        change = (basis @ turned) @ (basis.T @ w0)
+        return merged.add_((change.T if flip else change).reshape(base.shape))
+
+    def plain_reason(self, parts: Mapping[str, Tensor]) -> str:
+        """Why a tensor was averaged instead of rotated, or ""."""
+        return _REASONS[int(parts["plain"][0])] if "plain" in parts else ""
+
+    def flops(self, shape: tuple[int, ...], rows: int) -> float:
+        """24 d³ for the eigendecomposition and the inverse, four products per row."""
+        count = float(torch.Size(shape).numel())
+        if len(shape) < 2 or count == 0:
+            return 4.0 * rows * count
+        d = min(float(shape[0]), count / shape[0])
+        if d > 4096:
+            return 4.0 * rows * count
+        return 24.0 * d**3 + 6.0 * d * count + rows * (4.0 * d * count + 3.5 * d**3)
+
+
+class _Store:
+    """Collects rotations row by row in their kept form, with the Gram of their generators."""
+
+    def __init__(self, rows: int) -> None:
+        self.parts: dict[str, Tensor] = {}
+        self.scales = torch.zeros(rows, dtype=torch.float64)
+        self.gram = torch.zeros(rows, rows, dtype=torch.float64)
+
+    def add_small(self, row: int, x: Tensor, p: Tensor) -> None:
+        """Skew X and symmetric P share one matrix, float16 under a power-of-two scale."""
+        self._measure(row, x, 0.5)
+        p.add_(x)
+        top = float(p.abs().max())
+        scale = 2.0 ** (math.frexp(top)[1] - 14) if top > 0 else 1.0
+        self.parts[f"packed.{row}"] = p.mul_(1.0 / scale).half()
+        self.scales[row] = scale
+        self.gram[row, row] = self._with(row, x, 0.5, row)
+
+    def add_exact(self, row: int, generator: Tensor, rotation: Tensor) -> None:
+        """A and R − I side by side, float32: a large turn has no common form."""
+        self._measure(row, generator, 1.0)
+        self.parts[f"generator.{row}"] = generator.float()
+        self.parts[f"rotation.{row}"] = rotation.float()
+        self.gram[row, row] = self._with(row, generator, 1.0, row)
+
+    def _measure(self, row: int, x: Tensor, factor: float) -> None:
+        for other in range(row):
+            self.gram[row, other] = self.gram[other, row] = self._with(row, x, factor, other)
+
+    def _with(self, row: int, x: Tensor, factor: float, other: int) -> float:
+        """⟨A_row, A_other⟩; the kept symmetric part drops out since x is skew."""
+        if f"packed.{other}" in self.parts:
+            scale = 0.5 * float(self.scales[other])
+            return factor * scale * _dot(x, self.parts[f"packed.{other}"])
+        return factor * _dot(x, self.parts[f"generator.{other}"])
+
+
+def _joint_weights(rows: Rows, parts: Mapping[str, Tensor], chosen: Mapping[str, Any]) -> Tensor:
+    """w [rows] float64 with A = Σ w_i A_i: direction, length and cap, from the generators' Gram."""
+    gram = parts["gram"].double().cpu()
+    alphas = torch.tensor(rows.alphas, dtype=torch.float64)
+    repeats = torch.tensor(rows.repeats, dtype=torch.float64)
+    own = gram.diagonal().clamp_min(0).sqrt()
+    angles = alphas.abs() * own
+    unit = torch.where(own > 0, alphas.sign() / torch.where(own > 0, own, 1.0), 0.0)
+    say = {
+        "theta": angles,
+        "magnitude": alphas.abs() * parts["norms"].double().cpu(),
+        "equal": torch.ones_like(angles),
+    }[chosen["direction_weight"]]
+    direction = repeats * say * unit
+    length = float((direction @ gram @ direction).clamp_min(0).sqrt())
+    plain = repeats * alphas / repeats.sum()
+    cap = len(rows) ** 0.5 * float((plain @ gram @ plain).clamp_min(0).sqrt())
+    if length <= 1e-12 * float((repeats * say).sum()):
+        return torch.zeros_like(direction)
+    return direction * (min(_aggregate(angles, rows.repeats, chosen["theta_agg"]), cap) / length)
+
+
+def _aggregate(angles: Tensor, repeats: Sequence[int], how: str) -> float:
+    copies = torch.repeat_interleave(angles, torch.tensor(repeats))
+    if how == "median":
+        return float(torch.quantile(copies, 0.5))
+    if how == "max":
+        return float(copies.max())
+    return float(copies.sum() if how == "sum" else copies.mean())
+
+
+def _combine(
+    parts: Mapping[str, Tensor], weights: Tensor, kind: str, device: torch.device
+) -> Tensor:
+    """Σ w_i A_i ("generator", up to a symmetric part) or Σ w_i (R_i − I) ("rotation"), float32."""
+    total = torch.zeros_like(parts["basis"], device=device)
+    half = 0.5 if kind == "generator" else 1.0
+    for i, weight in enumerate(weights.tolist()):
+        if f"packed.{i}" in parts:
+            scale = half * weight * float(parts["scales"][i])
+            total.add_(parts[f"packed.{i}"].to(device), alpha=scale)
+        else:
+            total.add_(parts[f"{kind}.{i}"].to(device), alpha=weight)
+    return total
+
+
+def _dot(a: Tensor, b: Tensor) -> float:
+    """⟨a, b⟩ summed in float64 over rows of float32 products."""
+    step = max(1, (1 << 20) // max(1, a.shape[1]))
+    parts = (
+        float((a[i : i + step].float() * b[i : i + step].float()).sum(dtype=torch.float64))
+        for i in range(0, len(a), step)
+    )
+    return sum(parts)
+
+
+def _working(tensor: Tensor, flip: bool) -> Tensor:
+    """The tensor as a matrix over its smaller side."""
+    matrix = tensor.reshape(tensor.shape[0], -1)
+    return matrix.T.contiguous() if flip else matrix
+
+
+def _conflicting(deltas: Sequence[Tensor]) -> list[Tensor]:
+    """Each delta's output rows (first axis) that oppose the mean delta; the others zero."""
+    matrices = [d.reshape(d.shape[0], -1) for d in deltas]
+    mean = torch.stack(matrices).mean(dim=0)
+    return [
+        (m * ((m * mean).sum(dim=1, dtype=torch.float64) < 0)[:, None]).reshape(d.shape)
+        for m, d in zip(matrices, deltas, strict=True)
+    ]
+
+
+def _shape_reason(base: Tensor, limit: int) -> int:
+    if base.ndim < 2 or min(base.shape[0], base.numel()) < 2 or base[0].numel() < 2:
+        return 1
+    return 2 if min(base.shape[0], base[0].numel()) > limit else 0

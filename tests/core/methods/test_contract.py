@@ -1,0 +1,120 @@
+"""What every registered method owes; a new method is tested here without being named."""
+
+import pytest
+import torch
+
+from orthomerge_core.errors import RecipeError
+from orthomerge_core.methods.contract import LinearMethod, Rows
+from orthomerge_core.methods.registry import all_methods, get_method
+
+METHODS = list(all_methods().values())
+SHAPES = [(24, 24), (16, 40), (40, 16), (8, 4, 3, 3), (30,), (1,), (), (0,), (0, 4), (4, 0), (1, 5)]
+EXACT_AT_ONE = {"task_arithmetic", "average", "slerp", "orthogonal_projection", "orthomerge"}
+
+methods = pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
+
+
+def draw(shape, rows, seed=0, size=0.03):
+    g = torch.Generator().manual_seed(seed)
+    base = torch.randn(shape, generator=g)
+    return base, [size * torch.randn(shape, generator=g) for _ in range(rows)]
+
+
+def run(method, base, deltas, alphas=None, repeats=None, seed=7, **options):
+    rows = Rows(deltas, alphas or [1.0] * len(deltas), repeats or [1] * len(deltas))
+    return method.merge(base, rows, options, torch.Generator().manual_seed(seed))
+
+
+def rows_of(method, most=3):
+    return min(method.max_rows or most, most)
+
+
+@methods
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_shape_dtype_finite_and_inputs_untouched(method, shape):
+    base, deltas = draw(shape, rows_of(method))
+    before = [t.clone() for t in (base, *deltas)]
+    merged = run(method, base, deltas)
+    assert merged.shape == base.shape
+    assert merged.dtype == torch.float32
+    assert bool(torch.isfinite(merged).all())
+    assert all(torch.equal(a, b) for a, b in zip((base, *deltas), before, strict=True))
+    if merged.numel():
+        assert merged.data_ptr() not in {t.data_ptr() for t in (base, *deltas)}
+
+
+@methods
+def test_same_input_same_bytes(method):
+    base, deltas = draw((24, 40), rows_of(method))
+    assert torch.equal(run(method, base, deltas), run(method, base, deltas))
+
+
+@methods
+@pytest.mark.parametrize("shape", [(24, 24), (16, 40), (40, 16), (8, 4, 3, 3), (30,)], ids=str)
+def test_one_row_at_full_strength_is_the_fine_tune(method, shape):
+    if method.name not in EXACT_AT_ONE and method.name not in {"ties", "geometric_median"}:
+        pytest.skip("drops or shrinks by design")
+    base, deltas = draw(shape, 1)
+    torch.testing.assert_close(run(method, base, deltas), base + deltas[0], rtol=0, atol=1e-6)
+
+
+@methods
+def test_small_alpha_tends_to_the_base(method):
+    base, deltas = draw((24, 40), rows_of(method))
+    merged = run(method, base, deltas, alphas=[1e-6] * len(deltas))
+    torch.testing.assert_close(merged, base, rtol=0, atol=2e-6)
+
+
+@methods
+def test_two_equal_models_give_that_model_where_the_method_averages(method):
+    if method.max_rows == 1 or method.name in {"task_arithmetic", "dare", "della"}:
+        pytest.skip("adds, or drops at random, by design")
+    base, (delta,) = draw((24, 40), 1)
+    merged = run(method, base, [delta, delta.clone()])
+    assert float((merged - base - delta).norm() / delta.norm()) < 1e-3
+
+
+@methods
+@pytest.mark.parametrize("shape", [(24, 24), (16, 40), (30,)], ids=str)
+def test_row_order_does_not_matter_where_the_method_says_so(method, shape):
+    if method.order_matters or method.max_rows == 1:
+        pytest.skip("ordered by definition")
+    base, deltas = draw(shape, 3)
+    alphas, repeats = [1.0, 0.5, -0.7], [1, 2, 1]
+    forward = run(method, base, deltas, alphas, repeats)
+    back = run(method, base, deltas[::-1], alphas[::-1], repeats[::-1])
+    torch.testing.assert_close(forward, back, rtol=0, atol=2e-5)
+
+
+@methods
+def test_unknown_option_names_itself_and_the_valid_ones(method):
+    with pytest.raises(RecipeError, match=f'unknown option "alhpa" of method {method.name}'):
+        method.check_options({"alhpa": 1})
+
+
+@methods
+def test_every_parameter_is_described_and_its_default_is_valid(method):
+    assert method.label
+    assert method.summary.endswith(".")
+    assert all(p.help.endswith(".") and p.check(p.default) == p.default for p in method.params)
+    assert method.flops((64, 64), 2) > 0
+
+
+@pytest.mark.parametrize(
+    "method", [m for m in METHODS if isinstance(m, LinearMethod)], ids=lambda m: m.name
+)
+def test_linear_methods_stream_in_chunks_to_the_same_bytes(method):
+    base, deltas = draw((24, 40), 3)
+    flat = torch.stack([d.flatten().double() for d in deltas])
+    weights = method.coefficients(flat @ flat.T, [1.0, 0.5, -0.7], [1, 2, 1], {})
+    out = base.flatten().clone()
+    for start in range(0, out.numel(), 100):
+        for delta, weight in zip(deltas, weights.tolist(), strict=True):
+            out[start : start + 100].add_(delta.flatten()[start : start + 100], alpha=weight)
+    whole = run(method, base, deltas, [1.0, 0.5, -0.7], [1, 2, 1])
+    torch.testing.assert_close(out.view(base.shape), whole, rtol=0, atol=1e-7)
+
+
+def test_unknown_method_suggests_the_near_one():
+    with pytest.raises(RecipeError, match='Did you mean "orthomerge"'):
+        get_method("orthomerg")

@@ -1,4 +1,4 @@
-"""What every kind of weights looks like to the rest: named float tensors, read lazily and exactly."""
+"""What all kinds of weights look like to the rest: named tensors, read lazily and exactly."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
+from ..errors import CompatibilityError
+
 __all__ = ["Entry", "Source"]
 
 
@@ -20,12 +22,23 @@ class Entry:
     `dtype` is the stored safetensors dtype name ("BF16", "F8_E4M3", "I64", …). `quant` names the
     quantisation scheme whose dequantised values `read` returns, or is None for plain tensors.
     `shape` is the logical (dequantised) shape. `n_bytes` is what must be read, scales included.
+
+    Some schemes round rows and columns up to a multiple (`padding`; 0 = never) without storing the
+    original sizes: `shape` is then the rounded one, until `Source.crop` is told the right one.
     """
 
     shape: tuple[int, ...]
     dtype: str
     n_bytes: int
     quant: str | None = None
+    padding: int = 0
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether the tensor has this shape, or had it before padding (then `crop` it)."""
+        if not self.padding or len(shape) != len(self.shape):
+            return shape == self.shape
+        rounded = tuple(-(-size // self.padding) * self.padding for size in shape)
+        return self.shape in (shape, rounded)
 
     @property
     def numel(self) -> int:
@@ -62,7 +75,7 @@ class Source(ABC):
 
     @abstractmethod
     def read_into(self, key: str, out: Tensor, start: int = 0) -> None:
-        """Fill 1-D float32 `out` with elements [start, start + len(out)) of the flattened tensor."""
+        """Fill 1-D float32 `out` with the flattened tensor's elements from `start` on."""
 
     @abstractmethod
     def read_raw(self, key: str) -> Tensor:
@@ -77,16 +90,36 @@ class Source(ABC):
 
     @abstractmethod
     def tensor_hashes(self) -> Mapping[str, str]:
-        """key → XXH3-128 of the stored bytes of every tensor that was read from start to end so far.
+        """key → XXH3-128 of the stored bytes of every tensor read from start to end so far.
 
-        Filled while bytes pass by `read_into` (in order, from 0) and `read_raw`; nothing is read for it.
+        Filled while bytes pass by `read_into` (in order, from 0) and `read_raw`; nothing is read
+        for it.
         """
 
     @abstractmethod
     def check_unchanged(self) -> None:
         """Raise `FileChangedError` if the file is no longer what was opened."""
 
-    def close(self) -> None:
+    def crop(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Tell padded entries their original shapes, as known from a reference model.
+
+        Afterwards `entries` and all reading speak of these shapes: leading rows and columns. Shapes
+        that an entry has already are fine.
+
+        Raises:
+            CompatibilityError: a shape that the entry does not fit (see `Entry.fits`).
+        """
+        for key, shape in shapes.items():
+            entry = self.entries[key]
+            if tuple(shape) != entry.shape:
+                raise CompatibilityError(
+                    f'"{key}" in "{self.name}" has another shape',
+                    expected=list(shape),
+                    received=list(entry.shape),
+                    fix="Leave this tensor out, or choose a model of the base's architecture.",
+                )
+
+    def close(self) -> None:  # noqa: B027  # nothing to release is the common case
         """Release files; reading afterwards is an error."""
 
     def read(self, key: str) -> Tensor:

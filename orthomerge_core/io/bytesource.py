@@ -1,0 +1,131 @@
+"""What quantisation schemes stand on: a source whose stored bytes can be read as they are."""
+
+from __future__ import annotations
+
+import threading
+from abc import abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import FileError, did_you_mean
+from .dtypes import torch_dtype
+from .hashing import Hasher
+from .header import TensorInfo
+from .source import Entry, Source
+from .upcast import upcast
+
+__all__ = ["BUFFER_BYTES", "ByteSource", "PassingHashes"]
+
+# Fits in the second-level cache: bytes are still there when they are hashed and converted.
+BUFFER_BYTES = 1 << 20
+
+
+class PassingHashes:
+    """XXH3-128 of tensors whose bytes pass by in order; other reads are not hashed."""
+
+    def __init__(self) -> None:
+        self.done: dict[str, str] = {}
+        self._running: dict[str, tuple[Hasher, int]] = {}
+
+    def feed(self, key: str, buffer: memoryview, start: int, total: int) -> None:
+        """`buffer` holds bytes [start, start + len(buffer)) of the `total` bytes of a tensor."""
+        if key in self.done:
+            return
+        hasher, position = self._running.get(key) or (Hasher(), 0)
+        if start > position:
+            return
+        hasher.update(buffer[position - start :])
+        position = max(position, start + len(buffer))
+        self._running[key] = (hasher, position)
+        if position >= total:
+            self.done[key] = hasher.hexdigest()
+            del self._running[key]
+
+
+class ByteSource(Source):
+    """A source with stored bytes behind every key.
+
+    `infos` has every stored tensor, `entries` the same as `Entry`. Subclasses give `_pread`.
+    Threads may read different keys at the same time.
+    """
+
+    infos: Mapping[str, TensorInfo]
+
+    def __init__(
+        self, name: str, infos: Mapping[str, TensorInfo], metadata: Mapping[str, str]
+    ) -> None:
+        self.name, self.infos, self.metadata = name, infos, metadata
+        self.entries = {key: Entry(i.shape, i.dtype, i.n_bytes) for key, i in infos.items()}
+        self.dropped: dict[str, str] = {}
+        self._hashes = PassingHashes()
+        self._local = threading.local()
+
+    @abstractmethod
+    def _pread(self, key: str, buffer: memoryview, start: int) -> None:
+        """Fill `buffer` with the stored bytes of `key` from byte `start` on."""
+
+    def read_bytes(self, key: str, buffer: memoryview, start: int = 0) -> None:
+        """Fill `buffer` with the stored bytes of a tensor from `start` on, hashing them."""
+        info = self.info(key)
+        if start < 0 or start + len(buffer) > info.n_bytes:
+            raise IndexError(f"{key}: bytes {start} to {start + len(buffer)} of {info.n_bytes}")
+        for low in range(0, len(buffer), BUFFER_BYTES):
+            piece = buffer[low : low + BUFFER_BYTES]
+            self._pread(key, piece, start + low)
+            self._hashes.feed(key, piece, start + low, info.n_bytes)
+        if info.n_bytes == 0:
+            self._hashes.feed(key, buffer, 0, 0)
+
+    def info(self, key: str) -> TensorInfo:
+        """Where and what a stored tensor is; `FileError` with a near miss for an unknown key."""
+        if key not in self.infos:
+            what = f'"{self.name}" has no tensor "{key}"'
+            raise FileError(what, fix=did_you_mean(key, tuple(self.infos)))
+        return self.infos[key]
+
+    def buffer(self, n_bytes: int = BUFFER_BYTES) -> NDArray[np.uint8]:
+        """This thread's scratch of `n_bytes` for this source; good until the next call."""
+        found = getattr(self._local, "buffer", None)
+        if found is None or found.size < n_bytes:
+            # numpy, since a torch tensor made under inference_mode could not be used outside it
+            found = self._local.buffer = np.empty(n_bytes, np.uint8)
+        return found[:n_bytes]
+
+    def read_into(self, key: str, out: Tensor, start: int = 0) -> None:
+        """See `Source`. A float32 tensor lands in `out` without passing through a buffer."""
+        info = self.info(key)
+        dtype = torch_dtype(info.dtype)
+        if dtype is torch.float32 and out.is_contiguous() and out.device.type == "cpu":
+            self.read_bytes(key, out.detach().view(torch.uint8).numpy().data, start * 4)
+            return
+        width = dtype.itemsize
+        scratch = self.buffer(min(BUFFER_BYTES, max(len(out) * width, 1)))
+        step = len(scratch) // width
+        if len(out) == 0:
+            self.read_bytes(key, scratch[:0].data, start * width)
+        for low in range(0, len(out), step):
+            part = out[low : low + step]
+            raw = scratch[: len(part) * width]
+            self.read_bytes(key, raw.data, (start + low) * width)
+            upcast(torch.from_numpy(raw), dtype, part)
+
+    def read_raw(self, key: str) -> Tensor:
+        """See `Source`. `UnsupportedError` for a dtype that torch lacks; F4 keeps two to a byte."""
+        info = self.info(key)
+        dtype = torch_dtype(info.dtype)
+        shape = info.shape
+        if info.dtype == "F4":
+            shape = (*shape[:-1], shape[-1] // 2)
+        data = np.empty(info.n_bytes, np.uint8)
+        self.read_bytes(key, data.data)
+        if not info.n_bytes:
+            return torch.empty(shape, dtype=dtype)
+        return torch.from_numpy(data).view(dtype).reshape(shape)
+
+    def tensor_hashes(self) -> Mapping[str, str]:
+        """See `Source`."""
+        return dict(self._hashes.done)

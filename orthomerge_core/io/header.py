@@ -1,0 +1,261 @@
+"""The safetensors header, believed only after every number in it has been checked.
+
+A file is: 8 bytes little-endian header length, that many bytes of JSON, then the tensors' bytes.
+The JSON maps names to dtype, shape and data_offsets (relative to the end of the header), and
+`__metadata__` to a map of strings. The offsets must cover the rest of the file without holes or
+overlap.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import HeaderError, UnsupportedError
+from .dtypes import DTYPES, n_bytes_of
+from .rawfile import RawFile
+
+__all__ = ["MAX_HEADER_BYTES", "Header", "TensorInfo", "parse_header", "read_header"]
+
+MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
+_MAX_RANK = 64  # torch's own limit
+_MAX_NUMEL = 2**62
+_DOWNLOAD = "The file is damaged or incomplete: download or convert it again."
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Where a tensor lies: bytes [start, stop) counted from the beginning of the file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+    @property
+    def n_bytes(self) -> int:
+        """Stored bytes."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Header:
+    """A validated header. `tensors` in the order of the bytes; `raw` is the JSON as stored."""
+
+    tensors: Mapping[str, TensorInfo]
+    metadata: Mapping[str, str]
+    data_start: int
+    file_size: int
+    raw: bytes = field(default=b"", repr=False)
+
+
+def read_header(path: Path, name: str | None = None) -> Header:
+    """The validated header of a safetensors file; reads nothing else.
+
+    Raises:
+        FileError: it cannot be opened.
+        HeaderError: one message per way in which a header can be wrong.
+        UnsupportedError: the file is of another kind (a pickle, a GGUF, a web page).
+    """
+    file = RawFile(path, name)
+    try:
+        return parse_header(file)
+    finally:
+        file.close()
+
+
+def parse_header(file: RawFile) -> Header:
+    """As `read_header`, of a file that is already open."""
+    raw = _header_bytes(file)
+    tree = _parse_json(file.name, raw)
+    metadata = _metadata(file.name, tree.pop("__metadata__", {}))
+    data_start = 8 + len(raw)
+    infos = {key: _tensor_info(file.name, key, item, data_start) for key, item in tree.items()}
+    ordered = dict(sorted(infos.items(), key=lambda kv: (kv[1].start, kv[1].stop, kv[0])))
+    _check_cover(file.name, ordered, data_start, file.size)
+    return Header(ordered, metadata, data_start, file.size, raw)
+
+
+def _header_bytes(file: RawFile) -> bytes:
+    head = bytearray(min(file.size, 64))
+    file.read_at(memoryview(head), 0)
+    length = int.from_bytes(head[:8], "little")
+    if 8 + length > file.size:  # a real length may begin with any of the other kinds' bytes
+        _refuse_other_kinds(file.name, bytes(head))
+    if file.size < 8:
+        what = f'"{file.name}" is too short to be a safetensors file'
+        raise HeaderError(what, expected="8 bytes or more", received=file.size, fix=_DOWNLOAD)
+    if length > MAX_HEADER_BYTES:
+        raise HeaderError(
+            f'"{file.name}" announces an impossible header length',
+            expected=f"at most {MAX_HEADER_BYTES} bytes",
+            received=length,
+            fix="It is damaged or not a safetensors file: download or convert it again.",
+        )
+    if 8 + length > file.size:
+        what = f'"{file.name}" is truncated in its header'
+        raise HeaderError(
+            what, expected=f"{8 + length} bytes", received=f"{file.size} bytes", fix=_DOWNLOAD
+        )
+    raw = bytearray(length)
+    file.read_at(memoryview(raw), 8)
+    return bytes(raw)
+
+
+_OTHER_KINDS = (
+    (b"PK\x03\x04", "is a pickle checkpoint (zip) under another name", "pickle"),
+    (b"\x80\x02", "is a pickle checkpoint under another name", "pickle"),
+    (b"GGUF", "is a GGUF file under another name", "gguf"),
+    (b"version https://git-lfs", "is a Git LFS pointer, not the model itself", "lfs"),
+    (b"<!doctype", "is a web page, not a model", "page"),
+    (b"<html", "is a web page, not a model", "page"),
+)
+_WAYS_OUT = {
+    "pickle": "A pickle can run code when it is opened: convert it to safetensors first.",
+    "gguf": "Rename it to .gguf.",
+    "lfs": "Fetch the real file with `git lfs pull`.",
+    "page": "The download failed or needed a login: download it again.",
+}
+
+
+def _refuse_other_kinds(name: str, head: bytes) -> None:
+    for magic, what, way in _OTHER_KINDS:
+        if head.lower().startswith(magic.lower()):
+            raise UnsupportedError(f'"{name}" {what}', fix=_WAYS_OUT[way])
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _DuplicateKeyError(key)
+            seen.add(key)
+    return found
+
+
+class _DuplicateKeyError(Exception):
+    """Carries the key out of the JSON parser."""
+
+
+def _parse_json(name: str, raw: bytes) -> dict[str, Any]:
+    try:
+        tree = json.loads(raw.decode("utf-8"), object_pairs_hook=_no_duplicates)
+    except _DuplicateKeyError as error:
+        what = f'"{name}" has the key {_shown(error.args[0])} twice in its header'
+        raise HeaderError(what, fix=_DOWNLOAD) from None
+    except UnicodeDecodeError:
+        raise HeaderError(f'the header of "{name}" is not UTF-8', fix=_DOWNLOAD) from None
+    except (ValueError, RecursionError):
+        raise HeaderError(f'the header of "{name}" is not valid JSON', fix=_DOWNLOAD) from None
+    if not isinstance(tree, dict):
+        what = f'the header of "{name}" is not a JSON object'
+        raise HeaderError(what, expected="an object", received=type(tree).__name__, fix=_DOWNLOAD)
+    for key in tree:
+        if not _is_text(key):
+            what = f'"{name}" has a tensor name that is not valid Unicode'
+            raise HeaderError(what, received=_shown(key), fix=_DOWNLOAD)
+    return tree
+
+
+def _metadata(name: str, item: Any) -> dict[str, str]:
+    if item is None:
+        return {}
+    if isinstance(item, dict) and all(_is_text(text) for pair in item.items() for text in pair):
+        return dict(item)
+    what = f'the metadata of "{name}" is not a map of strings'
+    raise HeaderError(what, fix="Write it again with strings only, or remove __metadata__.")
+
+
+def _tensor_info(name: str, key: str, item: Any, data_start: int) -> TensorInfo:
+    if not isinstance(item, dict) or not {"dtype", "shape", "data_offsets"} <= item.keys():
+        raise HeaderError(
+            f'tensor {_shown(key)} in "{name}" is incomplete',
+            expected="dtype, shape and data_offsets",
+            received=_shown(sorted(item) if isinstance(item, dict) else item),
+            fix=_DOWNLOAD,
+        )
+    dtype = item["dtype"]
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise HeaderError(
+            f'tensor {_shown(key)} in "{name}" has an unknown dtype',
+            expected="one of " + ", ".join(DTYPES),
+            received=_shown(dtype),
+            fix="Convert the file to BF16 or F32.",
+        )
+    shape = _shape(name, key, item["shape"])
+    start, stop = _offsets(name, key, item["data_offsets"])
+    n_bytes = n_bytes_of(dtype, shape)
+    if stop - start != n_bytes:
+        raise HeaderError(
+            f'tensor {_shown(key)} in "{name}" has a size that contradicts its shape',
+            expected=f"{n_bytes} bytes for {dtype} {list(shape)}",
+            received=f"{stop - start} bytes",
+            fix=_DOWNLOAD,
+        )
+    return TensorInfo(dtype, shape, data_start + start, data_start + stop)
+
+
+def _shape(name: str, key: str, item: Any) -> tuple[int, ...]:
+    good = isinstance(item, list) and len(item) <= _MAX_RANK and all(_is_size(n) for n in item)
+    numel = 1
+    for size in item if good else ():
+        numel = min(numel * max(size, 1), _MAX_NUMEL)  # torch counts strides past a 0 too
+    if good and numel < _MAX_NUMEL:
+        return tuple(item)
+    raise HeaderError(
+        f'tensor {_shown(key)} in "{name}" has an impossible shape',
+        expected=f"at most {_MAX_RANK} whole numbers from 0",
+        received=_shown(item),
+        fix=_DOWNLOAD,
+    )
+
+
+def _offsets(name: str, key: str, item: Any) -> tuple[int, int]:
+    if isinstance(item, list) and len(item) == 2 and all(_is_size(n) for n in item):
+        start, stop = item
+        if start <= stop:
+            return start, stop
+    raise HeaderError(
+        f'tensor {_shown(key)} in "{name}" has impossible offsets',
+        expected="[start, stop] with 0 <= start <= stop",
+        received=_shown(item),
+        fix=_DOWNLOAD,
+    )
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _check_cover(name: str, infos: Mapping[str, TensorInfo], data_start: int, size: int) -> None:
+    end, last = data_start, ""
+    for key, info in infos.items():
+        if info.start < end:
+            what = f'tensors {_shown(last)} and {_shown(key)} in "{name}" overlap'
+            raise HeaderError(what, expected=end, received=info.start, fix=_DOWNLOAD)
+        if info.start > end:
+            what = f'"{name}" has a hole before tensor {_shown(key)}'
+            raise HeaderError(what, expected=end, received=info.start, fix=_DOWNLOAD)
+        end, last = info.stop, key
+    if end != size:
+        short = "is truncated" if end > size else "has bytes that belong to no tensor"
+        raise HeaderError(
+            f'"{name}" {short}', expected=f"{end} bytes", received=f"{size} bytes", fix=_DOWNLOAD
+        )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = json.dumps(value)
+    except RecursionError:
+        text = "deeply nested JSON"
+    return text if len(text) <= 80 else text[:77] + "…"

@@ -1,0 +1,94 @@
+"""What a quantisation scheme is: a description of one layer, checked at once, decoded in pieces."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from ...errors import HeaderError, UnsupportedError
+from ..header import TensorInfo
+
+__all__ = ["LayerSpec", "QuantLayer", "Scales"]
+
+Scales = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """A quantised layer as found in a file.
+
+    `layer` is the key without ".weight"; `format` the scheme's name in the file; `options` the
+    marker's other fields; `sides` the stored tensors beside the weight: suffix ("weight_scale") →
+    info.
+    """
+
+    file: str
+    layer: str
+    format: str
+    weight: TensorInfo
+    sides: Mapping[str, TensorInfo]
+    options: Mapping[str, Any]
+
+
+class QuantLayer(ABC):
+    """One quantised weight. Subclasses decode one scheme and say which `formats` name it.
+
+    The weight is a run of units of `unit` elements, each stored in `unit_bytes` bytes; decoding
+    works on any run of whole units, so that nothing larger than a chunk is ever resident.
+
+    Attributes set by `__init__`, which raises `UnsupportedError` or `HeaderError` for what does
+    not add up:
+        shape: logical shape (padded, where `padding` is not 0; see `source.Entry`).
+        unit, unit_bytes: see above.
+        needs: suffixes of the side tensors that decoding needs.
+    """
+
+    formats: ClassVar[tuple[str, ...]]
+    padding: ClassVar[int] = 0
+
+    quant: str
+    shape: tuple[int, ...]
+    unit: int
+    unit_bytes: int
+    needs: tuple[str, ...]
+
+    def __init__(self, spec: LayerSpec) -> None:
+        self.spec = spec
+
+    @abstractmethod
+    def load(self, read: Callable[[str], Tensor]) -> Scales:
+        """What `decode` needs beside the weight. `read(suffix)` gives a side tensor as stored."""
+
+    @abstractmethod
+    def decode(self, scales: Scales, raw: Tensor, first: int, out: Tensor) -> None:
+        """Fill float32 `out` [units·unit] from `raw` [units·unit_bytes], uint8, from unit
+        `first`."""
+
+    def side(self, suffix: str) -> TensorInfo:
+        """The side tensor of that suffix, or `HeaderError` where the file lacks it."""
+        if suffix in self.spec.sides:
+            return self.spec.sides[suffix]
+        raise HeaderError(
+            f'layer "{self.spec.layer}" in "{self.spec.file}" lacks its {self.spec.format} scale',
+            expected=f'"{self.spec.layer}.{suffix}"',
+            fix="The file is incomplete: download or convert it again.",
+        )
+
+    def expect(self, what: str, expected: object, received: object) -> None:
+        """`UnsupportedError` about this layer unless the two are equal."""
+        if expected != received:
+            self.refuse(what, expected, received)
+
+    def refuse(self, what: str, expected: object, received: object) -> None:
+        """Raise `UnsupportedError` about this layer."""
+        where = f'layer "{self.spec.layer}" in "{self.spec.file}" ({self.spec.format})'
+        raise UnsupportedError(
+            f"{where} has an unknown {what}",
+            expected=expected,
+            received=received,
+            fix="Use the BF16 or FP8 version of this model.",
+        )

@@ -1,0 +1,203 @@
+"""Which layers of a file are quantised and how, and which stored tensors are no weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...errors import HeaderError, UnsupportedError
+from ..bytesource import ByteSource
+from ..header import TensorInfo
+from .contract import LayerSpec, QuantLayer
+from .registry import make_layer
+
+__all__ = ["Detected", "detect"]
+
+_MARKER = ".comfy_quant"
+_MAX_MARKER_BYTES = 1 << 16
+_SCALES = (
+    "weight_scale",
+    "weight_scale_2",
+    "scale_weight",
+    "pre_quant_scale",
+    "weight_s_rel",
+    "weight_s_channel",
+    "weight_codebook",
+    "weight_correction",
+    "weight_zeros",
+)
+_ACTIVATION_SCALES = ("input_scale", "scale_input", "input_amax", "output_scale", "scale_output")
+_FP8_FORMATS = {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
+_FLOATS = ("F16", "BF16", "F32")
+_AGAIN = "The file is incomplete or was converted wrongly: download or convert it again."
+
+
+@dataclass(frozen=True)
+class Detected:
+    """`layers`: weight key → layer. `dropped`: key of what is no weight → what it is."""
+
+    layers: Mapping[str, QuantLayer] = field(default_factory=dict)
+    dropped: Mapping[str, str] = field(default_factory=dict)
+
+
+def detect(source: ByteSource) -> Detected:
+    """Find every quantised layer; reads nothing but the markers.
+
+    Looks, per layer and in this order, at `comfy_quant`, `_quantization_metadata`, a scale beside
+    an fp8 weight (`scale_weight`, `weight_scale`). Plain fp8 without scales is no quantisation but
+    a dtype.
+
+    Raises:
+        UnsupportedError: an unknown format, or one of other programs (bitsandbytes, nunchaku,
+        GPTQ).
+        HeaderError: a marker that cannot be read, or whose weight or scales are missing.
+    """
+    _refuse_foreign(source)
+    dropped = _sidecars(source.infos)
+    found = _from_metadata(source)
+    found.update(_from_markers(source))
+    for layer, fmt in _from_scales(source.infos).items():
+        found.setdefault(layer, {"format": fmt})
+    layers: dict[str, QuantLayer] = {}
+    for layer, options in found.items():
+        layers[f"{layer}.weight"] = make_layer(_spec(source, layer, options))
+    _refuse_orphans(source, layers)
+    return Detected(layers, dropped)
+
+
+_FOREIGN = (
+    (".quant_state.bitsandbytes__", "bitsandbytes"),
+    (".weight.absmax", "bitsandbytes"),
+    (".weight.quant_map", "bitsandbytes"),
+    (".wscales", "nunchaku (SVDQuant)"),
+    (".proj_down", "nunchaku (SVDQuant)"),
+    (".qzeros", "GPTQ or AWQ"),
+    (".g_idx", "GPTQ"),
+    (".qweight", "GPTQ, AWQ or nunchaku"),
+)
+
+
+def _refuse_foreign(source: ByteSource) -> None:
+    for mark, program in _FOREIGN:
+        key = next((key for key in source.infos if mark in key), None)
+        if key is not None and (mark != ".proj_down" or key.endswith(mark)):
+            raise UnsupportedError(
+                f'"{source.name}" is quantised by {program}, which is not read here: "{key}"',
+                fix="Use the BF16, FP8 or GGUF version of this model.",
+            )
+
+
+def _split(key: str) -> tuple[str, str]:
+    layer, _, suffix = key.rpartition(".")
+    return layer, suffix
+
+
+def _sidecars(infos: Mapping[str, TensorInfo]) -> dict[str, str]:
+    dropped = {}
+    for key in infos:
+        layer, suffix = _split(key)
+        if suffix in _SCALES:
+            dropped[key] = f'scale of "{layer}.weight"'
+        elif suffix in _ACTIVATION_SCALES and f"{layer}.weight" in infos:
+            dropped[key] = "scale of activations, of no use in a merge"
+        elif suffix in ("scaled_fp8", "comfy_quant"):
+            dropped[key] = "marker of quantisation"
+    return dropped
+
+
+def _from_markers(source: ByteSource) -> dict[str, dict[str, Any]]:
+    found = {}
+    for key, info in source.infos.items():
+        if not key.endswith(_MARKER):
+            continue
+        if info.dtype not in ("U8", "I8") or info.n_bytes > _MAX_MARKER_BYTES:
+            what = f'the quantisation marker "{key}" in "{source.name}" is no text'
+            raise HeaderError(what, expected="U8", received=info.dtype, fix=_AGAIN)
+        text = bytearray(info.n_bytes)
+        source.read_bytes(key, memoryview(text))
+        found[key.removesuffix(_MARKER)] = _options(source.name, key, bytes(text))
+    return found
+
+
+def _from_metadata(source: ByteSource) -> dict[str, dict[str, Any]]:
+    text = source.metadata.get("_quantization_metadata")
+    if text is None:
+        return {}
+    where = "_quantization_metadata"
+    tree = _json(source.name, where, text.encode())
+    layers = tree.get("layers")
+    if not isinstance(layers, dict):
+        what = f'"{where}" in "{source.name}" lists no layers'
+        raise HeaderError(what, expected='{"layers": {…}}', fix=_AGAIN)
+    return {
+        _full_name(source.infos, layer): _checked(source.name, where, options)
+        for layer, options in layers.items()
+    }
+
+
+def _full_name(infos: Mapping[str, TensorInfo], layer: str) -> str:
+    if f"{layer}.weight" in infos:
+        return layer
+    ends = [key for key in infos if key.endswith(f".{layer}.weight")]
+    return ends[0].removesuffix(".weight") if len(ends) == 1 else layer
+
+
+def _options(file: str, where: str, raw: bytes) -> dict[str, Any]:
+    return _checked(file, where, _json(file, where, raw))
+
+
+def _json(file: str, where: str, raw: bytes) -> dict[str, Any]:
+    try:
+        tree = json.loads(raw.rstrip(b"\0").decode("utf-8"))
+    except (ValueError, RecursionError):
+        tree = None
+    if isinstance(tree, dict):
+        return tree
+    raise HeaderError(f'"{where}" in "{file}" is not a JSON object', fix=_AGAIN)
+
+
+def _checked(file: str, where: str, options: Any) -> dict[str, Any]:
+    if isinstance(options, dict) and isinstance(options.get("format"), str):
+        return options
+    what = f'"{where}" in "{file}" names no quantisation format'
+    raise HeaderError(what, expected='{"format": "…"}', fix=_AGAIN)
+
+
+def _from_scales(infos: Mapping[str, TensorInfo]) -> dict[str, str]:
+    found = {}
+    for key in infos:
+        layer, suffix = _split(key)
+        weight = infos.get(f"{layer}.weight")
+        if suffix not in ("scale_weight", "weight_scale") or weight is None:
+            continue
+        if weight.dtype in _FP8_FORMATS or weight.dtype in _FLOATS:
+            found[layer] = _FP8_FORMATS.get(weight.dtype, "float8_e4m3fn")
+    return found
+
+
+def _spec(source: ByteSource, layer: str, options: dict[str, Any]) -> LayerSpec:
+    weight = source.infos.get(f"{layer}.weight")
+    if weight is None:
+        what = f'"{source.name}" marks layer "{layer}" as quantised but has no weight for it'
+        raise HeaderError(what, expected=f'"{layer}.weight"', fix=_AGAIN)
+    sides = {
+        suffix: source.infos[f"{layer}.{suffix}"]
+        for suffix in _SCALES
+        if f"{layer}.{suffix}" in source.infos
+    }
+    rest = {name: value for name, value in options.items() if name != "format"}
+    return LayerSpec(source.name, layer, options["format"], weight, sides, rest)
+
+
+def _refuse_orphans(source: ByteSource, layers: Mapping[str, QuantLayer]) -> None:
+    for key in source.infos:
+        layer, suffix = _split(key)
+        weight = f"{layer}.weight"
+        if suffix in _SCALES and weight not in layers:
+            raise UnsupportedError(
+                f'"{source.name}" has "{key}" but nothing says how "{weight}" is quantised',
+                expected=f'a marker "{layer}.comfy_quant"',
+                fix="Use the BF16 or FP8 version of this model.",
+            )

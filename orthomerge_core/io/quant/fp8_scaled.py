@@ -1,0 +1,65 @@
+"""Scaled fp8: fp8 values and one float scale per tensor, or per output row.
+
+    W = float32(w) · float32(scale)
+
+Found as `scale_weight` under a `scaled_fp8` marker, as `weight_scale`, and as the formats
+`float8_e4m3fn` and `float8_e5m2` of ComfyUI's layer markers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..dtypes import torch_dtype
+from ..upcast import upcast
+from .contract import LayerSpec, QuantLayer, Scales
+from .registry import register
+
+__all__ = ["ScaledFp8"]
+
+_STORED = ("F8_E4M3", "F8_E5M2", "F16", "BF16", "F32")
+_SCALES = ("F32", "F16", "BF16")
+
+
+@register
+class ScaledFp8(QuantLayer):
+    """See the module. Layers left in 16 or 32 bits beside a scale follow the same formula."""
+
+    formats: ClassVar[tuple[str, ...]] = ("float8_e4m3fn", "float8_e5m2")
+
+    def __init__(self, spec: LayerSpec) -> None:
+        super().__init__(spec)
+        self.quant = "fp8_scaled"
+        self._suffix = "scale_weight" if "scale_weight" in spec.sides else "weight_scale"
+        scale, weight = self.side(self._suffix), spec.weight
+        if weight.dtype not in _STORED:
+            self.refuse("weight dtype", " or ".join(_STORED), weight.dtype)
+        if scale.dtype not in _SCALES:
+            self.refuse("scale dtype", " or ".join(_SCALES), scale.dtype)
+        self.shape, self.needs = weight.shape, (self._suffix,)
+        self._dtype = torch_dtype(weight.dtype)
+        rows = weight.shape[0] if weight.shape else 1
+        per_row = torch.Size(weight.shape[1:]).numel()
+        count = torch.Size(scale.shape).numel()
+        if count not in (1, rows) or (count > 1 and scale.shape[0] != rows):
+            self.refuse("scale shape", f"[] or [{rows}, 1]", list(scale.shape))
+        self.unit = max(per_row, 1) if count > 1 else 1
+        self.unit_bytes = self.unit * self._dtype.itemsize
+
+    def load(self, read: Callable[[str], Tensor]) -> Scales:
+        """See `QuantLayer`: the scale as float32 [1] or [rows, 1]."""
+        return {"scale": read(self._suffix).to(torch.float32).reshape(-1, 1)}
+
+    def decode(self, scales: Scales, raw: Tensor, first: int, out: Tensor) -> None:
+        """See `QuantLayer`."""
+        upcast(raw, self._dtype, out)
+        scale = scales["scale"]
+        if len(scale) == 1:
+            out.mul_(scale[0])
+        else:
+            rows = out.view(-1, self.unit)
+            rows.mul_(scale[first : first + len(rows)])

@@ -1,0 +1,146 @@
+"""A source whose quantised layers read as the float32 weights they stand for."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ...errors import CompatibilityError
+from ..bytesource import BUFFER_BYTES, ByteSource
+from ..hashing import bytes_hash
+from ..source import Entry, Source
+from .contract import QuantLayer, Scales
+from .detect import Detected
+
+__all__ = ["QuantisedSource"]
+
+_FLOATS_AT_ONCE = BUFFER_BYTES // 4
+
+
+class QuantisedSource(Source):
+    """Wraps stored bytes; closing it closes them.
+
+    The hash of a quantised tensor is that of its scheme, its options and the hashes of its weight
+    and of its scales, so equal hashes mean equal values.
+    """
+
+    def __init__(self, source: ByteSource, found: Detected) -> None:
+        self._source, self._layers = source, found.layers
+        self.name, self.metadata, self.dropped = source.name, source.metadata, found.dropped
+        self.entries: dict[str, Entry] = {
+            key: self._entry(key) for key in source.entries if key not in found.dropped
+        }
+        self._full = {key: self.entries[key].shape for key in found.layers}
+        self._local = threading.local()
+
+    def _entry(self, key: str) -> Entry:
+        stored, layer = self._source.entries[key], self._layers.get(key)
+        if layer is None:
+            return stored
+        n_bytes = stored.n_bytes + sum(layer.side(suffix).n_bytes for suffix in layer.needs)
+        return Entry(layer.shape, stored.dtype, n_bytes, layer.quant, layer.padding)
+
+    def crop(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """See `Source`."""
+        for key, shape in shapes.items():
+            entry, full = self.entries[key], self._full.get(key, self.entries[key].shape)
+            if not replace(entry, shape=full).fits(tuple(shape)):
+                raise CompatibilityError(
+                    f'"{key}" in "{self.name}" has another shape',
+                    expected=list(shape),
+                    received=list(full),
+                    fix="Leave this tensor out, or choose a model of the base's architecture.",
+                )
+            self.entries[key] = replace(entry, shape=tuple(shape))
+
+    def read_into(self, key: str, out: Tensor, start: int = 0) -> None:
+        """See `Source`."""
+        layer = self._layers.get(key)
+        if layer is None:
+            self._source.read_into(key, out, start)
+        elif self.entries[key].shape[1:] == layer.shape[1:]:
+            self._decode(layer, key, out, start)
+        else:
+            self._decode_cropped(layer, key, out, start)
+
+    def _decode_cropped(self, layer: QuantLayer, key: str, out: Tensor, start: int) -> None:
+        cols, padded = self.entries[key].shape[1], layer.shape[1]
+        done = 0
+        while done < len(out):
+            row, col = divmod(start + done, cols)
+            size = min(cols - col, len(out) - done)
+            self._decode(layer, key, out[done : done + size], row * padded + col)
+            done += size
+
+    def _decode(self, layer: QuantLayer, key: str, out: Tensor, start: int) -> None:
+        """Whole units go straight into `out`; one that `out` begins or ends in, through a
+        scratch."""
+        scales = self._scales(layer, key)
+        done, unit = 0, layer.unit
+        while done < len(out):
+            first, skip = divmod(start + done, unit)
+            left = len(out) - done
+            whole = min(left, max(_FLOATS_AT_ONCE, unit)) // unit if skip == 0 else 0
+            if whole and out.is_contiguous() and out.device.type == "cpu":
+                part = out[done : done + whole * unit]
+                self._decode_units(layer, key, scales, first, part)
+            else:
+                scratch = torch.empty(unit * max(whole, 1), dtype=torch.float32)
+                self._decode_units(layer, key, scales, first, scratch)
+                part = out[done : done + min(left, len(scratch) - skip)]
+                part.copy_(scratch[skip : skip + len(part)])
+            done += len(part)
+
+    def _decode_units(
+        self, layer: QuantLayer, key: str, scales: Scales, first: int, out: Tensor
+    ) -> None:
+        raw = self._source.buffer(len(out) // layer.unit * layer.unit_bytes)
+        self._source.read_bytes(key, raw.data, first * layer.unit_bytes)
+        layer.decode(scales, torch.from_numpy(raw), first, out)
+
+    def _scales(self, layer: QuantLayer, key: str) -> Scales:
+        """The layer's scales. A thread keeps those of its last layer: tensors come in chunks."""
+        held: tuple[str, Scales] | None = getattr(self._local, "held", None)
+        if held is None or held[0] != key:
+            with torch.inference_mode(False):  # they may serve a later call outside inference mode
+                scales = layer.load(lambda suffix: self._source.read_raw(self._side(layer, suffix)))
+            held = self._local.held = (key, scales)
+        return held[1]
+
+    @staticmethod
+    def _side(layer: QuantLayer, suffix: str) -> str:
+        return f"{layer.spec.layer}.{suffix}"
+
+    def read_raw(self, key: str) -> Tensor:
+        """See `Source`."""
+        return self.read(key) if key in self._layers else self._source.read_raw(key)
+
+    def fingerprint(self) -> str:
+        """See `Source`."""
+        return bytes_hash(f"dequantised {self._source.fingerprint()}".encode())
+
+    def tensor_hashes(self) -> Mapping[str, str]:
+        """See `Source`, and the class for quantised tensors."""
+        stored = self._source.tensor_hashes()
+        found = {key: stored[key] for key in self.entries if key in stored}
+        for key, layer in self._layers.items():
+            parts = [key, *(self._side(layer, suffix) for suffix in layer.needs)]
+            if all(part in stored for part in parts):
+                what = [layer.quant, dict(layer.spec.options), [stored[part] for part in parts]]
+                found[key] = bytes_hash(json.dumps(what, sort_keys=True).encode())
+            else:
+                found.pop(key, None)
+        return found
+
+    def check_unchanged(self) -> None:
+        """See `Source`."""
+        self._source.check_unchanged()
+
+    def close(self) -> None:
+        """See `Source`."""
+        self._source.close()

@@ -32,9 +32,10 @@ class Segment:
 class ModelReport:
     """What alignment found in one model; plain values only, so that it becomes JSON as it is.
 
-    `coverage_frac` is matched / base keys. `findings` are full sentences; `repairs` names the repairs
-    applied in the reader; `verdict` is one sentence ("same architecture", "inpaint variant: 9 input
-    channels, base has 4", …). `ok` is False when the model was left out of the set.
+    `coverage_frac` is matched / base keys. `findings` are full sentences; `repairs` names what was
+    repaired in the reader; `verdict` is one sentence ("same architecture as the base", "inpaint
+    variant: 9 input channels, base has 4", …). `ok` is False when the model was left out of the
+    set. `duplicate_of` names a model, or "base", with the same weights byte for byte.
     """
 
     name: str
@@ -60,7 +61,7 @@ class ModelReport:
 
 @dataclass(frozen=True)
 class AlignedModel:
-    """One model of the set, addressed by canonical keys. A key absent from `segments` is missing."""
+    """One model of the set by canonical keys. A key absent from `segments` is missing in it."""
 
     name: str
     source: Source
@@ -72,7 +73,7 @@ class AlignedModel:
         return key in self.segments
 
     def read_into(self, key: str, out: Tensor, start: int = 0) -> None:
-        """Fill 1-D float32 `out` with elements [start, start + len(out)) of the canonical tensor."""
+        """Fill 1-D float32 `out` with elements [start, start + len(out)) of a canonical tensor."""
         done, offset = 0, 0  # written into out; canonical offset of the segment
         for seg in self.segments[key]:
             size = seg.stop - seg.start
@@ -81,6 +82,18 @@ class AlignedModel:
                 self.source.read_into(seg.key, out[done : done + high - low], seg.start + low)
                 done += high - low
             offset += size
+
+    def read_raw(self, key: str, shape: tuple[int, ...]) -> Tensor:
+        """The canonical tensor as stored (its dtype untouched) in the given shape.
+
+        Dequantised float32 for quantised entries; the wider dtype where joined parts differ.
+        """
+        parts = []
+        for seg in self.segments[key]:
+            stored = self.source.read_raw(seg.key)
+            parts.append(stored.reshape(-1)[seg.start : seg.stop])
+        flat = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return flat.reshape(shape)
 
     def entry(self, key: str) -> Entry:
         """The stored entry behind a canonical key (the first, where several are joined)."""
@@ -113,6 +126,10 @@ class AlignedSet:
             if model.name == name:
                 return model
         raise KeyError(name)
+
+    def read_base_raw(self, key: str) -> Tensor:
+        """The base's tensor as stored: for `carried` keys and byte-identical copies."""
+        return self.base.read_raw(key, self.shapes[key])
 
     def numel(self, key: str) -> int:
         """Number of elements of a canonical tensor."""

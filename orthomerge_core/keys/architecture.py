@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-__all__ = ["LAYER_TYPES", "Architecture", "DiffusersMap"]
+__all__ = ["LAYER_TYPES", "Architecture", "DiffusersMap", "is_matrix"]
 
 LAYER_TYPES = (
     "attention",
     "mlp",
+    "attention+mlp",
     "norm",
     "modulation",
     "embedding",
@@ -26,15 +27,25 @@ LAYER_TYPES = (
 
 @dataclass(frozen=True)
 class DiffusersMap:
-    """How diffusers names this architecture.
+    """How diffusers names this architecture. Everything in it can be streamed.
 
-    `renames`: (regex on the diffusers key, replacement giving the canonical key), first match wins.
-    `joins`: canonical key pattern → ordered diffusers patterns whose rows are stacked (qkv).
-    `note`: said to the person where a mapping cannot be streamed.
+    `marker`: regex; a file in this naming has a key that matches.
+    `renames`: (regex on the diffusers key, replacement giving the canonical key), first match wins;
+    a key that matches none keeps its name.
+    `inner`: a second such table, on the result of the first: names inside a block.
+    `joins`: canonical replacement → regexes of the diffusers keys whose rows are stacked, in order
+    (q, k, v); the groups of each regex fill the replacement.
+    `swaps`: like `renames`, for tensors whose upper and lower half of rows change places (diffusers
+    stores scale before shift in its last modulation). `{last}` in a regex stands for the index of
+    the last transformer block.
+    `note`: said to the person where something of the naming cannot be streamed.
     """
 
+    marker: str
     renames: Sequence[tuple[str, str]] = ()
+    inner: Sequence[tuple[str, str]] = ()
     joins: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    swaps: Sequence[tuple[str, str]] = ()
     note: str = ""
 
 
@@ -47,6 +58,11 @@ class Architecture:
     `blocks`: regexes with one group, the block id ("double_blocks.7"); first match wins; a key that
     matches none belongs to the block named by its first dotted part.
     `layer_types`: (regex, one of LAYER_TYPES), first match wins, else "other".
+    `prefixes`: key prefixes of this architecture's files beyond the usual ones.
+    `aliases`: (regex, replacement) under which two spellings of one key become equal.
+    `input_key`: the first layer, whose second axis counts input channels; `variants`: what a model
+    with that many input channels is called ({9: "inpaint variant"}).
+    `priority`: a higher one is tried first.
     """
 
     name: str
@@ -56,8 +72,19 @@ class Architecture:
     layer_types: Sequence[tuple[str, str]]
     absent: Sequence[str] = ()
     prefixes: Sequence[str] = ()
+    aliases: Sequence[tuple[str, str]] = ()
     diffusers: DiffusersMap | None = None
+    input_key: str = ""
+    variants: Mapping[int, str] = field(default_factory=dict)
     priority: int = 0
+
+    def fits(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+        """Whether canonical `shapes` carry all markers and nothing that rules it out."""
+        if any(key in shapes for key in self.absent):
+            return False
+        return all(
+            key in shapes and _same(shapes[key], wanted) for key, wanted in self.markers.items()
+        )
 
     def block(self, key: str) -> str:
         """The block a canonical key belongs to."""
@@ -75,7 +102,35 @@ class Architecture:
                 return kind
         return "other"
 
+    def rotates(self, key: str, shape: Sequence[int]) -> bool:
+        """Whether a tensor is a matrix of a layer that maps features to features.
 
-@lru_cache(maxsize=128)
+        Vectors, position tables and tokens do not: a rotation of them means nothing.
+        """
+        return is_matrix(shape) and not _TABLES.search(key)
+
+
+_TABLES = re.compile(r"pos_embed$|positional_encoding$|register_tokens$|_token$|scale_shift_table$")
+
+
+def is_matrix(shape: Sequence[int]) -> bool:
+    """Whether a tensor, flattened to 2-D by its first axis, has two sides longer than 1."""
+    if len(shape) < 2 or shape[0] <= 1:
+        return False
+    columns = 1
+    for size in shape[1:]:
+        columns *= size
+    return columns > 1
+
+
+def _same(shape: tuple[int, ...], wanted: tuple[int | None, ...] | None) -> bool:
+    if wanted is None:
+        return True
+    return len(shape) == len(wanted) and all(
+        w is None or s == w for s, w in zip(shape, wanted, strict=True)
+    )
+
+
+@lru_cache(maxsize=256)
 def _compiled(patterns: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
     return tuple(re.compile(p) for p in patterns)

@@ -1,4 +1,4 @@
-"""Which files make a set, before any of them is opened: what travels between nodes and to the shell."""
+"""Which files make a set, before any is opened: what travels between nodes and to the shell."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Repairs:
     """Which repairs the reader may apply. All are on by default; none touches a file.
 
     strip_text_encoder / strip_vae: leave CLIP/T5 and VAE keys of full checkpoints out.
-    fix_prefixes: `model.diffusion_model.` and its kin. dequantise: read quantised layers as float32.
+    fix_prefixes: `model.diffusion_model.` and its kin. dequantise: quantised layers as float32.
     fix_norm_names: `.norm*.weight` against `.norm*.scale`. remap_diffusers: diffusers naming.
     skip_misfits: leave models below 50 % overlap out instead of stopping.
     """

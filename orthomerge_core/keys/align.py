@@ -1,0 +1,176 @@
+"""Laying models over their base: canonical keys, repairs in the reader, and a report per model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ..errors import CompatibilityError
+from ..io.source import Entry, Source
+from ..progress import Progress
+from .aligned import AlignedModel, AlignedSet, ModelReport
+from .architecture import Architecture
+from .duplicates import mark_duplicates
+from .known import get_architecture
+from .match import MIN_COVERAGE_FRAC, Match, match
+from .misfits import what_else
+from .normalise import MARKS, View, normalise_shapes
+from .setspec import ModelSpec, Repairs
+from .verdict import dtype_words, findings, quantisation_words, verdict
+
+__all__ = ["align"]
+
+
+def align(
+    base: Source,
+    models: Sequence[tuple[ModelSpec | str, Source]],
+    architecture: str = "auto",
+    repairs: Repairs | None = None,
+    *,
+    find_duplicates: bool = True,
+    progress: Progress | None = None,
+) -> AlignedSet:
+    """Lay `models` (name or spec, source) over `base`; reads samples only, to find duplicates.
+
+    A model with less than half of the base's keys goes to `skipped` with its report, or raises
+    `CompatibilityError` (all misfits in one message) where `repairs.skip_misfits` is off.
+    `architecture`: a name of `keys.known`, or "auto". `find_duplicates`: compare models that agree
+    in every sampled element to the end (reads only those).
+    """
+    repairs = repairs or Repairs()
+    view = normalise_shapes(_shapes(base), repairs)
+    known = view.architecture if architecture == "auto" else get_architecture(architecture)
+    keys, carried = _split_base(base, view)
+    shapes = {k: view.pieces[k].shape for k in (*keys, *carried)}
+    wanted = {k: shapes[k] for k in keys}
+    fitted: list[AlignedModel] = []
+    skipped: list[ModelReport] = []
+    for spec, source in models:
+        found = match(
+            wanted, known, normalise_shapes(_shapes(source), repairs), source, repairs, carried
+        )
+        model = _model(spec, source, found, known, wanted)
+        if model.report.ok:
+            fitted.append(model)
+        else:
+            skipped.append(model.report)
+    if skipped and not repairs.skip_misfits:
+        raise _misfits(skipped)
+    _check_names([*(m.name for m in fitted), *(r.name for r in skipped)])
+    aligned = AlignedSet(
+        architecture=known,
+        base=_base(base, view, known, keys, carried),
+        models=tuple(fitted),
+        keys=keys,
+        carried=carried,
+        shapes=shapes,
+        skipped=tuple(skipped),
+    )
+    return mark_duplicates(aligned, progress or Progress()) if find_duplicates else aligned
+
+
+def _shapes(source: Source) -> dict[str, tuple[int, ...]]:
+    return {key: entry.shape for key, entry in source.entries.items()}
+
+
+def _split_base(base: Source, view: View) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The base's canonical keys that are merged, and those that are carried."""
+    keys: list[str] = []
+    carried: list[str] = []
+    for name, piece in view.pieces.items():
+        entries = [base.entries[s.key] for s in piece.segments]
+        weights = all(e.is_float and e.numel for e in entries) and name not in MARKS
+        (keys if weights else carried).append(name)
+    if not keys:
+        what = what_else(base.entries)
+        raise CompatibilityError(
+            f'base "{base.name}" holds no weights of a diffusion model',
+            received=what or f"{len(base.entries)} tensors, none of them a float weight",
+            fix="Choose a diffusion model or a checkpoint as the base.",
+        )
+    return tuple(keys), tuple(carried)
+
+
+def _base(
+    source: Source, view: View, known: Architecture, keys: Sequence[str], carried: Sequence[str]
+) -> AlignedModel:
+    segments = {k: view.pieces[k].segments for k in (*keys, *carried)}
+    entries = _entries(source, {k: segments[k] for k in keys})
+    found = Match(view, segments, (), {}, {}, (), _repairs(view.repairs, entries))
+    words = [f"carried as they are: {len(carried)} keys that are no weights."] if carried else []
+    if known.name != view.architecture.name:
+        words.append(
+            f"taken for {known.label} as asked; its keys look like {view.architecture.label}."
+        )
+    report = ModelReport(
+        name="base",
+        file=source.name,
+        architecture=known.label,
+        dtype=dtype_words(entries),
+        quantisation=quantisation_words(entries),
+        matched=len(keys),
+        missing=0,
+        extra=0,
+        mismatched=0,
+        coverage_frac=1.0,
+        ok=True,
+        verdict=f"{known.label}, {len(keys)} tensors to merge",
+        findings=(*findings(found, {}, source), *(w[0].upper() + w[1:] for w in words)),
+        repairs=found.repairs,
+    )
+    return AlignedModel("base", source, segments, report)
+
+
+def _model(
+    spec: ModelSpec | str,
+    source: Source,
+    found: Match,
+    known: Architecture,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> AlignedModel:
+    name, file = (spec, source.name) if isinstance(spec, str) else (spec.name, spec.file)
+    entries = _entries(source, found.segments) or list(source.entries.values())
+    found = replace(found, repairs=_repairs(found.repairs, entries))
+    report = ModelReport(
+        name=name,
+        file=file,
+        architecture=found.view.architecture.label,
+        dtype=dtype_words(entries),
+        quantisation=quantisation_words(entries),
+        matched=len(found.segments),
+        missing=len(found.missing),
+        extra=len(found.extra),
+        mismatched=len(found.mismatched) + len(found.unreadable),
+        coverage_frac=found.coverage_frac,
+        ok=found.coverage_frac >= MIN_COVERAGE_FRAC,
+        verdict=verdict(known, found, source, shapes),
+        findings=findings(found, shapes, source),
+        repairs=found.repairs,
+    )
+    return AlignedModel(name, source, found.segments, report)
+
+
+def _entries(source: Source, segments: Mapping[str, Sequence[object]]) -> list[Entry]:
+    keys = dict.fromkeys(s.key for run in segments.values() for s in run)  # type: ignore[attr-defined]
+    return [source.entries[k] for k in keys]
+
+
+def _repairs(done: tuple[str, ...], entries: Sequence[Entry]) -> tuple[str, ...]:
+    return (*done, "dequantise") if any(e.quant for e in entries) else done
+
+
+def _misfits(skipped: Sequence[ModelReport]) -> CompatibilityError:
+    words = "; ".join(f'"{r.name}" is {r.verdict}' for r in skipped)
+    return CompatibilityError(
+        f"{len(skipped)} of the models do not fit the base: {words}",
+        fix="Take them out, or switch skip_misfits on to go on without them.",
+    )
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if name == "base" or names.count(name) > 1:
+            reason = "is reserved for the base" if name == "base" else "is used twice"
+            raise CompatibilityError(
+                f'model name "{name}" {reason}', fix="Give every model a name of its own."
+            )

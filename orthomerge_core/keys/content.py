@@ -1,0 +1,41 @@
+"""One hash for the weights of a model as a set uses them."""
+
+from __future__ import annotations
+
+from ..io.hashing import HashMemo, content_hash
+from ..progress import Progress
+from .aligned import AlignedModel
+
+__all__ = ["model_content_hash", "remember_hashes"]
+
+
+def model_content_hash(
+    model: AlignedModel, memo: HashMemo | None = None, progress: Progress | None = None
+) -> str:
+    """XXH3-128 over name, dtype, shape and stored bytes of every source tensor behind the segments.
+
+    The same for a renamed file. What `memo` or the source itself already knows is not read; the
+    rest is read once, a tensor at a time, and remembered.
+    """
+    progress = progress or Progress()
+    source = model.source
+    needed = list(dict.fromkeys(s.key for run in model.segments.values() for s in run))
+    known = {**(memo.get(source.fingerprint()) if memo else {}), **source.tensor_hashes()}
+    unread = [key for key in needed if key not in known]
+    if unread:
+        total = sum(source.entries[key].n_bytes for key in unread)
+        progress.start(total, f"Reading {source.name} for its content hash")
+    for key in unread:
+        source.read_raw(key)
+        progress.advance(source.entries[key].n_bytes)
+    known.update(source.tensor_hashes())
+    if memo:
+        source.check_unchanged()
+        memo.put(source.fingerprint(), {key: known[key] for key in needed})
+    entries = source.entries
+    return content_hash({k: (entries[k].dtype, entries[k].shape, known[k]) for k in needed})
+
+
+def remember_hashes(model: AlignedModel, memo: HashMemo) -> None:
+    """Store the hashes that reading left behind, so that the next content hash is free."""
+    memo.put(model.source.fingerprint(), model.source.tensor_hashes())

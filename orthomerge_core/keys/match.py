@@ -1,0 +1,210 @@
+"""Which tensors of a model stand for which keys of the base."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+
+from ..io.source import Source
+from .aligned import Segment
+from .architecture import Architecture
+from .normalise import View
+from .remap import Piece, remap
+from .setspec import Repairs
+
+__all__ = ["MIN_COVERAGE_FRAC", "Match", "match"]
+
+MIN_COVERAGE_FRAC = 0.5
+"""Below this share of the base's keys a model is a misfit."""
+
+_NORM = re.compile(r"((?:^|\.)[^.]*norm[^.]*(?:\.\d+)?)\.(?:weight|scale)$")
+_PADDING = 128  # block quantisation pads rows and columns up to this multiple
+
+
+@dataclass(frozen=True)
+class Match:
+    """A model laid over the base's keys.
+
+    `mismatched`: base key → the model's shape. `unreadable`: base key → stored dtype that is no
+    weight. `extra`: the model's keys that the base does not have.
+    """
+
+    view: View
+    segments: Mapping[str, tuple[Segment, ...]]
+    missing: tuple[str, ...]
+    mismatched: Mapping[str, tuple[int, ...]]
+    unreadable: Mapping[str, str]
+    extra: tuple[str, ...]
+    repairs: tuple[str, ...]
+
+    @property
+    def coverage_frac(self) -> float:
+        """Share of the base's keys that the model holds with the base's shape."""
+        total = len(self.segments) + len(self.missing) + len(self.mismatched) + len(self.unreadable)
+        return len(self.segments) / total if total else 0.0
+
+
+def match(
+    base: Mapping[str, tuple[int, ...]],
+    architecture: Architecture,
+    view: View,
+    source: Source,
+    repairs: Repairs,
+    carried: Collection[str] = (),
+) -> Match:
+    """Lay a model over the base's canonical `base` keys (key → shape).
+
+    Keys of `carried` (the base's, never merged) do not count as extra.
+
+    If less than half of them are found, the remaps are tried: a prefix learned by comparing names,
+    and the base architecture's diffusers naming. The reading with most keys wins.
+    """
+    lay = partial(_match, base, architecture, source=source, repairs=repairs, carried=carried)
+    found = lay(view=view)
+    if found.coverage_frac >= MIN_COVERAGE_FRAC:
+        return found
+    tries = (_learned_prefix(base, view, repairs), _forced_diffusers(architecture, view, repairs))
+    others = [lay(view=v) for v in tries if v is not None]
+    return max([found, *others], key=lambda m: m.coverage_frac)
+
+
+def _match(
+    base: Mapping[str, tuple[int, ...]],
+    architecture: Architecture,
+    view: View,
+    source: Source,
+    repairs: Repairs,
+    carried: Collection[str],
+) -> Match:
+    pairs, done = _pairs(base, architecture, view.pieces, repairs)
+    segments: dict[str, tuple[Segment, ...]] = {}
+    mismatched: dict[str, tuple[int, ...]] = {}
+    unreadable: dict[str, str] = {}
+    missing = []
+    for key, shape in base.items():
+        name = pairs.get(key)
+        if name is None:
+            missing.append(key)
+            continue
+        piece = view.pieces[name]
+        entries = [source.entries[s.key] for s in piece.segments]
+        not_weights = [e.dtype for e in entries if not e.is_float]
+        if not_weights:
+            unreadable[key] = not_weights[0]
+            continue
+        fitted = _fit(piece, shape, any(e.quant for e in entries))
+        if fitted is None:
+            mismatched[key] = piece.shape
+        else:
+            segments[key] = fitted
+    used = {*pairs.values(), *carried}
+    extra = tuple(name for name in view.pieces if name not in used)
+    repaired = (*view.repairs, *(r for r in done if r not in view.repairs))
+    return Match(view, segments, tuple(missing), mismatched, unreadable, extra, repaired)
+
+
+def _pairs(
+    base: Mapping[str, tuple[int, ...]],
+    architecture: Architecture,
+    pieces: Mapping[str, Piece],
+    repairs: Repairs,
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """base key → the model's name for it, and the repairs that found more than equal names did."""
+    pairs = {key: key for key in base if key in pieces}
+    if len(pairs) == len(base):
+        return pairs, ()
+    open_keys = [k for k in base if k not in pairs]
+    open_names = [n for n in pieces if n not in base]
+    steps: list[tuple[str, Callable[[str], str]]] = []
+    if architecture.aliases:
+        steps.append(("aliases", partial(_alias, architecture)))
+    if repairs.fix_norm_names:
+        steps.append(("fix_norm_names", lambda k: _NORM.sub(r"\1", _alias(architecture, k))))
+    done = []
+    for repair, ident in steps:
+        names = _unique(ident, open_names)
+        wanted = _unique(ident, open_keys)
+        new = {key: names[i] for i, key in wanted.items() if i in names}
+        if new:
+            pairs.update(new)
+            done.append(repair)
+            open_keys = [k for k in open_keys if k not in new]
+    return pairs, tuple(done)
+
+
+def _alias(architecture: Architecture, key: str) -> str:
+    for pattern, replacement in architecture.aliases:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+def _unique(ident: Callable[[str], str], keys: Iterable[str]) -> dict[str, str]:
+    """identity → key, without identities that two keys share: those are never guessed."""
+    keys = list(keys)
+    counts = Counter(ident(k) for k in keys)
+    return {ident(k): k for k in keys if counts[ident(k)] == 1}
+
+
+def _fit(piece: Piece, shape: tuple[int, ...], quantised: bool) -> tuple[Segment, ...] | None:
+    """Segments that give exactly `shape`, or None.
+
+    Axes of length 1 may differ (a linear layer stored as a 1×1 convolution): the elements are the
+    same. Block-quantised matrices may be padded: the padding is cut off, by rows where columns
+    were padded too.
+    """
+    if [n for n in piece.shape if n != 1] == [n for n in shape if n != 1]:
+        return piece.segments
+    padded = quantised and len(shape) == len(piece.shape) == 2 and len(piece.segments) == 1
+    if not padded or any(
+        not 0 <= p - s < _PADDING for p, s in zip(piece.shape, shape, strict=True)
+    ):
+        return None
+    key, width = piece.segments[0].key, piece.shape[1]
+    if width == shape[1]:
+        return (Segment(key, 0, prod(shape)),)
+    return tuple(Segment(key, r * width, r * width + shape[1]) for r in range(shape[0]))
+
+
+def _learned_prefix(
+    base: Mapping[str, tuple[int, ...]], view: View, repairs: Repairs
+) -> View | None:
+    """The view with the prefix that most of the base's keys have in it, or lack in it."""
+    if not repairs.fix_prefixes:
+        return None
+    counts = Counter(_prefixes_between(base, view.pieces))
+    if not counts:
+        return None
+    (strip, add), _ = counts.most_common(1)[0]
+    pieces = {add + n[len(strip) :]: p for n, p in view.pieces.items() if n.startswith(strip)}
+    done = (*view.repairs, *(() if "fix_prefixes" in view.repairs else ("fix_prefixes",)))
+    return View(view.architecture, pieces, view.left_out, done, view.prefix + strip)
+
+
+def _prefixes_between(base: Iterable[str], names: Iterable[str]) -> Iterable[tuple[str, str]]:
+    """(to strip, to add) for every pair of keys of which one ends with the other."""
+    keys, known = set(base), set(names)
+    for name in known:
+        yield from ((name[: -len(tail)], "") for tail in _tails(name) if tail in keys)
+    for key in keys:
+        yield from (("", key[: -len(tail)]) for tail in _tails(key) if tail in known)
+
+
+def _tails(key: str) -> Iterable[str]:
+    """`b.c` and `c` of `a.b.c`, without the bare last part, which says nothing."""
+    parts = key.split(".")
+    return (".".join(parts[i:]) for i in range(1, len(parts) - 1))
+
+
+def _forced_diffusers(architecture: Architecture, view: View, repairs: Repairs) -> View | None:
+    naming = architecture.diffusers
+    if naming is None or not repairs.remap_diffusers or view.diffusers:
+        return None
+    pieces, translated = remap(naming, view.pieces)
+    if not translated:
+        return None
+    done = (*view.repairs, "remap_diffusers")
+    return View(architecture, pieces, view.left_out, done, view.prefix, diffusers=True)

@@ -1,0 +1,139 @@
+"""From paths to a set, and from a set to aligned models with their files open."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path, PurePosixPath
+
+from ..errors import CompatibilityError, FileError
+from ..io.opening import is_readable_name, open_source
+from ..io.source import Source
+from ..progress import Progress
+from .align import align
+from .aligned import AlignedSet
+from .setspec import ModelSpec, Repairs, SetSpec
+
+__all__ = ["open_set", "spec_from_paths"]
+
+_SUFFIXES = re.compile(r"(?:-\d+-of-\d+)?\.(?:safetensors|sft|gguf)$", re.IGNORECASE)
+
+
+def open_set(
+    spec: SetSpec,
+    *,
+    allow_empty: bool = False,
+    find_duplicates: bool = True,
+    progress: Progress | None = None,
+) -> AlignedSet:
+    """Open every file of the set and lay the models over the base; close what it returns.
+
+    Reads headers, and samples to find duplicates. If anything fails, everything opened here is
+    closed again. When no model fits, `CompatibilityError` says why for each, unless `allow_empty`.
+    """
+    with ExitStack() as opened:
+        base = _open(spec.base, spec.repairs, opened)
+        models = [(model, _open(model, spec.repairs, opened)) for model in spec.models]
+        aligned = align(
+            base,
+            models,
+            spec.architecture,
+            spec.repairs,
+            find_duplicates=find_duplicates,
+            progress=progress,
+        )
+        if spec.models and not aligned.models and not allow_empty:
+            raise _none_fits(aligned)
+        kept = {id(m.source) for m in (aligned.base, *aligned.models)}
+        for model, source in models:
+            if id(source) not in kept and model.source is None:
+                source.close()
+        opened.pop_all()
+        return aligned
+
+
+def _open(spec: ModelSpec, repairs: Repairs, opened: ExitStack) -> Source:
+    if spec.source is not None:
+        return spec.source  # a live model belongs to whoever made it
+    if spec.path is None:
+        raise FileError(f'"{spec.file}" has no path', fix="Choose the file again.")
+    source = open_source(spec.path, name=spec.path.name, dequantise=repairs.dequantise)
+    opened.callback(source.close)
+    return source
+
+
+def _none_fits(aligned: AlignedSet) -> CompatibilityError:
+    words = "; ".join(f'"{r.name}" is {r.verdict}' for r in aligned.skipped)
+    return CompatibilityError(
+        f"no model fits the base: {words}",
+        fix=f"Choose models of the base's architecture ({aligned.architecture.label}).",
+    )
+
+
+def spec_from_paths(
+    base: Path,
+    models: Sequence[Path],
+    architecture: str = "auto",
+    repairs: Repairs | None = None,
+) -> SetSpec:
+    """The set of a base and some models, opened by nobody yet.
+
+    A folder among `models` stands for the readable models directly in it, sorted by name, without
+    the base. A model is named by its file's stem; where stems clash (or one is "base") by file
+    name, then by folder and stem.
+    """
+    paths: list[Path] = []
+    for path in models:
+        found = _models_in(path) if path.is_dir() else [path]
+        paths += [p for p in found if not (path.is_dir() and _same_file(p, base))]
+    if models and not paths:
+        raise CompatibilityError(
+            "no model found",
+            received="an empty folder",
+            fix="Name a model file or fill the folder.",
+        )
+    names = _names(paths)
+    files = _files(paths)
+    specs = tuple(ModelSpec(n, f, p) for n, f, p in zip(names, files, paths, strict=True))
+    return SetSpec(ModelSpec("base", base.name, base), specs, architecture, repairs or Repairs())
+
+
+def _models_in(folder: Path) -> list[Path]:
+    """Readable models of a folder, sorted; a sharded model is its first shard."""
+    return sorted(p for p in folder.iterdir() if p.is_file() and is_readable_name(p.name))
+
+
+def _same_file(a: Path, b: Path) -> bool:
+    try:
+        return a.samefile(b)
+    except OSError:
+        return False
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """A unique name per path, the shortest that is free; the order of `paths` is kept."""
+    stems = [_SUFFIXES.sub("", p.name) for p in paths]
+    levels = [
+        stems,
+        [p.name for p in paths],
+        [f"{p.parent.name}/{s}" for p, s in zip(paths, stems, strict=True)],
+    ]
+    names: list[str] = []
+    for i in range(len(paths)):
+        fitting = (row[i] for row in levels if row.count(row[i]) == 1 and row[i] != "base")
+        name = next((n for n in fitting if n not in names), "")
+        number = 2
+        while not name or name in names:
+            name, number = f"{stems[i]} ({number})", number + 1
+        names.append(name)
+    return names
+
+
+def _files(paths: Sequence[Path]) -> list[str]:
+    """What a recipe calls each file: its name, with its folder where two names clash."""
+    names = [p.name for p in paths]
+    return [
+        str(PurePosixPath(p.parent.name) / p.name) if names.count(p.name) > 1 else p.name
+        for p in paths
+    ]

@@ -1,0 +1,151 @@
+"""What alignment found, in words: one verdict per model and a few findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..io.source import Entry, Source
+from .architecture import Architecture
+from .match import MIN_COVERAGE_FRAC, Match
+from .misfits import what_else
+
+__all__ = ["dtype_words", "findings", "quantisation_words", "verdict"]
+
+_TOGGLE_WORDS = {
+    "strip_text_encoder": "text-encoder keys left out",
+    "strip_vae": "VAE keys left out",
+    "fix_prefixes": "prefix taken off",
+    "fix_norm_names": "norm weights renamed",
+    "remap_diffusers": "diffusers names translated",
+    "dequantise": "quantised layers read as float32",
+    "aliases": "other spelling of the same keys",
+}
+
+
+def verdict(
+    base: Architecture, found: Match, source: Source, shapes: Mapping[str, tuple[int, ...]]
+) -> str:
+    """The one sentence that says how a model fits; without a full stop."""
+    variant = _variant(base, found, shapes)
+    if variant:
+        return variant
+    if found.coverage_frac < MIN_COVERAGE_FRAC:
+        return _misfit(base, found, source, shapes)
+    total = len(shapes)
+    gaps = total - len(found.segments)
+    if not gaps:
+        return "same architecture as the base"
+    be = "is" if gaps == 1 else "are"
+    return f"same architecture as the base, but {gaps} of its {total} tensors {be} not usable here"
+
+
+def _variant(base: Architecture, found: Match, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """A model that differs in its input channels only."""
+    other, own = found.mismatched.get(base.input_key), shapes.get(base.input_key)
+    if other is None or own is None or len(other) < 2 or len(own) < 2:
+        return ""
+    if other[0] != own[0] or other[2:] != own[2:]:
+        return ""
+    name = base.variants.get(other[1], "variant")
+    if other[1] in base.variants or own[1] not in base.variants:
+        return f"{name}: {other[1]} input channels, base has {own[1]}"
+    base_name = base.variants[own[1]]
+    return f"standard model: {other[1]} input channels, base is the {base_name} with {own[1]}"
+
+
+def _misfit(
+    base: Architecture, found: Match, source: Source, shapes: Mapping[str, tuple[int, ...]]
+) -> str:
+    words = what_else(source.entries)
+    unread = sum(found.view.prefix + key in source.dropped for key in found.missing)
+    if unread:
+        return f"quantised: {unread} of its layers were not read, since dequantise is switched off"
+    own = found.view.architecture
+    if words and own.name == "generic":
+        return words
+    if own.name not in (base.name, "generic"):
+        return f"other architecture: {own.label}, base is {base.label}"
+    if len(found.mismatched) > len(found.segments):
+        key = next(iter(found.mismatched))
+        here, there = _shape(found.mismatched[key]), _shape(shapes[key])
+        return f"other size of the same architecture: {key} is {here}, base has {there}"
+    if found.unreadable:
+        dtype = next(iter(found.unreadable.values()))
+        return f"stored as {dtype} in a quantisation that was not read: switch dequantise on"
+    share = found.coverage_frac
+    return f"unknown architecture: it holds {share:.0%} of the base's tensors ({base.label})"
+
+
+def findings(
+    found: Match, shapes: Mapping[str, tuple[int, ...]], source: Source
+) -> tuple[str, ...]:
+    """Full sentences about everything that differs; one line per kind, however many keys it has."""
+    lines = [
+        f"{_count(keys)} left out: {reason} ({_some(keys)})."
+        for reason, keys in found.view.left_out.items()
+    ]
+    lines += [f"Repaired while reading: {_TOGGLE_WORDS.get(r, r)}." for r in found.repairs]
+    if found.mismatched:
+        lines.append(_mismatches(found.mismatched, shapes))
+    if found.unreadable:
+        lines.append(
+            f"{_count(found.unreadable)} no weights ({_some(list(found.unreadable))}): stored as "
+            f"{', '.join(sorted(set(found.unreadable.values())))}; the base's are used."
+        )
+    if found.missing:
+        lines.append(f"{_count(found.missing)} missing ({_some(found.missing)}): no change there.")
+    if found.extra:
+        lines.append(
+            f"{_count(found.extra)} not in the base ({_some(found.extra)}): they are not merged."
+        )
+    if source.dropped:
+        lines.append(f"{_count(source.dropped)} no weights but serve the quantised layers.")
+    return tuple(lines)
+
+
+def _mismatches(found: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]) -> str:
+    key = next(iter(found))
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    have = "has" if len(found) == 1 else "have"
+    return (
+        f"{len(found)} tensor{'s' if len(found) > 1 else ''} {have} another shape than the base's: "
+        f"{key} is {_shape(found[key])}, base has {_shape(shapes[key])}{more}; the base's are used."
+    )
+
+
+def _count(found: Sequence[str] | Mapping[str, object]) -> str:
+    return "1 tensor is" if len(found) == 1 else f"{len(found)} tensors are"
+
+
+def _some(keys: Sequence[str], limit: int = 3) -> str:
+    return ", ".join(keys[:limit]) + (", …" if len(keys) > limit else "")
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "[" + ", ".join(str(n) for n in shape) + "]"
+
+
+def dtype_words(entries: Sequence[Entry]) -> str:
+    """The stored dtypes by share of elements: "BF16", or "F8_E4M3 98 %, BF16 2 %"."""
+    sizes: dict[str, int] = {}
+    for entry in entries:
+        sizes[entry.dtype] = sizes.get(entry.dtype, 0) + max(entry.numel, 1)
+    total = sum(sizes.values())
+    if len(sizes) <= 1:
+        return next(iter(sizes), "none")
+    ranked = sorted(sizes.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {_percent(size / total)}" for name, size in ranked[:3])
+
+
+def _percent(share: float) -> str:
+    return "under 1 %" if share < 0.01 else f"{share * 100:.0f} %"
+
+
+def quantisation_words(entries: Sequence[Entry]) -> str:
+    """The quantisation schemes and how many layers have each; "none" for plain tensors."""
+    counts: dict[str, int] = {}
+    for entry in entries:
+        if entry.quant is not None:
+            counts[entry.quant] = counts.get(entry.quant, 0) + 1
+    words = [f"{name} ({count} layers)" for name, count in sorted(counts.items())]
+    return ", ".join(words) or "none"

@@ -1,0 +1,307 @@
+"""Models over their base: prefixes, checkpoints, names, shapes, misfits, duplicates."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orthomerge_core.errors import CompatibilityError
+from orthomerge_core.keys.align import align
+from orthomerge_core.keys.aligned import AlignedModel, ModelReport, Segment
+from orthomerge_core.keys.normalise import PREFIXES
+from orthomerge_core.keys.setspec import ModelSpec, Repairs
+from tests.fakes import MemorySource
+from tests.inventories import small_sd3
+
+
+def sd3(seed: int = 0, hidden: int = 8, dtype: torch.dtype = torch.bfloat16, **changes):
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {
+        key: torch.randn(shape, generator=generator).to(dtype)
+        for key, shape in small_sd3(hidden=hidden).items()
+    }
+    return tensors | changes
+
+
+def source(name: str, tensors, prefix: str = "", **rest) -> MemorySource:
+    return MemorySource(name, {prefix + k: v for k, v in tensors.items()} | rest)
+
+
+def test_plain_models_share_every_key():
+    aligned = align(source("base.safetensors", sd3()), [("a", source("a.safetensors", sd3(1)))])
+    assert aligned.architecture.name == "sd3"
+    assert aligned.keys == tuple(sd3())
+    report = aligned.models[0].report
+    assert (report.matched, report.missing, report.extra, report.mismatched) == (
+        51 - 1 + 1,
+        0,
+        0,
+        0,
+    )
+    assert report.coverage_frac == 1.0 and report.ok and report.duplicate_of is None
+    assert report.verdict == "same architecture as the base"
+    assert report.dtype == "BF16" and report.quantisation == "none" and report.repairs == ()
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("side", ["base", "model", "both"])
+def test_every_usual_prefix_comes_off(prefix, side):
+    tensors = sd3(1)
+    base = source("base", sd3(), prefix if side != "model" else "")
+    model = source("m", tensors, prefix if side != "base" else "")
+    aligned = align(base, [("m", model)])
+    assert aligned.keys == tuple(sd3())
+    assert aligned.models[0].report.coverage_frac == 1.0
+    assert ("fix_prefixes" in aligned.models[0].report.repairs) == (side != "base")
+    out = torch.empty(64)
+    aligned.models[0].read_into("joint_blocks.0.x_block.attn.proj.weight", out)
+    assert torch.equal(out, tensors["joint_blocks.0.x_block.attn.proj.weight"].float().reshape(-1))
+
+
+def test_prefixes_stay_where_the_repair_is_off():
+    model = source("m", sd3(1), "model.diffusion_model.")
+    aligned = align(source("b", sd3()), [("m", model)], repairs=Repairs(fix_prefixes=False))
+    assert aligned.models == ()
+    assert aligned.skipped[0].coverage_frac == 0.0
+
+
+def test_unknown_prefix_is_learned_by_comparison():
+    base = MemorySource("b", {f"trunk.{i}.a.weight": torch.randn(3, 3) for i in range(6)})
+    model = MemorySource("m", {f"wrap.inner.{k}": v + 1 for k, v in base.tensors.items()})
+    back = MemorySource("r", {k.removeprefix("trunk."): v + 2 for k, v in base.tensors.items()})
+    aligned = align(base, [("m", model), ("r", back)])
+    assert [m.report.coverage_frac for m in aligned.models] == [1.0, 1.0]
+    assert torch.equal(
+        aligned.model("r").read_raw("trunk.0.a.weight", (3, 3)), back.tensors["0.a.weight"]
+    )
+
+
+def test_full_checkpoint_gives_its_diffusion_model():
+    rest = {
+        "first_stage_model.decoder.conv_in.weight": torch.zeros(2, 2),
+        "text_encoders.clip_l.transformer.text_model.embeddings.weight": torch.zeros(2),
+        "conditioner.embedders.0.x": torch.zeros(1),
+        "model_ema.decay": torch.tensor(0.9),
+        "alphas_cumprod": torch.zeros(5),
+        "v_pred": torch.zeros(0),
+    }
+    base = source("full", sd3(), "model.diffusion_model.", **rest)
+    aligned = align(base, [("m", source("m", sd3(1), "model.diffusion_model.", **rest))])
+    assert aligned.keys == tuple(sd3()) and aligned.carried == ("v_pred",)
+    report = aligned.models[0].report
+    assert report.repairs == ("strip_text_encoder", "strip_vae", "fix_prefixes")
+    text = " ".join(report.findings)
+    for words in (
+        "2 tensors are left out: text encoder",
+        "1 tensor is left out: VAE",
+        "VAE",
+        "EMA copy",
+        "alphas_cumprod",
+    ):
+        assert words in text
+    assert aligned.read_base_raw("v_pred").shape == (0,)
+
+
+def test_kept_text_encoder_counts_as_extra_where_the_toggle_is_off():
+    rest = {"text_encoders.clip_l.x": torch.zeros(2)}
+    model = source("m", sd3(1), **rest)
+    aligned = align(source("b", sd3()), [("m", model)], repairs=Repairs(strip_text_encoder=False))
+    assert aligned.models[0].report.extra == 1
+
+
+@pytest.mark.parametrize("there", ["weight", "scale"])
+def test_norm_weight_and_scale_are_one_key(there):
+    here = "scale" if there == "weight" else "weight"
+    keys = ["blocks.0.attn.norm.query_norm", "layer.norms.3", "blocks.0.norm1"]
+    other = {f"blocks.{i}.lin.weight": torch.randn(2, 2) for i in range(3)}
+    base = MemorySource("b", {f"{k}.{here}": torch.randn(4) for k in keys} | other)
+    changed = {f"{k}.{there}": torch.randn(4) for k in keys}
+    model = MemorySource("m", changed | other)
+    report = align(base, [("m", model)]).models[0].report
+    assert report.coverage_frac == 1.0 and "fix_norm_names" in report.repairs
+    off = align(base, [("m", model)], repairs=Repairs(fix_norm_names=False)).models[0].report
+    assert off.matched == 3 and off.missing == 3 and off.extra == 3
+
+
+def test_two_candidates_for_one_norm_are_never_guessed():
+    other = {f"b.{i}.weight": torch.randn(2, 2) for i in range(3)}
+    base = MemorySource("b", {"x.norm.gain": torch.ones(2), "y.norm.weight": torch.ones(2)} | other)
+    both = {"y.norm.scale": torch.ones(2) * 2, "y.norm.weight": torch.ones(2) * 3}
+    model = MemorySource("m", both | other)
+    aligned = align(base, [("m", model)])
+    assert torch.equal(aligned.models[0].read_raw("y.norm.weight", (2,)), both["y.norm.weight"])
+
+
+def test_shape_mismatches_are_one_line():
+    wrong = {k: torch.zeros(7, 7) for k in list(sd3())[:3]}
+    report = align(source("b", sd3()), [("m", source("m", sd3(1) | wrong))]).models[0].report
+    assert report.mismatched == 3 and report.matched == 48
+    lines = [f for f in report.findings if "another shape" in f]
+    assert lines == [
+        "3 tensors have another shape than the base's: pos_embed is [7, 7], base has [1, 16, 8] "
+        "(and 2 more); the base's are used."
+    ]
+    assert "3 of its 51 tensors are not usable here" in report.verdict
+
+
+def test_transposed_is_not_the_same_shape_but_axes_of_one_are():
+    base = MemorySource("b", {"l.0.w": torch.randn(2, 3), "l.1.w": torch.randn(4, 4)})
+    tensors = {"l.0.w": torch.randn(3, 2), "l.1.w": torch.randn(4, 4, 1, 1)}
+    model = align(base, [("m", MemorySource("m", tensors))]).models[0]
+    assert model.report.mismatched == 1 and model.has("l.1.w") and not model.has("l.0.w")
+
+
+def test_padding_of_block_quantisation_is_cut_off():
+    keys = {"rows.weight": (30, 16), "both.weight": (20, 10), "plain.weight": (4, 4)}
+    base = MemorySource("b", {k: torch.randn(s) for k, s in keys.items()})
+    stored = {k: torch.randn(32, 16) for k in list(keys)[:2]} | {"plain.weight": torch.randn(4, 4)}
+    quant = {"rows.weight": "nvfp4", "both.weight": "nvfp4"}
+    model = align(base, [("m", MemorySource("m", stored, quant=quant))]).models[0]
+    assert model.report.coverage_frac == 1.0
+    assert model.report.quantisation == "nvfp4 (2 layers)" and "dequantise" in model.report.repairs
+    for key in quant:
+        rows, columns = keys[key]
+        out = torch.empty(rows * columns)
+        model.read_into(key, out)
+        assert torch.equal(out.view(rows, columns), stored[key][:rows, :columns])
+        part = torch.empty(7)
+        model.read_into(key, part, start=columns + 3)
+        assert torch.equal(part, out[columns + 3 : columns + 10])
+
+
+def test_integers_are_carried_from_the_base_and_never_weights():
+    base = source("b", sd3(), position_ids=torch.arange(4))
+    int_key = "joint_blocks.0.x_block.attn.proj.weight"
+    model = source("m", sd3(1) | {int_key: torch.zeros(8, 8, dtype=torch.int8)})
+    aligned = align(base, [("m", model)])
+    assert aligned.carried == ("position_ids",)
+    assert torch.equal(aligned.read_base_raw("position_ids"), torch.arange(4))
+    report = aligned.models[0].report
+    assert not aligned.models[0].has(int_key) and report.mismatched == 1
+    assert "stored as I8" in " ".join(report.findings)
+
+
+def unet(channels: int = 4):
+    tensors = {"input_blocks.0.0.weight": torch.randn(8, channels, 3, 3)}
+    for i in range(12):
+        tensors[f"input_blocks.{i}.0.in_layers.0.weight"] = torch.randn(8)
+    tensors["input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"] = torch.randn(8, 6)
+    return tensors
+
+
+def test_inpaint_variant_is_named():
+    base, model = MemorySource("b", unet()), MemorySource("m", unet(9))
+    report = align(base, [("m", model)]).models[0].report
+    assert report.verdict == "inpaint variant: 9 input channels, base has 4"
+    back = align(model, [("m", base)]).models[0].report
+    assert back.verdict == "standard model: 4 input channels, base is the inpaint variant with 9"
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        (unet(), "other architecture: Stable Diffusion 1.5, base is Stable Diffusion 3 / 3.5"),
+        (sd3(hidden=16), "other size of the same architecture: pos_embed is [1, 16, 16]"),
+        ({"lora_unet_x.lora_up.weight": torch.zeros(2)}, "a LoRA, not a model: load it onto"),
+        ({"decoder.conv_in.weight": torch.zeros(2)}, "a VAE, not a diffusion model"),
+        ({"text_model.encoder.layers.0.w": torch.zeros(2)}, "a text encoder, not a"),
+        ({"control_model.input_blocks.0.0.weight": torch.zeros(2)}, "a ControlNet"),
+        ({"whatever": torch.zeros(2)}, "unknown architecture: it holds 0% of the base's"),
+        ({}, "unknown architecture: it holds 0% of the base's"),
+    ],
+)
+def test_a_misfit_is_skipped_and_explained(tensors, words):
+    good = source("good", sd3(1))
+    aligned = align(source("b", sd3()), [("bad", MemorySource("bad.st", tensors)), ("good", good)])
+    assert [m.name for m in aligned.models] == ["good"]
+    (report,) = aligned.skipped
+    assert not report.ok and report.name == "bad" and report.file == "bad.st"
+    assert report.verdict.startswith(words)
+
+
+def test_misfits_stop_everything_where_asked():
+    bad = [("x", MemorySource("x", unet())), ("y", MemorySource("y", {"a": torch.zeros(1)}))]
+    with pytest.raises(CompatibilityError) as error:
+        align(source("b", sd3()), bad, repairs=Repairs(skip_misfits=False))
+    assert str(error.value).startswith('2 of the models do not fit the base: "x" is other arch')
+    assert str(error.value).endswith("switch skip_misfits on to go on without them.")
+
+
+def test_a_base_without_weights_is_refused():
+    with pytest.raises(CompatibilityError) as error:
+        align(MemorySource("base.safetensors", {"n": torch.arange(3)}), [])
+    assert str(error.value) == (
+        'base "base.safetensors" holds no weights of a diffusion model: received 1 tensors, none '
+        "of them a float weight. Choose a diffusion model or a checkpoint as the base."
+    )
+
+
+def test_names_are_unique_and_base_is_reserved():
+    for names, reason in ((["a", "a"], "is used twice"), (["base"], "is reserved for the base")):
+        models = [(n, source(n, sd3(i + 1))) for i, n in enumerate(names)]
+        with pytest.raises(CompatibilityError, match=reason):
+            align(source("b", sd3()), models)
+
+
+def test_architecture_by_name():
+    assert align(source("b", sd3()), [], "generic").architecture.name == "generic"
+    with pytest.raises(CompatibilityError) as error:
+        align(source("b", sd3()), [], "sd4")
+    words = str(error.value)
+    assert words.startswith('unknown architecture "sd4". Did you mean "sd')
+    assert "Valid: auto, " in words and "generic" in words
+
+
+def test_duplicates_are_named_and_cheap_where_models_differ():
+    base = source("b", sd3())
+    other = source("o", sd3(2), "model.diffusion_model.")
+    models = [("one", source("1", sd3(1))), ("two", source("2", sd3(1))), ("o", other)]
+    copy = source("c", sd3(), "model.diffusion_model.")
+    aligned = align(base, [*models, ("copy", copy)])
+    found = {m.name: m.report.duplicate_of for m in aligned.models}
+    assert found == {"one": None, "two": "one", "o": None, "copy": "base"}
+    assert "byte for byte that of the base" in aligned.model("copy").report.findings[-1]
+    assert sum(stop - start for _, start, stop in other.reads) < 4000
+
+
+def test_a_difference_outside_the_samples_is_found():
+    changed = sd3(1)
+    key = "joint_blocks.1.x_block.mlp.fc2.weight"
+    changed[key] = changed[key].clone()
+    changed[key][0, 0] += 1
+    models = [("a", source("a", sd3(1))), ("b", source("b", changed))]
+    aligned = align(source("base", sd3()), models)
+    assert [m.report.duplicate_of for m in aligned.models] == [None, None]
+
+
+def test_duplicates_need_the_same_dtype():
+    wide = {k: v.float() for k, v in sd3(1).items()}
+    models = [("a", source("a", sd3(1))), ("b", source("b", wide))]
+    aligned = align(source("base", sd3()), models)
+    assert [m.report.duplicate_of for m in aligned.models] == [None, None]
+
+
+def test_specs_carry_name_and_file():
+    spec = ModelSpec("nice", "sub/file.safetensors")
+    report = align(source("b", sd3()), [(spec, source("x", sd3(1)))]).models[0].report
+    assert (report.name, report.file) == ("nice", "sub/file.safetensors")
+
+
+REPORT = ModelReport("m", "m", "", "", "", 0, 0, 0, 0, 1.0, True, "")
+
+
+@given(st.data())
+def test_segments_read_as_one_tensor(data):
+    sizes = data.draw(st.lists(st.integers(0, 9), min_size=1, max_size=5))
+    tensors = {str(i): torch.randn(n + 4) for i, n in enumerate(sizes)}
+    runs = tuple(Segment(str(i), 2, 2 + n) for i, n in enumerate(sizes))
+    model = AlignedModel("m", MemorySource("m", tensors), {"k": runs}, REPORT)
+    whole = torch.cat([tensors[s.key][s.start : s.stop] for s in runs])
+    start = data.draw(st.integers(0, len(whole)))
+    stop = data.draw(st.integers(start, len(whole)))
+    out = torch.full((stop - start,), float("nan"))
+    model.read_into("k", out, start)
+    assert torch.equal(out, whole[start:stop])
+    assert torch.equal(model.read_raw("k", (len(whole),)), whole)

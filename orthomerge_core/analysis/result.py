@@ -20,7 +20,7 @@ Counts = NDArray[np.int64]
 class Spectrum:
     """Singular values of one sampled matrix, for each model's base-relative delta.
 
-    `energies` [models, ranks] float64: σ_k², descending, one row per model (zeros for a zero delta).
+    `energies` [models, ranks] float64: σ_k², descending; zeros for a model without a delta there.
     """
 
     key: str

@@ -1,0 +1,64 @@
+"""Where chunk sums are added up: one slice per tensor, written by one thread at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..keys.aligned import AlignedSet
+from .kernel import ChunkSums
+from .result import Analysis, Spectrum
+
+__all__ = ["Accumulator"]
+
+
+class Accumulator:
+    """The arrays of an `Analysis` while they grow. A key the model lacks keeps its zeros."""
+
+    def __init__(self, aligned: AlignedSet) -> None:
+        keys, count = len(aligned.keys), len(aligned.models)
+        self._aligned = aligned
+        self._gram = np.zeros((keys, count + 1, count + 1), dtype=np.float64)
+        self._active = np.zeros((keys, count, count), dtype=np.int64)
+        self._conflict = np.zeros((keys, count, count), dtype=np.int64)
+        self._max_abs = np.zeros((keys, count), dtype=np.float64)
+        self._nonfinite = np.zeros((keys, count + 1), dtype=np.int64)
+
+    def add(self, key: int, rows: Sequence[int], sums: ChunkSums) -> None:
+        """Add one chunk of key number `key`; `rows`: whose sums they are, 0 for the base."""
+        where = np.asarray(rows)
+        deltas = where[1:] - 1
+        self._gram[key][np.ix_(where, where)] += sums.gram
+        self._active[key][np.ix_(deltas, deltas)] += sums.active
+        self._conflict[key][np.ix_(deltas, deltas)] += sums.conflict
+        self._max_abs[key, deltas] = np.maximum(self._max_abs[key, deltas], sums.max_abs)
+        self._nonfinite[key, where] += sums.nonfinite
+
+    def result(self, spectra: tuple[Spectrum, ...], content_hashes: Mapping[str, str]) -> Analysis:
+        """The finished analysis."""
+        aligned = self._aligned
+        kinds = aligned.architecture
+        return Analysis(
+            base=aligned.base.report.file,
+            names=tuple(m.name for m in aligned.models),
+            files=tuple(m.report.file for m in aligned.models),
+            architecture=kinds.name,
+            keys=aligned.keys,
+            shapes=tuple(aligned.shapes[k] for k in aligned.keys),
+            blocks=tuple(kinds.block(k) for k in aligned.keys),
+            layer_types=tuple(kinds.layer_type(k) for k in aligned.keys),
+            gram=self._gram,
+            active=self._active,
+            conflict=self._conflict,
+            max_abs=self._max_abs,
+            nonfinite=self._nonfinite,
+            present=np.array(
+                [[m.has(k) for m in aligned.models] for k in aligned.keys], dtype=np.bool_
+            ).reshape(len(aligned.keys), len(aligned.models)),
+            spectra=spectra,
+            content_hashes=dict(content_hashes),
+            reports=tuple(
+                r.to_json() for r in (*(m.report for m in aligned.models), *aligned.skipped)
+            ),
+        )

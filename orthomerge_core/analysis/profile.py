@@ -1,0 +1,45 @@
+"""Where a fine-tune lives: how each model's change is spread over blocks or kinds of layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .result import Analysis
+
+__all__ = ["Profile", "profile"]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Change per part of the model.
+
+    `parts` [P]; `norm` [P, N] ‖D_i‖ within the part; `share` [P, N] its share of ‖D_i‖², 0..1, each
+    column adding up to 1 (or to 0 for a zero delta); `relative` [P, N] ‖D_i‖/‖B‖ within the part.
+    """
+
+    parts: tuple[str, ...]
+    norm: NDArray[np.float64]
+    share: NDArray[np.float64]
+    relative: NDArray[np.float64]
+
+
+def profile(analysis: Analysis, labels: Sequence[str]) -> Profile:
+    """Sum the energies of keys with the same label.
+
+    `labels` [K] is `analysis.blocks`, `analysis.layer_types` or any other naming of the keys. Parts
+    come in the order of their first key.
+    """
+    parts = tuple(dict.fromkeys(labels))
+    place = {name: i for i, name in enumerate(parts)}
+    energies = np.clip(np.diagonal(analysis.gram, axis1=1, axis2=2), 0.0, None)
+    sums = np.zeros((len(parts), len(analysis.names) + 1), dtype=np.float64)
+    np.add.at(sums, [place[name] for name in labels], energies)
+    deltas, base = sums[:, 1:], sums[:, :1]
+    totals = deltas.sum(axis=0, keepdims=True)
+    share = np.divide(deltas, totals, out=np.zeros_like(deltas), where=totals > 0)
+    relative = np.sqrt(np.divide(deltas, base, out=np.zeros_like(deltas), where=base > 0))
+    return Profile(parts, np.sqrt(deltas), share, relative)

@@ -1,0 +1,153 @@
+"""Singular-value energies of the deltas, on the largest matrices of a set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..keys.aligned import AlignedModel, AlignedSet
+from ..progress import Progress
+from .metrics.snr import snr
+from .pool import run_abandonable
+from .result import Spectrum
+
+__all__ = ["Energies", "energies", "sample_keys", "sample_spectra", "spectra_cost"]
+
+Energies = NDArray[np.float64]
+
+_PANEL = 1 << 21
+"""Elements read, or columns × rows multiplied, between two looks at the stop button."""
+
+_TRUSTED_SNR = 1e3
+"""Above it, what remains beside the leading energies may be float32 rounding of the Gram."""
+
+_FLOPS_PER_BYTE = 100.0
+"""Multiplications done while one byte is read, roughly, to put both on one progress bar."""
+
+
+def sample_keys(aligned: AlignedSet, count: int) -> tuple[str, ...]:
+    """The `count` largest tensors that flatten to a matrix of at least 2 × 2, in the base's order.
+
+    Where more are equally large than are wanted, they are taken evenly from first to last, so that
+    the sample is not five neighbours from the start of the model.
+    """
+    sizes = {k: aligned.numel(k) for k in aligned.keys if min(matrix_shape(aligned.shapes[k])) > 1}
+    chosen: list[str] = []
+    for size in sorted(set(sizes.values()), reverse=True):
+        equal = [k for k, n in sizes.items() if n == size]
+        wanted = min(count - len(chosen), len(equal))
+        places = np.linspace(0, len(equal) - 1, wanted).round().astype(int)
+        chosen += [equal[i] for i in places]
+    return tuple(k for k in aligned.keys if k in set(chosen))
+
+
+def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and columns of a tensor flattened to 2-D; (1, n) for vectors and scalars."""
+    if len(shape) < 2:
+        return 1, int(np.prod(shape, dtype=np.int64))
+    return shape[0], int(np.prod(shape[1:], dtype=np.int64))
+
+
+def spectra_cost(
+    aligned: AlignedSet, count: int, known: Mapping[str, Mapping[str, Energies]]
+) -> float:
+    """Work of `sample_spectra` in the bytes that could be read meanwhile."""
+    return sum(
+        _cost(aligned.shapes[key])
+        for key in sample_keys(aligned, count)
+        for model in aligned.models
+        if model.has(key) and key not in known.get(model.name, {})
+    )
+
+
+def _cost(shape: tuple[int, ...]) -> float:
+    small, large = sorted(matrix_shape(shape))
+    return (small * small * large + 4.0 * small**3) / _FLOPS_PER_BYTE
+
+
+def sample_spectra(
+    aligned: AlignedSet,
+    count: int,
+    device: torch.device,
+    progress: Progress,
+    known: Mapping[str, Mapping[str, Energies]],
+) -> tuple[Spectrum, ...]:
+    """Energies of every model's delta on the sampled matrices; these are read a second time.
+
+    `known` (model name → key → energies) is taken as it is. Memory: one matrix in float32 and its
+    smaller-side Gram in float64.
+    """
+    found = []
+    for key in sample_keys(aligned, count):
+        ranks = min(matrix_shape(aligned.shapes[key]))
+        rows = np.zeros((len(aligned.models), ranks), dtype=np.float64)
+        for row, model in zip(rows, aligned.models, strict=True):
+            if key in known.get(model.name, {}):
+                row[:] = known[model.name][key]
+            elif model.has(key):
+                row[:] = _model_energies(aligned, model, key, device, progress)
+                progress.advance(_cost(aligned.shapes[key]))
+        found.append(Spectrum(key, rows))
+    return tuple(found)
+
+
+def _model_energies(
+    aligned: AlignedSet, model: AlignedModel, key: str, device: torch.device, progress: Progress
+) -> Energies:
+    delta = _read_delta(aligned, model, key, progress)
+    try:
+        return energies(delta.to(device), progress)
+    except torch.OutOfMemoryError:
+        return energies(delta, progress)
+
+
+def _read_delta(aligned: AlignedSet, model: AlignedModel, key: str, progress: Progress) -> Tensor:
+    """M − B as a float32 matrix, elements that are not finite as zero."""
+    total = aligned.numel(key)
+    delta = torch.empty(total, dtype=torch.float32)
+    base = torch.empty(min(_PANEL, total), dtype=torch.float32)
+    for start in range(0, total, _PANEL):
+        part = delta[start : start + _PANEL]
+        model.read_into(key, part, start)
+        aligned.base.read_into(key, base[: len(part)], start)
+        part.sub_(base[: len(part)]).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+        progress.check()
+    return delta.view(matrix_shape(aligned.shapes[key]))
+
+
+def energies(delta: Tensor, progress: Progress) -> Energies:
+    """σ_k² of a float32 matrix [m, n], descending: [min(m, n)] float64, six significant digits.
+
+    They are the eigenvalues of the smaller-side Gram. Its products are float32; where that leaves
+    the energy beside the leading tenth in doubt (a delta of low rank), they are done again in
+    float64, which is good to 1e-12 of the total: no more is claimed of an SNR than `metrics.snr`
+    caps it at. Cost: min²·max multiply-adds and (4/3)·min³ for the eigenvalues.
+    """
+    if not bool(delta.any()):
+        return np.zeros(min(delta.shape), dtype=np.float64)
+    scale = float(delta.abs().max())
+    unit = delta / scale  # keeps squares within float32, whatever the weights' scale
+    found = _gram_eigenvalues(unit, torch.float32, progress)
+    if snr(found) > _TRUSTED_SNR and delta.device.type != "mps":
+        found = _gram_eigenvalues(unit, torch.float64, progress)
+    return np.array([float(f"{value:.6g}") for value in found * scale**2])
+
+
+def _gram_eigenvalues(matrix: Tensor, products: torch.dtype, progress: Progress) -> Energies:
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    side = wide.shape[0]
+    gram = torch.zeros((side, side), dtype=torch.float64)
+    width, height = max(256, _PANEL // side), max(256, -(-side // 4))
+    for start in range(0, wide.shape[1], width):
+        part = wide[:, start : start + width].to(products)
+        for top in range(0, side, height):
+            # Only the upper triangle, by block rows: five eighths of the products.
+            block = part[top : top + height] @ part[top:].T
+            gram[top : top + height, top:] += block.cpu()
+            progress.check()
+    values = run_abandonable(lambda: torch.linalg.eigvalsh(gram, UPLO="U"), progress)
+    return values.clamp(min=0.0).flip(0).numpy()

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from comfy_api.latest import io
 
 from ..orthomerge_core.keys.opening import open_set
-from ..orthomerge_core.keys.report import compat_report
+from ..orthomerge_core.keys.report import compat_text, reports
 from ..orthomerge_core.keys.setspec import Repairs, SetSpec
 from . import host
 from .widgets import schema
@@ -61,10 +61,9 @@ class CompatibilityFix(io.ComfyNode):
         """Open every header, report, and pass the usable models on."""
         spec = replace(models, repairs=Repairs(**toggles))
         with open_set(spec) as aligned:
-            text = compat_report(aligned)
-            reports = [m.report.to_json() for m in (aligned.base, *aligned.models)]
-            reports += [report.to_json() for report in aligned.skipped]
+            text = compat_text(aligned)
+            found = [report.to_json() for report in reports(aligned)]
             usable = {m.name for m in aligned.models}
         fixed = replace(spec, models=tuple(m for m in spec.models if m.name in usable))
-        payload = {"kind": "compat", "models": reports, "text": text}
+        payload = {"kind": "compat", "models": found, "text": text}
         return io.NodeOutput(fixed, text, ui={"orthomerge": [payload]})

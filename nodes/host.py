@@ -360,9 +360,17 @@ def load_model(state_dict: dict[str, torch.Tensor], metadata: Mapping[str, str])
 
 
 def weight_keys(model: Any) -> dict[str, torch.Tensor]:
-    """Name (without the host's prefix) → stored tensor of a MODEL's diffusion model; no copies."""
-    state = model.model_state_dict(PREFIX)
-    return {key[len(PREFIX) :]: value for key, value in state.items()}
+    """Name (without the host's prefix) → stored tensor of a MODEL's diffusion model; no copies.
+
+    The module's own tensors, not those of its state dict: quantised layers are packed apart there.
+    """
+    inner = model.model
+    found: dict[str, torch.Tensor] = {}
+    for key, packed in model.model_state_dict(PREFIX).items():
+        module, _, field = key.rpartition(".")
+        stored = getattr(inner.get_submodule(module), field, None)
+        found[key[len(PREFIX) :]] = stored if isinstance(stored, torch.Tensor) else packed
+    return found
 
 
 def weight_value(model: Any, key: str) -> torch.Tensor:

@@ -7,10 +7,8 @@ from dataclasses import replace
 from comfy_api.latest import io
 
 from ..orthomerge_core.execute.plan import plan_merge
-from ..orthomerge_core.execute.run import run_merge
 from ..orthomerge_core.execute.sinks import StateDictSink
 from ..orthomerge_core.recipe.model import OUTPUT_DTYPES
-from ..orthomerge_core.report.merge_text import merge_report
 from . import host
 from .widgets import schema
 from .wire import RecipeSocket, RecipeWire
@@ -60,15 +58,18 @@ class OrthoMergeExecute(io.ComfyNode):
         cls, recipe: RecipeWire, output_dtype: str = "base", device: str = "auto"
     ) -> io.NodeOutput:
         """Plan, merge into memory, hand over."""
+        from ..orthomerge_core.execute.run import run_merge
+        from ..orthomerge_core.report.merge_text import merge_report
+
         progress = host.HostProgress(cls.hidden.unique_id)
         chosen = host.torch_device(device)
         sink = StateDictSink()
         with plan_merge(recipe.recipe, recipe.spec, output_dtype=output_dtype) as plan:
-            metadata = plan.aligned.base.source.metadata
+            metadata = dict(plan.aligned.base.source.metadata)
             report = run_merge(
                 plan, sink, progress=progress, device=chosen, cache=host.decomposition_cache()
             )
-        model = host.load_model(sink.state_dict, metadata)
+        model = host.load_model(sink.state_dict, metadata | sink.metadata)
         text = merge_report(report)
         payload = {"kind": "merge", "report": report.to_json(), "text": text}
         wire = replace(

@@ -5,10 +5,8 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..orthomerge_core.execute.plan import plan_merge
-from ..orthomerge_core.execute.run import run_merge
 from ..orthomerge_core.execute.sinks import FileSink
 from ..orthomerge_core.recipe.model import OUTPUT_DTYPES
-from ..orthomerge_core.report.merge_text import merge_report
 from . import host
 from .widgets import schema
 from .wire import RecipeSocket, RecipeWire
@@ -71,6 +69,9 @@ class OrthoMergeSave(io.ComfyNode):
         device: str = "auto",
     ) -> io.NodeOutput:
         """Plan, merge into a new file."""
+        from ..orthomerge_core.execute.run import run_merge
+        from ..orthomerge_core.report.merge_text import merge_report
+
         progress = host.HostProgress(cls.hidden.unique_id)
         dtype = recipe.recipe.output_dtype if output_dtype == "recipe" else output_dtype
         path, shown = host.output_target(filename_prefix)

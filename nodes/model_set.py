@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from comfy_api.latest import io
 
-from ..orthomerge_core.errors import FileError, OrthoMergeError, RecipeError
+from ..orthomerge_core.errors import FileError, RecipeError
+from ..orthomerge_core.io.opening import open_source
 from ..orthomerge_core.keys.detect import all_architectures
 from ..orthomerge_core.keys.opening import open_set, spec_from_paths
 from ..orthomerge_core.keys.setspec import SetSpec
@@ -132,18 +133,21 @@ def _extended(old: SetSpec, picked: list[str]) -> SetSpec:
 
 def _compatible(base: str, architecture: str) -> tuple[list[str], list[dict[str, str]]]:
     """Files beside the base that fit it, and those that do not with the reason."""
-    fitting: list[str] = []
+    readable: list[str] = []
     skipped: list[dict[str, str]] = []
     for name in host.siblings(base):
         try:
-            with open_set(_spec(base, [name], architecture)) as aligned:
-                reason = "" if aligned.models else aligned.skipped[0].verdict
-        except OrthoMergeError as error:
-            reason = str(error)
-        if reason:
-            skipped.append({"file": name, "reason": reason})
-        else:
-            fitting.append(name)
+            open_source(host.resolve(name)).close()
+            readable.append(name)
+        except FileError as error:
+            skipped.append({"file": name, "reason": str(error)})
+    spec = _spec(base, readable, architecture)
+    with open_set(spec, allow_empty=True, find_duplicates=False) as aligned:
+        reasons = {report.name: report.verdict for report in aligned.skipped}
+    skipped += [
+        {"file": m.file, "reason": reasons[m.name]} for m in spec.models if m.name in reasons
+    ]
+    fitting = [m.file for m in spec.models if m.name not in reasons]
     if not fitting:
         raise FileError(
             f'no compatible model beside "{base}"',

@@ -6,7 +6,6 @@ from comfy_api.latest import io
 
 from ..orthomerge_core.optimize.delta_base import optimise
 from ..orthomerge_core.optimize.settings import PARAMS, OptimizeSettings
-from ..orthomerge_core.report.lineage_plot import lineage
 from . import host
 from .payloads import mix_payload
 from .widgets import image, param_input, schema
@@ -46,6 +45,8 @@ class DeltaBaseOptimizer(io.ComfyNode):
     @host.guarded
     def execute(cls, analysis: AnalysisWire, **settings: object) -> io.NodeOutput:
         """Search, and say why."""
+        from ..orthomerge_core.report.lineage_plot import lineage
+
         progress = host.HostProgress(cls.hidden.unique_id)
         proposal = optimise(analysis.analysis, OptimizeSettings.from_json(settings), progress)
         wire = MixWire(proposal, analysis.analysis)

@@ -1,0 +1,117 @@
+"""What a person gets to read when something is wrong: one clear line, and no path of the disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.support.comfy_host import ApiError, ComfyHost, PromptFailed
+from scripts.support.family import FOLDER
+from tests.host.graphs import IDS, base_name, family_files, merge_graph, quickstart, shown_errors
+
+pytestmark = pytest.mark.host
+
+
+def refused(comfy: ComfyHost, graph: dict[str, Any], target: str) -> list[tuple[str, str]]:
+    """Errors of a graph that /prompt refuses with 400."""
+    with pytest.raises(ApiError) as caught:
+        comfy.queue(graph, [target])
+    assert caught.value.status == 400
+    assert str(comfy.base_dir) not in json.dumps(caught.value.body)
+    return shown_errors(caught.value.body)
+
+
+def failed(comfy: ComfyHost, graph: dict[str, Any], target: str) -> str:
+    """First line of the error of a graph that fails while running."""
+    with pytest.raises(PromptFailed) as caught:
+        comfy.prompt(graph, [target])
+    event = caught.value.entry["status"]["messages"][-1][1]
+    assert event["exception_type"].startswith("orthomerge.")
+    assert str(comfy.base_dir) not in json.dumps(caught.value.entry)
+    return caught.value.message.splitlines()[0]
+
+
+def test_wrong_model_name_is_refused_with_the_near_miss(comfy: ComfyHost):
+    graph = quickstart(OrthoModelSet__models=f"{FOLDER}/photto.safetensors")
+    errors = refused(comfy, graph, IDS["SaveImage"])
+    text = dict(errors)["OrthoModelSet"]
+    assert f'no model file "{FOLDER}/photto.safetensors"' in text
+    assert f'Did you mean "{FOLDER}/photo.safetensors"?' in text
+
+
+def test_wrong_base_is_refused(comfy: ComfyHost):
+    errors = refused(comfy, quickstart(OrthoModelSet__base="base.safetensors"), IDS["SaveImage"])
+    assert any(f'Did you mean "{base_name()}"?' in text for _, text in errors)
+
+
+@pytest.mark.parametrize("name", ["../base.safetensors", "/etc/passwd", "..\\x.safetensors"])
+def test_names_cannot_leave_the_model_folders(comfy: ComfyHost, name: str):
+    errors = refused(comfy, quickstart(OrthoModelSet__models=name), IDS["SaveImage"])
+    assert "no model file" in errors[0][1]
+
+
+def test_cyclic_table_is_refused(comfy: ComfyHost):
+    rows = [
+        {"model": "ink", "delta_from": "photo", "touched": ["delta_from"]},
+        {"model": "photo", "delta_from": "ink", "touched": ["delta_from"]},
+    ]
+    graph = quickstart(OrthoMixer__table=json.dumps({"version": 1, "rows": rows}))
+    (kind, text), *_ = refused(comfy, graph, IDS["SaveImage"])
+    assert kind == "OrthoMixer"
+    assert "delta_from goes in a circle, ink → photo → ink. Set one of these rows" in text
+
+
+def test_cycle_with_the_proposal_fails_in_the_mixer(comfy: ComfyHost):
+    rows = [{"model": "ink", "delta_from": "ink-fine", "touched": ["delta_from"]}]
+    graph = quickstart(OrthoMixer__table=json.dumps({"version": 1, "rows": rows}))
+    line = failed(comfy, graph, IDS["OrthoMixer"])
+    assert "delta_from goes in a circle" in line
+
+
+def test_table_that_is_not_json_is_refused(comfy: ComfyHost):
+    errors = refused(comfy, quickstart(OrthoMixer__table="{rows"), IDS["SaveImage"])
+    assert errors[0][1].startswith("table - table is not JSON")
+
+
+def test_unknown_method_option_names_the_valid_ones(comfy: ComfyHost):
+    table = {"version": 1, "rows": [], "options": {"orthomerge": {"dampening": 0.1}}}
+    errors = refused(comfy, quickstart(OrthoMixer__table=json.dumps(table)), IDS["SaveImage"])
+    assert 'Did you mean "damping"?' in errors[0][1]
+
+
+def test_truncated_file(comfy: ComfyHost):
+    folder = comfy.base_dir / "models" / "diffusion_models" / FOLDER
+    whole = (folder / "photo.safetensors").read_bytes()
+    short = folder / "short.safetensors"
+    short.write_bytes(whole[: len(whole) // 2])
+    try:
+        graph = quickstart(OrthoModelSet__models=f"{family_files()[0]}\n{FOLDER}/short.safetensors")
+        line = failed(comfy, graph, IDS["SaveImage"])
+    finally:
+        short.unlink()
+    assert "short.safetensors" in line
+    assert "expected" in line and "received" in line
+
+
+def test_vanished_file_is_named(comfy: ComfyHost):
+    folder = comfy.base_dir / "models" / "diffusion_models" / FOLDER
+    passing = folder / "passing.safetensors"
+    passing.write_bytes((folder / "photo.safetensors").read_bytes())
+    graph = merge_graph([f"{FOLDER}/passing.safetensors"])
+    comfy.prompt(graph, ["mixer"])
+    passing.unlink()
+    errors = refused(comfy, graph, "mixer")
+    assert f'no model file "{FOLDER}/passing.safetensors"' in errors[0][1]
+
+
+def test_prefix_that_leaves_the_output_folder(comfy: ComfyHost):
+    graph = merge_graph(family_files()[:1])
+    graph["file"] = {
+        "class_type": "OrthoMergeSave",
+        "inputs": {"recipe": ["mixer", 0], "filename_prefix": "../../escaped"},
+    }
+    assert 'filename prefix "../../escaped"' in failed(comfy, graph, "file")
+    assert not list(Path(comfy.base_dir).glob("*escaped*"))

@@ -1,0 +1,247 @@
+"""Analyses kept on disk under their files' fingerprints, so that a second run reads nothing.
+
+One entry is one file: a line of JSON that says what it is about and the hash of the rest, then the
+analysis as JSON. A set that is part of an analysed set is answered from that one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import AnalysisError
+from ..io.hashing import HashMemo, bytes_hash
+from ..keys.aligned import AlignedModel, AlignedSet
+from ..progress import Progress
+from ..recipe.model import BASE
+from .codec import from_json, to_json
+from .result import Analysis
+from .select import select
+from .spectrum import Energies, sample_keys
+from .stream import analyze
+
+__all__ = ["AnalysisCache", "analyze_cached"]
+
+_log = logging.getLogger(__name__)
+_SUFFIX = ".analysis.json"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What decides an analysis: the layout of the base, the models by content, the sampled keys."""
+
+    layout: str
+    spectra: tuple[str, ...]
+    models: tuple[str, ...]
+
+    def file_name(self) -> str:
+        """The same for the same models in any order."""
+        return _digest([self.layout, *self.spectra, "|", *sorted(self.models)]) + _SUFFIX
+
+    def header(self, payload: bytes) -> bytes:
+        """The first line of an entry."""
+        fields = {"version": _VERSION, "payload": bytes_hash(payload), **vars(self)}
+        return json.dumps(fields).encode() + b"\n"
+
+
+class AnalysisCache:
+    """A folder of analyses, trimmed to `max_bytes` by dropping what was not used for longest.
+
+    A folder that cannot be written is logged and otherwise does no harm; a damaged entry is removed
+    and made again. A request is answered only if every file's fingerprint is the same.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int = 256 << 20) -> None:
+        self._folder = Path(folder)
+        self._max_bytes = max_bytes
+
+    def get(self, aligned: AlignedSet, rank_samples: int) -> Analysis | None:
+        """The analysis of this set, or None."""
+        request = _request(aligned, rank_samples)
+        exact = self._folder / request.file_name()
+        paths = [exact, *(p for p in self._paths() if p != exact)]
+        for path, stored in self._matching(paths, request):
+            if not set(request.models) <= set(stored.models):
+                continue
+            analysis = self._read(path)
+            if analysis is not None and len(analysis.names) == len(stored.models):
+                picked = [stored.models.index(m) for m in request.models]
+                return _named(select(analysis, picked), aligned)
+        return None
+
+    def put(self, aligned: AlignedSet, rank_samples: int, analysis: Analysis) -> None:
+        """Keep an analysis of this set."""
+        request = _request(aligned, rank_samples)
+        payload = json.dumps(to_json(analysis), allow_nan=False).encode()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            _write(self._folder / request.file_name(), request.header(payload) + payload)
+            self._trim()
+        except OSError as error:
+            _log.warning("The analysis could not be cached (%s).", error.strerror)
+
+    def spectra(self, aligned: AlignedSet, rank_samples: int) -> dict[str, dict[str, Energies]]:
+        """Spectra of this set's models from analyses of other sets: name → key → energies."""
+        request = _request(aligned, rank_samples)
+        found: dict[str, dict[str, Energies]] = {}
+        for path, stored in self._matching(self._paths(), request):
+            names = dict(zip(request.models, (m.name for m in aligned.models), strict=True))
+            wanted = {m: n for m, n in names.items() if n not in found and m in stored.models}
+            analysis = self._read(path) if wanted else None
+            for model, name in wanted.items() if analysis is not None else ():
+                row = stored.models.index(model)
+                found[name] = {s.key: s.energies[row] for s in analysis.spectra} if analysis else {}
+        return found
+
+    def clear(self) -> int:
+        """Remove every entry; how many there were."""
+        paths = self._paths()
+        for path in paths:
+            path.unlink(missing_ok=True)
+        return len(paths)
+
+    def _paths(self) -> list[Path]:
+        """Entries, the most recently used first."""
+        found = []
+        for path in self._folder.glob(f"*{_SUFFIX}"):
+            with suppress(OSError):
+                found.append((path.stat().st_mtime_ns, path))
+        return [path for _, path in sorted(found, reverse=True)]
+
+    def _matching(self, paths: list[Path], request: _Request) -> Iterator[tuple[Path, _Request]]:
+        """Entries over the same base and sampled keys."""
+        for path in paths:
+            stored = _stored_request(path)
+            if stored and (stored.layout, stored.spectra) == (request.layout, request.spectra):
+                yield path, stored
+
+    def _read(self, path: Path) -> Analysis | None:
+        """An entry's analysis; a damaged entry is removed."""
+        try:
+            head, _, payload = path.read_bytes().partition(b"\n")
+            if json.loads(head)["payload"] != bytes_hash(payload):
+                raise ValueError("damaged")
+            analysis = from_json(json.loads(payload))
+            os.utime(path)
+            return analysis
+        except OSError:
+            return None
+        except (AnalysisError, ValueError, KeyError, TypeError):
+            with suppress(OSError):
+                path.unlink()
+            return None
+
+    def _trim(self) -> None:
+        size = 0
+        for path in self._paths():
+            with suppress(OSError):
+                size += path.stat().st_size
+                if size > self._max_bytes:
+                    path.unlink()
+
+
+def analyze_cached(
+    aligned: AlignedSet,
+    cache: AnalysisCache | None,
+    *,
+    rank_samples: int = 5,
+    memo: HashMemo | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Analysis:
+    """`analyze`, answered from `cache` where the files are those of an earlier run.
+
+    A set with one new model reads every file once more, since each pair's sums need both sides, but
+    takes the spectra of the models it knows, which are most of the work. `options` go to `analyze`.
+    """
+    if cache is None:
+        return analyze(aligned, rank_samples=rank_samples, memo=memo, progress=progress, **options)
+    found = cache.get(aligned, rank_samples)
+    if found is not None:
+        if progress:
+            progress.note("These files were analysed before; nothing is read.")
+        return found
+    known = cache.spectra(aligned, rank_samples)
+    if known and progress:
+        progress.note(
+            f"Spectra of {', '.join(known)} are known; all files are read once for the new pairs."
+        )
+    made = analyze(
+        aligned,
+        rank_samples=rank_samples,
+        memo=memo,
+        progress=progress,
+        known_spectra=known,
+        **options,
+    )
+    cache.put(aligned, rank_samples, made)
+    return made
+
+
+def _request(aligned: AlignedSet, rank_samples: int) -> _Request:
+    kinds = aligned.architecture
+    keys = [f"{k} {aligned.shapes[k]} {kinds.block(k)} {kinds.layer_type(k)}" for k in aligned.keys]
+    return _Request(
+        layout=_digest([str(_VERSION), kinds.name, _model_digest(aligned.base), *keys]),
+        spectra=sample_keys(aligned, rank_samples),
+        models=tuple(_model_digest(m) for m in aligned.models),
+    )
+
+
+def _model_digest(model: AlignedModel) -> str:
+    """The file by its fingerprint, and which of its elements stand for which key."""
+    runs = (f"{k} {[(s.key, s.start, s.stop) for s in run]}" for k, run in model.segments.items())
+    return _digest([model.source.fingerprint(), *sorted(runs)])
+
+
+def _digest(lines: list[str]) -> str:
+    return bytes_hash("\n".join(lines).encode())
+
+
+def _named(analysis: Analysis, aligned: AlignedSet) -> Analysis:
+    """The analysis under the names, files and reports of this set."""
+    names = tuple(m.name for m in aligned.models)
+    hashes = analysis.content_hashes
+    return replace(
+        analysis,
+        base=aligned.base.report.file,
+        names=names,
+        files=tuple(m.report.file for m in aligned.models),
+        content_hashes={BASE: hashes.get(BASE, "")}
+        | {new: hashes.get(old, "") for new, old in zip(names, analysis.names, strict=True)},
+        reports=tuple(r.to_json() for r in (*(m.report for m in aligned.models), *aligned.skipped)),
+    )
+
+
+def _stored_request(path: Path) -> _Request | None:
+    """What an entry says it is about; None where its first line is not one of ours."""
+    try:
+        with path.open("rb") as file:
+            fields: Mapping[str, Any] = json.loads(file.readline(1 << 20))
+        if fields["version"] != _VERSION:
+            return None
+        return _Request(
+            str(fields["layout"]), tuple(fields["spectra"]), tuple(map(str, fields["models"]))
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write(path: Path, content: bytes) -> None:
+    """All or nothing: another process may read the same folder."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

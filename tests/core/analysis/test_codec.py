@@ -1,0 +1,88 @@
+"""The JSON contract, the way back, and what is refused."""
+
+import copy
+import json
+import math
+
+import numpy as np
+import pytest
+
+from orthomerge_core.analysis.codec import from_json, to_json
+from orthomerge_core.analysis.derive import derive
+from orthomerge_core.analysis.profile import profile
+from orthomerge_core.analysis.stream import analyze
+from orthomerge_core.errors import AnalysisError
+from tests.core.analysis.family import aligned, family
+
+
+@pytest.fixture(scope="module")
+def analysis():
+    base, models = family(3)
+    models["m2"] = {k: t.clone() for k, t in base.items()}
+    del models["m1"]["out.scale"]
+    return analyze(aligned(base, models), rank_samples=2)
+
+
+def test_the_contract_is_there(analysis):
+    data = json.loads(json.dumps(to_json(analysis), allow_nan=False))
+    assert data["names"] == ["m0", "m1", "m2"]
+    for name in ("delta_norm", "effective_rank", "snr", "survival", "outlier", "quality", "grade"):
+        assert len(data[name]) == 3
+    for name in ("cosine", "new_information", "conflict_ratio"):
+        assert np.array(data[name]).shape == (3, 3)
+    assert data["effective_rank"][2] is None and data["grade"][2] == "n/a"
+
+
+def test_round_trip_loses_nothing(analysis):
+    text = json.dumps(to_json(analysis))
+    back = from_json(json.loads(text))
+    for name in ("gram", "active", "conflict", "max_abs", "nonfinite", "present"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(analysis, name))
+        assert getattr(back, name).dtype == getattr(analysis, name).dtype
+    for a, b in zip(back.spectra, analysis.spectra, strict=True):
+        assert a.key == b.key
+        np.testing.assert_array_equal(a.energies, b.energies)
+    assert json.dumps(to_json(back)) == text
+
+
+def test_a_mask_is_an_analysis_of_those_keys(analysis):
+    mask = np.array([b == "blocks.0" for b in analysis.blocks])
+    assert mask.any()
+    part = derive(analysis, mask)
+    expected = np.sqrt(analysis.gram[mask].sum(0)[1, 1])
+    assert part.delta_norm[0] == pytest.approx(expected)
+    nothing = derive(analysis, np.zeros_like(mask))
+    assert not nothing.delta_norm.any() and math.isnan(nothing.quality[0])
+
+
+def test_profile_shares_add_up(analysis):
+    found = profile(analysis, analysis.blocks)
+    np.testing.assert_allclose(found.share.sum(axis=0), [1, 1, 0])
+    np.testing.assert_allclose((found.norm**2).sum(0), derive(analysis).delta_norm ** 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d.pop("format"), "this is not an analysis: expected a JSON object"),
+        (lambda d: d.update(version=9), "of another version: expected version 1, received 9"),
+        (lambda d: d.pop("names"), '"names" is missing'),
+        (lambda d: d["tensors"][0].update(gram=[1.0]), "finite numbers were expected"),
+        (lambda d: d["tensors"][0].update(max_abs="x"), "damaged"),
+        (lambda d: d.update(files=[]), "do not match"),
+        (lambda d: d["tensors"].append(d["tensors"][0]), "listed twice"),
+        (lambda d: d.update(spectra=[{"key": "a", "energies": [[1.0]]}]), "wrong size"),
+        (lambda d: d.update(content_hashes=None), "damaged"),
+    ],
+)
+def test_damaged_analyses_are_refused_with_the_way_out(analysis, change, words):
+    data = copy.deepcopy(to_json(analysis))
+    change(data)
+    with pytest.raises(AnalysisError, match=words) as caught:
+        from_json(data)
+    assert "run analyze again" in str(caught.value).lower()
+
+
+def test_something_else_entirely_is_refused():
+    with pytest.raises(AnalysisError, match="received list"):
+        from_json([1, 2])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from ...errors import HeaderError, UnsupportedError
@@ -82,6 +83,16 @@ class QuantLayer(ABC):
         """`UnsupportedError` about this layer unless the two are equal."""
         if expected != received:
             self.refuse(what, expected, received)
+
+    def expect_in(self, what: str, expected: tuple[object, ...], received: object) -> None:
+        """`UnsupportedError` about this layer unless `received` is one of those expected."""
+        if received not in expected:
+            self.refuse(what, " or ".join(str(item) for item in expected), received)
+
+    def expect_count(self, what: str, expected: torch.Size, received: TensorInfo) -> None:
+        """`UnsupportedError` about this layer unless a side tensor has that many elements."""
+        count = torch.Size(received.shape).numel()
+        self.expect(f"number of {what}", expected.numel(), count)
 
     def refuse(self, what: str, expected: object, received: object) -> None:
         """Raise `UnsupportedError` about this layer."""

@@ -36,10 +36,8 @@ class ScaledFp8(QuantLayer):
         self.quant = "fp8_scaled"
         self._suffix = "scale_weight" if "scale_weight" in spec.sides else "weight_scale"
         scale, weight = self.side(self._suffix), spec.weight
-        if weight.dtype not in _STORED:
-            self.refuse("weight dtype", " or ".join(_STORED), weight.dtype)
-        if scale.dtype not in _SCALES:
-            self.refuse("scale dtype", " or ".join(_SCALES), scale.dtype)
+        self.expect_in("weight dtype", _STORED, weight.dtype)
+        self.expect_in("scale dtype", _SCALES, scale.dtype)
         self.shape, self.needs = weight.shape, (self._suffix,)
         self._dtype = torch_dtype(weight.dtype)
         rows = weight.shape[0] if weight.shape else 1

@@ -1,0 +1,31 @@
+"""The rotation of ConvRot formats, undone on integers, where it is exact."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...shapes import Float32
+
+__all__ = ["is_rotation_size", "regular_hadamard"]
+
+_H4 = ((1, 1, 1, -1), (1, 1, -1, 1), (1, -1, 1, 1), (-1, 1, 1, 1))
+
+
+def is_rotation_size(size: object) -> bool:
+    """Whether a regular Hadamard matrix of that size is defined here: a power of 4, 4 to 4096."""
+    return isinstance(size, int) and size in (4, 16, 64, 256, 1024, 4096)
+
+
+def regular_hadamard(size: int) -> Float32[Tensor, "size size"]:
+    """H ⊗ … ⊗ H of the 4×4 matrix with −1 on its anti-diagonal; entries ±1.
+
+    It is symmetric, and H/√size is its own inverse. Integers of 8 bits times H stay below 2^24, so
+    in float32 the product is exact in whatever order it is summed. The division by √size (a power
+    of 2) and the layer's scale, equal along a row, come after it with a single rounding.
+    """
+    four = torch.tensor(_H4, dtype=torch.float32)
+    found = four
+    while len(found) < size:
+        found = torch.kron(found, four)
+    return found

@@ -1,0 +1,79 @@
+"""NVFP4: 4-bit floats, an fp8 scale per 16 columns and one float scale per tensor.
+
+    W = e2m1(nibble) · (float32(weight_scale_2) · float32(weight_scale))
+
+Two values to a byte, the high nibble first. Rows and columns are padded to 16; the scales are
+interleaved in tiles (see `blocks`). A `pre_quant_scale` (one factor per input column, from
+smoothing) is folded in
+last: the layer multiplies its input by it, so the effective weight is W · pre_quant_scale.
+Source: comfy-kitchen, `dequantize_nvfp4`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from .blocks import swizzled_shape, unswizzle
+from .contract import LayerSpec, QuantLayer, Scales
+from .registry import register
+
+__all__ = ["NvFp4"]
+
+_BLOCK = 16
+_E2M1 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+
+
+@register
+class NvFp4(QuantLayer):
+    """See the module."""
+
+    formats: ClassVar[tuple[str, ...]] = ("nvfp4",)
+    padding: ClassVar[int] = 16
+
+    def __init__(self, spec: LayerSpec) -> None:
+        super().__init__(spec)
+        self.quant, self.needs = "nvfp4", ("weight_scale", "weight_scale_2")
+        block, tensor, weight = self.side("weight_scale"), self.side("weight_scale_2"), spec.weight
+        self.expect("number of axes", 2, len(weight.shape))
+        self.expect_in("weight dtype", ("U8", "I8"), weight.dtype)
+        self.expect_in("block scale dtype", ("F8_E4M3", "U8"), block.dtype)
+        self.expect("tensor scale dtype", "F32", tensor.dtype)
+        self.expect_count("tensor scales", torch.Size([1]), tensor)
+        rows, cols = weight.shape[0], weight.shape[1] * 2
+        self.expect("width modulo 16", 0, cols % _BLOCK)
+        self.shape, self._blocks = (rows, cols), (rows, cols // _BLOCK)
+        self.expect_count("block scales", torch.Size(swizzled_shape(*self._blocks)), block)
+        self.unit, self.unit_bytes = _BLOCK, _BLOCK // 2
+        if "pre_quant_scale" in spec.sides:
+            self.needs += ("pre_quant_scale",)
+            smooth = self.side("pre_quant_scale")
+            self.expect_in("pre_quant_scale dtype", ("F32", "F16", "BF16"), smooth.dtype)
+            self.expect_count("pre_quant_scale", torch.Size([cols]), smooth)
+
+    def load(self, read: Callable[[str], Tensor]) -> Scales:
+        """See `QuantLayer`: block scales [blocks, 1], a table byte → two values, smoothing
+        [blocks, 16]."""
+        block = read("weight_scale").view(torch.float8_e4m3fn).to(torch.float32)
+        scale = unswizzle(block, *self._blocks).mul_(read("weight_scale_2").reshape(1))
+        values = torch.tensor([*_E2M1, *(-v for v in _E2M1)])
+        pairs = torch.cartesian_prod(values, values).view(torch.float64).reshape(-1)
+        scales = {"scale": scale, "pairs": pairs}
+        if "pre_quant_scale" in self.needs:
+            scales["smooth"] = read("pre_quant_scale").to(torch.float32).reshape(-1, _BLOCK)
+        return scales
+
+    def decode(self, scales: Scales, raw: Tensor, first: int, out: Tensor) -> None:
+        """See `QuantLayer`. Both values of a byte come from one look-up of 64 bits."""
+        pairs = torch.index_select(scales["pairs"], 0, raw.to(torch.int32))
+        blocks = out.view(-1, _BLOCK)
+        last = first + len(blocks)
+        torch.mul(
+            pairs.view(torch.float32).view(-1, _BLOCK), scales["scale"][first:last], out=blocks
+        )
+        if "smooth" in scales:
+            column = torch.arange(first, last) % self._blocks[1]
+            blocks.mul_(scales["smooth"][column])

@@ -1,0 +1,96 @@
+"""What a merge will need: bytes to read and write, memory, time. Rough, from headers alone."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..io.dtypes import n_bytes_of
+from ..methods.contract import LinearMethod
+from .chunks import CHUNK, HOLD_BYTES
+
+if TYPE_CHECKING:
+    from .plan import Plan, TensorPlan
+
+__all__ = ["Estimate", "acting", "estimate", "read_bytes"]
+
+_READ_BYTES_PER_S = 1.5e9
+_WRITE_BYTES_PER_S = 1.0e9
+_FLOPS_PER_S = 4e10
+_MIB = float(1 << 20)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """`ram_bytes` is what the merge holds beside the interpreter, without the result itself."""
+
+    read_bytes: int = 0
+    output_bytes: int = 0
+    ram_bytes: int = 0
+    seconds: float = 0.0
+    notes: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers; memory and files in MiB, time in seconds."""
+        return {
+            "read_mib": round(self.read_bytes / _MIB, 1),
+            "output_mib": round(self.output_bytes / _MIB, 1),
+            "ram_mib": round(self.ram_bytes / _MIB, 1),
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def acting(plan: Plan, tensor: TensorPlan) -> bool:
+    """Whether anything may change this tensor."""
+    return plan.texture is not None or any(tensor.alphas)
+
+
+def read_bytes(plan: Plan, tensor: TensorPlan) -> int:
+    """Stored bytes behind this tensor: the base's, and those of every model that is merged."""
+    total = plan.aligned.base.entry(tensor.key).n_bytes
+    for model in plan.models:
+        if model.has(tensor.key):
+            total += model.entry(tensor.key).n_bytes
+    return total
+
+
+def estimate(plan: Plan) -> Estimate:
+    """Sum up the plan's tensors."""
+    n_read = sum(read_bytes(plan, tensor) for tensor in plan.tensors)
+    n_read += sum(plan.aligned.base.entry(key).n_bytes for key in plan.aligned.carried)
+    n_written = sum(n_bytes_of(dtype, shape) or 0 for dtype, shape in plan.layout().values())
+    flops = sum(plan.method.flops(t.shape, len(plan.rows)) for t in plan.tensors if any(t.alphas))
+    linear = isinstance(plan.method, LinearMethod)
+    seconds = n_read / _READ_BYTES_PER_S + n_written / _WRITE_BYTES_PER_S
+    seconds += 0.0 if linear else flops / _FLOPS_PER_S
+    ram = _ram_bytes(plan, linear)
+    return Estimate(n_read, n_written, ram, seconds, tuple(_memory_notes(plan, ram, n_written)))
+
+
+def _ram_bytes(plan: Plan, linear: bool) -> int:
+    width = len(plan.models) + len(plan.rows) + 4
+    largest = max((t.numel for t in plan.tensors if acting(plan, t)), default=0)
+    if linear:
+        scaled = max((t.numel for t in plan.tensors if t.stored.scaled), default=0)
+        return 4 * (width * min(CHUNK, largest) * 4 + scaled) + min(HOLD_BYTES, 4 * largest * width)
+    return 4 * largest * width
+
+
+def _memory_notes(plan: Plan, ram_bytes: int, output_bytes: int) -> list[str]:
+    free = _available_bytes()
+    need = ram_bytes + (output_bytes if plan.target is None else 0)
+    if free is None or need <= free:
+        return []
+    return [
+        f"About {math.ceil(need / _MIB)} MiB of memory are needed and "
+        f"{math.floor(free / _MIB)} MiB are free: it may swap or fail."
+    ]
+
+
+def _available_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None

@@ -1,0 +1,170 @@
+"""A plan becomes tensors: the one merge function behind previews, files and the shell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..io.hashing import HashMemo, content_hash
+from ..keys.content import model_content_hash
+from ..methods.contract import LinearMethod
+from ..progress import Progress
+from ..recipe.model import BASE
+from .emit import Emitter, read_stored
+from .linear import LinearMerge
+from .plan import Plan
+from .provenance import header_metadata, late_metadata
+from .result import MergeReport, peak_rss_mib
+from .retention import Retention
+from .sinks import FileSink, Sink
+from .whole import WholeMerge
+from .work import Work
+
+if TYPE_CHECKING:
+    from .decomposition_cache import DecompositionCache
+
+__all__ = ["run_merge"]
+
+
+def run_merge(
+    plan: Plan,
+    sink: Sink,
+    *,
+    progress: Progress | None = None,
+    device: str | torch.device = "cpu",
+    cache: DecompositionCache | None = None,
+    memo: HashMemo | None = None,
+    provenance: bool = True,
+    extra_metadata: Mapping[str, str] | None = None,
+) -> MergeReport:
+    """Merge, and say what came of it. Same plan and same files give the same bytes.
+
+    Args:
+        sink: takes the tensors; nothing is left in it on an error.
+        device: where methods other than the linear ones compute.
+        cache: keeps decompositions between runs.
+        memo: remembers the sources' content hashes.
+        provenance: write the recipe into the metadata.
+        extra_metadata: more strings for the header, e.g. a workflow.
+
+    Raises:
+        FileChangedError, FileError: a source changed or cannot be read any more.
+        WriteError: the result cannot be stored.
+        Cancelled: or whatever `progress` raises to stop.
+    """
+    begun = time.perf_counter()
+    progress = progress or Progress()
+    metadata = dict(extra_metadata or {}) | header_metadata(plan, full=provenance)
+    with torch.inference_mode():
+        sink.begin(plan.layout(), metadata)
+        try:
+            work = Work(
+                plan, Emitter(sink, plan.aligned.base, progress), _retention(plan), progress
+            )
+            _merge_all(work, device, cache)
+            hashes = _source_hashes(plan, memo, progress)
+            for model in (plan.aligned.base, *plan.models):
+                model.source.check_unchanged()
+            digest = content_hash(work.emitter.hashes)
+            sink.finish(late_metadata(plan, metadata, digest, hashes))
+        except BaseException:
+            sink.abort()
+            raise
+    return _report(work, digest, hashes, time.perf_counter() - begun, sink)
+
+
+def _retention(plan: Plan) -> Retention:
+    return Retention([row.label for row in plan.rows])
+
+
+def _merge_all(work: Work, device: str | torch.device, cache: DecompositionCache | None) -> None:
+    plan, progress = work.plan, work.progress
+    n_carried = [plan.aligned.base.entry(key).n_bytes for key in plan.aligned.carried]
+    total = float(sum(n_carried)) + sum(work.bytes_of(t) for t in plan.tensors)
+    if isinstance(plan.method, LinearMethod):
+        merge: LinearMerge | WholeMerge = LinearMerge(work, plan.method)
+    else:
+        merge = WholeMerge(work, device, cache)
+        total += sum(merge.cost(tensor) for tensor in plan.tensors)
+    progress.start(total, f"Merging {len(plan.tensors)} tensors ({plan.method.label})")
+    for key, n_bytes in zip(plan.aligned.carried, n_carried, strict=True):
+        stored = read_stored(plan.aligned.base, key)
+        entry, shape = plan.aligned.base.entry(key), plan.aligned.shapes[key]
+        work.emitter.raw(key, stored, entry.dtype, shape)
+        progress.advance(n_bytes)
+    merge.run()
+
+
+def _source_hashes(plan: Plan, memo: HashMemo | None, progress: Progress) -> dict[str, str]:
+    """Content hashes of everything that was read; what was not needed is read only if unknown."""
+    listener = _OnlyChecks(progress)
+    found = {BASE: model_content_hash(plan.aligned.base, memo, listener)}
+    for model in plan.models:
+        found[model.name] = model_content_hash(model, memo, listener)
+    return found
+
+
+class _OnlyChecks(Progress):
+    """Passes on the wish to stop, but no amounts: hashing is no part of the announced total."""
+
+    def __init__(self, inner: Progress) -> None:
+        self._inner = inner
+
+    def check(self) -> None:
+        self._inner.check()
+
+
+def _report(
+    work: Work, digest: str, hashes: Mapping[str, str], seconds: float, sink: Sink
+) -> MergeReport:
+    plan, kept = work.plan, work.retention
+    keys = {
+        "merged": work.merged,
+        "from_base": work.from_base + len(plan.aligned.carried),
+        "repaired": len(work.repaired),
+        "extra": sum(model.report.extra for model in plan.models),
+    }
+    path: Path | None = sink.path if isinstance(sink, FileSink) else None
+    return MergeReport(
+        content_hash=digest,
+        method=plan.recipe.method,
+        output_dtype=plan.recipe.output_dtype,
+        retention=kept.named(kept.shares()),
+        retention_by_block=kept.by_block(),
+        leave_one_out=kept.named(kept.leave_one_out()),
+        delta_norm=kept.delta_norm(),
+        rounding_frac=kept.rounding_frac(),
+        keys=keys,
+        repaired_keys=tuple(work.repaired),
+        seconds=round(seconds, 3),
+        peak_rss_mib=peak_rss_mib(),
+        source_hashes=dict(hashes),
+        file=path.name if path else None,
+        notes=(*plan.notes, *_notes(work, hashes)),
+    )
+
+
+def _notes(work: Work, hashes: Mapping[str, str]) -> list[str]:
+    plan, notes = work.plan, list(work.notes)
+    if work.repaired:
+        shown = ", ".join(work.repaired[:5]) + (", …" if len(work.repaired) > 5 else "")
+        notes.append(f"{len(work.repaired)} tensors were not finite; the base's stand in: {shown}.")
+    for reason, count in work.plain.items():
+        notes.append(f"{count} tensors were averaged, since {reason}.")
+    for model in plan.models:
+        missing, odd = model.report.missing, model.report.mismatched
+        if missing:
+            notes.append(f"{model.name} lacks {missing} tensors; it changes nothing there.")
+        if odd:
+            notes.append(f"{model.name} has {odd} tensors of another shape; the base's were kept.")
+    expected = {BASE: plan.recipe.base_hash} | {
+        name: ref.content_hash for name, ref in plan.recipe.models.items()
+    }
+    for name, digest in hashes.items():
+        if expected.get(name) not in (None, digest):
+            notes.append(f"{name} is not the file that the recipe was made from.")
+    return notes

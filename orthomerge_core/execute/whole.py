@@ -1,0 +1,172 @@
+"""Every other method: one tensor at a time, whole, on the device, while this thread listens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..io.hashing import bytes_hash
+from ..methods.contract import DecomposedMethod, Rows
+from .chunks import CHUNK, Job, read_chunk
+from .decomposition_cache import DecompositionCache, decomposition_key
+from .emit import TensorOut
+from .patiently import patiently
+from .plan import TensorPlan
+from .retention import gram_of
+from .work import Work, acting_rows, difference, has_own_rows, row_deltas
+
+__all__ = ["WholeMerge", "key_generator"]
+
+
+def key_generator(key: str, seed: int) -> torch.Generator:
+    """Random numbers that depend on the tensor's name and the seed alone."""
+    digest = bytes_hash(f"{seed}:{key}".encode())
+    return torch.Generator().manual_seed(int(digest[:15], 16))
+
+
+class WholeMerge:
+    """Merges every tensor of a plan with any method.
+
+    Memory: the largest tensor in float32, (models + rows + 4) times. On a device without room for
+    it the tensor is done on the CPU, and the report says so.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        device: str | torch.device = "cpu",
+        cache: DecompositionCache | None = None,
+    ) -> None:
+        self._work, self._device, self._cache = work, torch.device(device), cache
+        self._own = has_own_rows(work.plan)
+        self.on_cpu = 0
+
+    def run(self) -> None:
+        """Merge all tensors in the plan's order."""
+        for tensor in self._work.plan.tensors:
+            self._tensor(tensor)
+        if self.on_cpu:
+            self._work.notes.append(
+                f"{self.on_cpu} tensors did not fit the memory of {self._device} and were merged "
+                "on the CPU."
+            )
+
+    def cost(self, tensor: TensorPlan) -> float:
+        """Progress units beside the bytes read: FLOPs, ten to a byte."""
+        rows = len(acting_rows(tensor))
+        return self._work.plan.method.flops(tensor.shape, rows) / 10.0 if rows else 0.0
+
+    def _tensor(self, tensor: TensorPlan) -> None:
+        plan, work = self._work.plan, self._work
+        if not tensor.numel or not (plan.rows or plan.texture):
+            work.keep_base(tensor)
+            work.progress.advance(work.bytes_of(tensor))
+            return
+        buffer = self._read(tensor)
+        matrix = buffer[1:]
+        if not self._own:
+            matrix = torch.empty(len(plan.rows) + 1, tensor.numel)
+            row_deltas(plan, buffer[1:-1], matrix[:-1])
+        delta = matrix[-1].zero_()
+        norms = [bool(row.count_nonzero()) for row in matrix[:-1]]
+        rows = [i for i in acting_rows(tensor) if norms[i]]
+        if any(not torch.isfinite(matrix[i]).all() for i in rows):
+            work.repair(tensor)
+        elif not rows and plan.texture is None:
+            work.measure(tensor, gram_of(matrix))
+            work.keep_base(tensor)
+        else:
+            result = self._result(tensor, rows, buffer, matrix)
+            torch.sub(result, buffer[0], out=delta)
+            self._store(tensor, result, matrix)
+        work.progress.advance(self.cost(tensor))
+
+    def _read(self, tensor: TensorPlan) -> Tensor:
+        """[2 + models, params]: base, D_i, a spare row; in chunks, so that a stop is heard."""
+        plan = self._work.plan
+        buffer = torch.empty(len(plan.models) + 2, tensor.numel)
+        share = self._work.bytes_of(tensor) / tensor.numel
+        for start in range(0, tensor.numel, CHUNK):
+            job = Job(tensor.key, start, min(start + CHUNK, tensor.numel))
+            read_chunk(plan.aligned.base, plan.models, job, buffer[:, job.start : job.stop])
+            self._work.progress.advance(share * (job.stop - job.start))
+        return buffer
+
+    def _result(
+        self, tensor: TensorPlan, rows: Sequence[int], buffer: Tensor, matrix: Tensor
+    ) -> Tensor:
+        """The merged values, flat, texture included."""
+        base = buffer[0]
+        merged = base
+        if rows:
+            acting = Rows(
+                deltas=[matrix[i].view(tensor.shape) for i in rows],
+                alphas=[tensor.alphas[i] for i in rows],
+                repeats=[self._work.plan.rows[i].row.repeat for i in rows],
+            )
+            merged = self._call(tensor, base.view(tensor.shape), acting, rows).reshape(-1)
+        if self._work.plan.texture is None:
+            return merged
+        alpha, model, parent = self._work.plan.texture
+        texture = torch.empty_like(base)
+        difference(buffer[1:-1], model, parent, texture)
+        return texture.mul_(alpha).add_(merged)
+
+    def _call(self, tensor: TensorPlan, base: Tensor, rows: Rows, which: Sequence[int]) -> Tensor:
+        try:
+            return self._on(self._device, tensor, base, rows, which)
+        except torch.cuda.OutOfMemoryError:
+            self.on_cpu += 1
+            return self._on(torch.device("cpu"), tensor, base, rows, which)
+
+    def _on(
+        self,
+        device: torch.device,
+        tensor: TensorPlan,
+        base: Tensor,
+        rows: Rows,
+        which: Sequence[int],
+    ) -> Tensor:
+        there = Rows([d.to(device) for d in rows.deltas], rows.alphas, rows.repeats)
+        local, method, options = base.to(device), self._work.plan.method, self._work.plan.options
+
+        def merge() -> Tensor:
+            if isinstance(method, DecomposedMethod):
+                return self._composed(method, tensor, local, there, which)
+            generator = key_generator(tensor.key, int(options.get("seed", 0)))
+            return method.merge(local, there, options, generator)
+
+        return patiently(merge, self._work.progress).to("cpu")
+
+    def _composed(
+        self,
+        method: DecomposedMethod,
+        tensor: TensorPlan,
+        base: Tensor,
+        rows: Rows,
+        which: Sequence[int],
+    ) -> Tensor:
+        options = self._work.plan.options
+        key = decomposition_key(self._work.plan, method, tensor, which) if self._cache else ""
+        parts = self._cache.get(key) if self._cache else None
+        if parts is None:
+            parts = method.decompose(base, rows.deltas, options)
+            if self._cache:
+                self._cache.put(key, parts)
+        reason = method.plain_reason(parts)
+        if reason:
+            self._work.plain[reason] = self._work.plain.get(reason, 0) + 1
+        return method.compose(base, rows, parts, options)
+
+    def _store(self, tensor: TensorPlan, result: Tensor, matrix: Tensor) -> None:
+        work = self._work
+        if not torch.isfinite(result).all():
+            work.repair(tensor)
+            return
+        out, rounding = TensorOut(work.emitter, tensor), 0.0
+        for values in result.split(CHUNK):
+            rounding += out.put(values)
+            work.progress.check()
+        work.settle(tensor, gram_of(matrix), rounding + out.finish())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..orthomerge_core.io.hashing import HashMemo
 from ..orthomerge_core.keys.opening import open_set
 from ..orthomerge_core.keys.setspec import SetSpec
 from . import host
-from .widgets import image, schema
+from .widgets import picture, schema
 from .wire import AnalysisWire, Models, OrthoAnalysis
 
 __all__ = ["DeltaGramAnalyzer"]
@@ -56,9 +57,14 @@ class DeltaGramAnalyzer(io.ComfyNode):
 
         progress = host.HostProgress(cls.hidden.unique_id)
         cache = AnalysisCache(host.cache_dir("analysis"))
+        memo = HashMemo(host.cache_dir("hashes"))
         with open_set(models) as aligned:
-            analysis = analyze_cached(aligned, cache, rank_samples=rank_samples, progress=progress)
+            analysis = analyze_cached(
+                aligned, cache, rank_samples=rank_samples, memo=memo, progress=progress
+            )
         text = analysis_report(analysis)
         payload = {"kind": "analysis", "names": list(analysis.names), "summary": text, "text": text}
         wire = AnalysisWire(analysis, models)
-        return io.NodeOutput(wire, image(heatmaps(analysis)), text, ui={"orthomerge": [payload]})
+        return io.NodeOutput(
+            wire, picture(lambda: heatmaps(analysis)), text, ui={"orthomerge": [payload]}
+        )

@@ -26,7 +26,6 @@ __all__ = [
     "DEVICES",
     "HostProgress",
     "cache_dir",
-    "decomposition_cache",
     "explain",
     "fingerprint",
     "free_memory",
@@ -157,13 +156,6 @@ def cache_dir(*parts: str) -> Path:
     folder = root.joinpath(*parts)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def decomposition_cache() -> Any:
-    """What is kept of expensive tensors between merges, below the user directory."""
-    from ..orthomerge_core.execute.cache import DecompositionCache
-
-    return DecompositionCache(cache_dir("decompositions"))
 
 
 def output_target(prefix: str, suffix: str = ".safetensors") -> tuple[Path, str]:

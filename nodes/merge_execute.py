@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from comfy_api.latest import io
 
-from ..orthomerge_core.execute.plan import plan_merge
-from ..orthomerge_core.execute.sinks import StateDictSink
+from ..orthomerge_core.execute.provenance import with_hashes
 from ..orthomerge_core.recipe.model import OUTPUT_DTYPES
 from . import host
+from .merging import merge_to
 from .widgets import schema
 from .wire import RecipeSocket, RecipeWire
 
@@ -58,23 +58,14 @@ class OrthoMergeExecute(io.ComfyNode):
         cls, recipe: RecipeWire, output_dtype: str = "base", device: str = "auto"
     ) -> io.NodeOutput:
         """Plan, merge into memory, hand over."""
-        from ..orthomerge_core.execute.run import run_merge
         from ..orthomerge_core.report.merge_text import merge_report
 
-        progress = host.HostProgress(cls.hidden.unique_id)
-        chosen = host.torch_device(device)
-        sink = StateDictSink()
-        with plan_merge(recipe.recipe, recipe.spec, output_dtype=output_dtype) as plan:
-            metadata = dict(plan.aligned.base.source.metadata)
-            report = run_merge(
-                plan, sink, progress=progress, device=chosen, cache=host.decomposition_cache()
-            )
-        model = host.load_model(sink.state_dict, metadata | sink.metadata)
+        report, sink = merge_to(recipe, output_dtype, device, cls.hidden.unique_id)
+        model = host.load_model(sink.state_dict, sink.metadata)
         text = merge_report(report)
         payload = {"kind": "merge", "report": report.to_json(), "text": text}
-        wire = replace(
-            recipe,
-            recipe=replace(recipe.recipe, output_dtype=output_dtype),
-            content_hash=report.content_hash,
+        merged = replace(
+            with_hashes(recipe.recipe, report.source_hashes), output_dtype=output_dtype
         )
+        wire = replace(recipe, recipe=merged, content_hash=report.content_hash)
         return io.NodeOutput(model, wire, text, ui={"orthomerge": [payload]})

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..orthomerge_core.execute.plan import plan_merge
-from ..orthomerge_core.execute.sinks import FileSink
 from ..orthomerge_core.recipe.model import OUTPUT_DTYPES
 from . import host
+from .merging import merge_to
 from .widgets import schema
 from .wire import RecipeSocket, RecipeWire
 
@@ -69,20 +68,11 @@ class OrthoMergeSave(io.ComfyNode):
         device: str = "auto",
     ) -> io.NodeOutput:
         """Plan, merge into a new file."""
-        from ..orthomerge_core.execute.run import run_merge
         from ..orthomerge_core.report.merge_text import merge_report
 
-        progress = host.HostProgress(cls.hidden.unique_id)
         dtype = recipe.recipe.output_dtype if output_dtype == "recipe" else output_dtype
         path, shown = host.output_target(filename_prefix)
-        with plan_merge(recipe.recipe, recipe.spec, output_dtype=dtype, target=path) as plan:
-            report = run_merge(
-                plan,
-                FileSink(path),
-                progress=progress,
-                device=host.torch_device(device),
-                cache=host.decomposition_cache(),
-            )
+        report, _ = merge_to(recipe, dtype, device, cls.hidden.unique_id, target=path)
         text = f"Saved {shown}\n\n{merge_report(report)}"
         payload = {"kind": "merge", "report": report.to_json(), "file": shown, "text": text}
         return io.NodeOutput(shown, ui={"orthomerge": [payload]})

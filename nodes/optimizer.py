@@ -8,7 +8,7 @@ from ..orthomerge_core.optimize.delta_base import optimise
 from ..orthomerge_core.optimize.settings import PARAMS, OptimizeSettings
 from . import host
 from .payloads import mix_payload
-from .widgets import image, param_input, schema
+from .widgets import param_input, picture, schema
 from .wire import AnalysisWire, Mix, MixWire, OrthoAnalysis
 
 __all__ = ["DeltaBaseOptimizer"]
@@ -46,11 +46,12 @@ class DeltaBaseOptimizer(io.ComfyNode):
     def execute(cls, analysis: AnalysisWire, **settings: object) -> io.NodeOutput:
         """Search, and say why."""
         from ..orthomerge_core.report.lineage_plot import lineage
+        from ..orthomerge_core.report.optimizer_text import optimizer_report
 
         progress = host.HostProgress(cls.hidden.unique_id)
         proposal = optimise(analysis.analysis, OptimizeSettings.from_json(settings), progress)
         wire = MixWire(proposal, analysis.analysis)
         text = optimizer_report(proposal)
         payload = mix_payload(wire, proposal.names) | {"text": text}
-        picture = image(lineage(analysis.analysis, proposal))
-        return io.NodeOutput(wire, picture, text, ui={"orthomerge": [payload]})
+        drawn = picture(lambda: lineage(analysis.analysis, proposal))
+        return io.NodeOutput(wire, drawn, text, ui={"orthomerge": [payload]})

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..orthomerge_core.errors import RecipeError
+from ..orthomerge_core.errors import OrthoMergeError, RecipeError
+from ..orthomerge_core.execute.provenance import recipe_from_metadata
+from ..orthomerge_core.execute.sources import spec_from_recipe
+from ..orthomerge_core.io.opening import open_source
 from ..orthomerge_core.recipe.codec import loads
+from ..orthomerge_core.recipe.model import Recipe
 from . import host
 from .exports import FORMATS, export_text
 from .payloads import formula
@@ -74,12 +78,12 @@ class OrthoRecipe(io.ComfyNode):
     def fingerprint_inputs(
         cls, json: str | None = "", file: str | None = _NONE, **_: object
     ) -> str:
-        """The merged file, and every file that a recipe in the text names."""
-        files = [] if file in (None, _NONE) else [str(file)]
-        if (json or "").strip():
-            recipe = loads(json or "")
-            files += [recipe.base, *(ref.file for ref in recipe.models.values())]
-        return host.fingerprint(files)
+        """The merged file, and every file that its recipe or the text names."""
+        try:
+            recipe = _read(json or "", file or _NONE)
+        except OrthoMergeError:
+            return host.fingerprint([str(file)])
+        return host.fingerprint([str(file), recipe.base, *(r.file for r in recipe.models.values())])
 
     @classmethod
     @host.guarded
@@ -97,16 +101,18 @@ class OrthoRecipe(io.ComfyNode):
         return io.NodeOutput(wire, text, ui={"orthomerge": [payload]})
 
 
-def _loaded(text: str, file: str) -> RecipeWire:
-    from ..orthomerge_core.execute.provenance import recipe_from_file
-    from ..orthomerge_core.execute.sources import spec_from_recipe
-
+def _read(text: str, file: str) -> Recipe:
     if file != _NONE:
-        recipe = recipe_from_file(host.resolve(file))
-    elif text.strip():
-        recipe = loads(text)
-    else:
-        raise RecipeError(
-            "no recipe is given", fix="Paste JSON, choose a merged file, or connect a recipe."
-        )
+        path = host.resolve(file)
+        with open_source(path) as source:
+            return recipe_from_metadata(source.metadata, path.name)
+    if text.strip():
+        return loads(text)
+    raise RecipeError(
+        "no recipe is given", fix="Paste JSON, choose a merged file, or connect a recipe."
+    )
+
+
+def _loaded(text: str, file: str) -> RecipeWire:
+    recipe = _read(text, file)
     return RecipeWire(recipe, spec_from_recipe(recipe, host.resolve))

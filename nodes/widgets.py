@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -11,7 +13,9 @@ from comfy_api.latest import io
 
 from ..orthomerge_core.params import Param
 
-__all__ = ["CATEGORY", "extended", "image", "param_input", "schema"]
+__all__ = ["CATEGORY", "extended", "param_input", "picture", "schema"]
+
+logger = logging.getLogger(__name__)
 
 CATEGORY = "OrthoMerge"
 
@@ -49,6 +53,11 @@ def param_input(param: Param, **extra: Any) -> Any:
     return extended(widget, **extra) if extra else widget
 
 
-def image(pixels: np.ndarray) -> torch.Tensor:
-    """uint8 [H, W, 3] → IMAGE, float32 [1, H, W, 3] in 0..1."""
+def picture(draw: Callable[[], np.ndarray]) -> torch.Tensor:
+    """uint8 [H, W, 3] → IMAGE, float32 [1, H, W, 3] in 0..1; a grey square without matplotlib."""
+    try:
+        pixels = draw()
+    except ImportError as error:
+        logger.warning("OrthoMerge draws no pictures: %s. pip install matplotlib", error)
+        pixels = np.full((64, 64, 3), 128, dtype=np.uint8)
     return torch.from_numpy(np.ascontiguousarray(pixels)).float().div_(255.0).unsqueeze(0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scripts.support.comfy_host import ApiError, ComfyHost, PromptFailed
+from scripts.support.comfy_host import ApiError, ComfyHost, PromptError
 from scripts.support.family import FOLDER
 from tests.host.graphs import IDS, base_name, family_files, merge_graph, quickstart, shown_errors
 
@@ -26,7 +26,7 @@ def refused(comfy: ComfyHost, graph: dict[str, Any], target: str) -> list[tuple[
 
 def failed(comfy: ComfyHost, graph: dict[str, Any], target: str) -> str:
     """First line of the error of a graph that fails while running."""
-    with pytest.raises(PromptFailed) as caught:
+    with pytest.raises(PromptError) as caught:
         comfy.prompt(graph, [target])
     event = caught.value.entry["status"]["messages"][-1][1]
     assert event["exception_type"].startswith("orthomerge.")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from scripts.support.comfy_host import ComfyHost, PromptFailed
+from scripts.support.comfy_host import ComfyHost, PromptError
 
 pytestmark = pytest.mark.host
 
@@ -60,7 +60,7 @@ def test_interrupt_stops_within_a_second_and_leaves_nothing(
     time.sleep(0.5)
     asked = time.monotonic()
     comfy.interrupt()
-    with pytest.raises(PromptFailed) as caught:
+    with pytest.raises(PromptError) as caught:
         comfy.result(prompt, timeout_s=60)
     assert time.monotonic() - asked < 1.0
     assert caught.value.kind == "execution_interrupted"

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from orthomerge_core.execute.verify import verify_file
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from orthomerge_core.execute.verify import verify_file
 from scripts.support.comfy_host import ComfyHost
 from tests.host.graphs import base_name, family_files, merge_graph, payload, pixels, sampler
 

@@ -133,3 +133,32 @@ def naive_sign_counts(deltas):
 def naive_energies(delta):
     """σ² of a matrix by full SVD, descending."""
     return (torch.linalg.svdvals(delta.double()) ** 2).numpy()
+
+
+# --- merging: whole models in float64, row by row -------------------------------------------------
+
+
+def naive_row_deltas(base, models, row):
+    """δ of a recipe row per float key, float64: the model minus its parent."""
+    parent = base if row.delta_from == "base" else models[row.delta_from]
+    return {
+        k: models[row.model][k].double() - parent[k].double()
+        for k, t in base.items()
+        if t.is_floating_point()
+    }
+
+
+def naive_sum_of_rows(base, models, rows, *, mean=False):
+    """B + Σ r α δ, divided by Σ r where `mean`; float64, no layers."""
+    share = sum(row.repeat for row in rows) if mean else 1
+    merged = {k: t.double().clone() for k, t in base.items() if t.is_floating_point()}
+    for row in rows:
+        for key, delta in naive_row_deltas(base, models, row).items():
+            merged[key] += row.alpha * row.repeat * delta / share
+    return merged
+
+
+def naive_retention(base, merged, deltas):
+    """⟨W − B, δ⟩ / ‖δ‖² over all keys, float64."""
+    dot = sum(((merged[k] - base[k].double()) * d).sum() for k, d in deltas.items())
+    return float(dot / sum((d * d).sum() for d in deltas.values()))

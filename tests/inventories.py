@@ -6,22 +6,26 @@ import gzip
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).parent / "fixtures" / "inventories"
-NAMES = ("chroma", "flux1-dev", "flux2-klein-4b", "qwen-image", "sd15", "sdxl", "z-image")
 
 Shapes = dict[str, tuple[int, ...]]
 
 
 @cache
-def _load(name: str) -> Shapes:
-    text = gzip.decompress((FOLDER / f"{name}.json.gz").read_bytes())
-    return {key: tuple(shape) for key, shape in json.loads(text).items()}
+def _load(name: str) -> dict[str, list[Any]]:
+    return json.loads(gzip.decompress((FOLDER / f"{name}.json.gz").read_bytes()))
 
 
 def inventory(name: str) -> Shapes:
     """Key → shape of a real model."""
-    return dict(_load(name))
+    return {key: tuple(shape) for key, shape in _load(name).items()}
+
+
+def diffusers_names(name: str) -> dict[str, tuple[str, int | None, int | None, bool]]:
+    """Diffusers key → (canonical key, first row, rows, halves swapped), as ComfyUI's tables say."""
+    return {k: (c, start, rows, bool(s)) for k, (c, start, rows, s) in _load(name).items()}
 
 
 def shrunk(shapes: Shapes, factor: int = 64) -> Shapes:

@@ -58,8 +58,10 @@ def same_weights(a: AlignedModel, b: AlignedModel, keys: Sequence[str], progress
 def _stored(model: AlignedModel, key: str) -> object:
     if not model.has(key):
         return None
-    entries = [(model.source.entries[s.key], s.stop - s.start) for s in model.segments[key]]
-    return [(e.dtype, e.quant, size) for e, size in entries]
+    segments = model.segments[key]
+    entries = [model.source.entries[s.key] for s in segments]
+    kinds = {(e.dtype, e.quant) for e in entries}
+    return kinds, sum(s.stop - s.start for s in segments)
 
 
 def _hashes(a: AlignedModel, b: AlignedModel, key: str) -> tuple[str | None, str | None]:

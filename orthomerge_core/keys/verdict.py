@@ -26,11 +26,11 @@ def verdict(
     base: Architecture, found: Match, source: Source, shapes: Mapping[str, tuple[int, ...]]
 ) -> str:
     """The one sentence that says how a model fits; without a full stop."""
+    if found.coverage_frac < MIN_COVERAGE_FRAC:
+        return _misfit(base, found, source, shapes)
     variant = _variant(base, found, shapes)
     if variant:
         return variant
-    if found.coverage_frac < MIN_COVERAGE_FRAC:
-        return _misfit(base, found, source, shapes)
     total = len(shapes)
     gaps = total - len(found.segments)
     if not gaps:

@@ -10,9 +10,10 @@ ARCHITECTURE = Architecture(
     label="unknown architecture",
     markers={},
     blocks=(
-        r"(?:^|\.)((?:[a-z_]*blocks?|layers?|[a-z_]*_layers|h|stages?|levels?)\.\d+)(?:\.|$)",
-        r"^([A-Za-z_]\w*\.\d+)\.",
+        r"^((?:\w+\.)*?(?:[a-z_]*blocks?|[a-z_]*layers?|[a-z_]*refiner|h|stages?|levels?)\.\d+)"
+        r"(?:\.|$)",
+        r"^((?:\w+\.)*?[a-z_]*_block)\.",
     ),
-    layer_types=TRANSFORMER,
+    layer_types=(*TRANSFORMER, (r"(?:in|out)_layers\.", "convolution")),
     priority=-100,
 )

@@ -1,0 +1,44 @@
+"""Flux.1: 19 double and 38 single blocks at width 3072; dev, schnell, Fill and control variants."""
+
+from __future__ import annotations
+
+from ..architecture import Architecture, DiffusersMap
+from . import _flux
+
+_DIFFUSERS = DiffusersMap(
+    marker=r"^single_transformer_blocks\.0\.proj_mlp\.weight$",
+    renames=(
+        (r"^time_text_embed\.timestep_embedder\.linear_1\.", "time_in.in_layer."),
+        (r"^time_text_embed\.timestep_embedder\.linear_2\.", "time_in.out_layer."),
+        (r"^time_text_embed\.text_embedder\.linear_1\.", "vector_in.in_layer."),
+        (r"^time_text_embed\.text_embedder\.linear_2\.", "vector_in.out_layer."),
+        (r"^time_text_embed\.guidance_embedder\.linear_1\.", "guidance_in.in_layer."),
+        (r"^time_text_embed\.guidance_embedder\.linear_2\.", "guidance_in.out_layer."),
+        *_flux.OUTER,
+    ),
+    inner=(
+        (r"^(double_blocks\.\d+)\.norm1\.linear\.", r"\1.img_mod.lin."),
+        (r"^(double_blocks\.\d+)\.norm1_context\.linear\.", r"\1.txt_mod.lin."),
+        (r"^(single_blocks\.\d+)\.norm\.linear\.", r"\1.modulation.lin."),
+        *_flux.INNER,
+    ),
+    joins=_flux.DOUBLE_JOINS | _flux.SINGLE_JOINS,
+    swaps=_flux.SWAPS,
+)
+
+ARCHITECTURE = Architecture(
+    name="flux1",
+    label="Flux.1",
+    markers={
+        "img_in.weight": (None, None),
+        "vector_in.in_layer.weight": None,
+        "double_blocks.0.img_attn.qkv.weight": None,
+        "double_blocks.0.img_mod.lin.weight": None,
+    },
+    absent=("distilled_guidance_layer.in_proj.weight",),
+    blocks=_flux.BLOCKS,
+    layer_types=_flux.LAYERS,
+    diffusers=_DIFFUSERS,
+    input_key="img_in.weight",
+    variants={384: "Fill (inpaint) variant", 128: "control variant"},
+)

@@ -1,0 +1,15 @@
+"""HunyuanImage 2.1: HunyuanVideo's layout over a flat latent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .hunyuan_video import ARCHITECTURE as VIDEO
+
+ARCHITECTURE = replace(
+    VIDEO,
+    name="hunyuan_image",
+    label="HunyuanImage",
+    markers={**VIDEO.markers, "img_in.proj.weight": (None, None, None, None)},
+    variants={},
+)

@@ -1,0 +1,49 @@
+"""HunyuanVideo: Flux-like blocks over a text refiner, in ComfyUI's or the publisher's names."""
+
+from __future__ import annotations
+
+from ..architecture import Architecture
+from . import _flux
+
+BLOCKS = (*_flux.BLOCKS, r"(?:^|\.)(txt_in\.individual_token_refiner\.blocks\.\d+)\.")
+
+LAYERS = (
+    (r"individual_token_refiner\..*adaLN", "modulation"),
+    (r"individual_token_refiner\..*norm", "norm"),
+    (r"individual_token_refiner\..*attn", "attention"),
+    (r"individual_token_refiner\..*mlp", "mlp"),
+    (r"_mod\.linear\.", "modulation"),
+    *_flux.LAYERS,
+)
+
+ALIASES = (
+    (r"^(txt_in\.t_embedder)\.mlp\.0\.", r"\1.in_layer."),
+    (r"^(txt_in\.t_embedder)\.mlp\.2\.", r"\1.out_layer."),
+    (r"^(txt_in\.c_embedder)\.linear_1\.", r"\1.in_layer."),
+    (r"^(txt_in\.c_embedder)\.linear_2\.", r"\1.out_layer."),
+    (r"_mod\.linear\.", "_mod.lin."),
+    (r"\.modulation\.linear\.", ".modulation.lin."),
+    (r"_attn_(qkv|proj)\.", r"_attn.\1."),
+    (r"_attn_q_norm\.weight$", "_attn.norm.query_norm.scale"),
+    (r"_attn_k_norm\.weight$", "_attn.norm.key_norm.scale"),
+    (r"\.q_norm\.weight$", ".norm.query_norm.scale"),
+    (r"\.k_norm\.weight$", ".norm.key_norm.scale"),
+    (r"mlp\.fc1\.", "mlp.0."),
+    (r"mlp\.fc2\.", "mlp.2."),
+    (r"_in\.mlp\.0\.", "_in.in_layer."),
+    (r"_in\.mlp\.2\.", "_in.out_layer."),
+)
+
+ARCHITECTURE = Architecture(
+    name="hunyuan_video",
+    label="HunyuanVideo",
+    markers={
+        "txt_in.individual_token_refiner.blocks.0.norm1.weight": None,
+        "img_in.proj.weight": (None, None, None, None, None),
+    },
+    blocks=BLOCKS,
+    layer_types=LAYERS,
+    aliases=ALIASES,
+    input_key="img_in.proj.weight",
+    variants={32: "image-to-video variant", 33: "image-to-video variant"},
+)

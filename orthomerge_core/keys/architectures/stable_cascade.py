@@ -1,0 +1,25 @@
+"""Stable Cascade, stages B and C: a U-Net of residual, time and attention blocks."""
+
+from __future__ import annotations
+
+from ..architecture import Architecture
+
+ARCHITECTURE = Architecture(
+    name="stable_cascade",
+    label="Stable Cascade",
+    markers={"clf.1.weight": None, "down_blocks.0.0.channelwise.0.weight": None},
+    blocks=(
+        r"(?:^|\.)((?:down|up)_blocks\.\d+\.\d+)\.",
+        r"(?:^|\.)((?:down_downscalers|up_upscalers|up_repeat_mappers)\.\d+)\.",
+    ),
+    layer_types=(
+        (r"\.(?:gamma|beta)$|norm", "norm"),
+        (r"(?:^|\.)(?:mapper|mapper_sca|mapper_crp)\.", "modulation"),
+        (r"attention\.|kv_mapper\.", "attention"),
+        (r"channelwise\.", "mlp"),
+        (r"depthwise\.|downscalers\.|upscalers\.|repeat_mappers\.", "convolution"),
+        (r"^(?:clip_\w*mapper|effnet_mapper|pixels_mapper|embedding)\.", "embedding"),
+        (r"^clf\.", "projection"),
+    ),
+    input_key="embedding.1.weight",
+)

@@ -1,0 +1,218 @@
+"""Diffusers names against ComfyUI's own tables: the same elements in the same places."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from orthomerge_core.keys.align import align
+from orthomerge_core.keys.detect import get_architecture
+from orthomerge_core.keys.remap import remap, whole
+from orthomerge_core.keys.setspec import Repairs
+from tests.fakes import MemorySource
+from tests.inventories import diffusers_names, inventory, shrunk
+
+# table → (inventory, architecture, canonical keys that diffusers does not have)
+TABLES = {
+    "diffusers-sd15": ("sd15", "sd15", set()),
+    "diffusers-sdxl": ("sdxl", "sdxl", set()),
+    "diffusers-sd35-medium": ("sd35-medium", "sd3", set()),
+    "diffusers-flux1": ("flux1-dev", "flux1", set()),
+    "diffusers-z-image": ("z-image", "z_image", {"norm_final.weight"}),
+    "diffusers-auraflow": ("auraflow", "auraflow", set()),
+}
+FACTOR = 64
+
+
+def canonical_tensors(name: str) -> dict[str, torch.Tensor]:
+    shapes = shrunk(inventory(name), FACTOR)
+    generator = torch.Generator().manual_seed(5)
+    return {k: torch.randn(s, generator=generator).half() for k, s in shapes.items()}
+
+
+def in_diffusers_names(table: str, tensors):
+    """The tensors cut up and named as the table says: the oracle, written the other way round."""
+    result = {}
+    for key, (name, start, rows, swapped) in diffusers_names(table).items():
+        if name not in tensors:
+            continue
+        tensor = tensors[name]
+        if rows is not None:
+            tensor = tensor[start // FACTOR : (start + rows) // FACTOR]
+        if swapped:
+            first, second = tensor.chunk(2)
+            tensor = torch.cat([second, first])
+        result[key] = tensor
+    return result
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("prefix", ["", "transformer."])
+def test_diffusers_models_read_as_the_original(table, prefix):
+    inventory_name, architecture, absent = TABLES[table]
+    tensors = canonical_tensors(inventory_name)
+    other = in_diffusers_names(table, tensors)
+    base = MemorySource("b", tensors)
+    model = MemorySource("m", {prefix + k: v for k, v in other.items()})
+    aligned = align(base, [("m", model)], find_duplicates=False)
+    assert aligned.architecture.name == architecture
+    found = aligned.models[0]
+    assert set(aligned.keys) - set(found.segments) == absent
+    assert found.report.extra == 0 and "remap_diffusers" in found.report.repairs
+    assert found.report.architecture == aligned.architecture.label
+    for key in found.segments:
+        flat = torch.empty(tensors[key].numel())
+        found.read_into(key, flat)
+        assert torch.equal(flat.view(tensors[key].shape), tensors[key].float()), key
+        assert torch.equal(found.read_raw(key, tensors[key].shape), tensors[key]), key
+
+
+def test_a_diffusers_base_gets_canonical_names():
+    tensors = canonical_tensors("flux1-dev")
+    base = MemorySource("b", in_diffusers_names("diffusers-flux1", tensors))
+    aligned = align(base, [("m", MemorySource("m", tensors))])
+    assert set(aligned.keys) == set(tensors)
+    assert aligned.models[0].report.coverage_frac == 1.0
+    assert aligned.models[0].report.duplicate_of == "base"  # cut up otherwise, the same weights
+
+
+def test_the_toggle_switches_it_off():
+    tensors = canonical_tensors("flux1-dev")
+    model = MemorySource("m", in_diffusers_names("diffusers-flux1", tensors))
+    off = Repairs(remap_diffusers=False)
+    aligned = align(MemorySource("b", tensors), [("m", model)], repairs=off)
+    assert aligned.models == () and aligned.skipped[0].coverage_frac < 0.1
+
+
+def test_an_incomplete_join_is_reported_not_guessed():
+    tensors = canonical_tensors("flux1-dev")
+    other = in_diffusers_names("diffusers-flux1", tensors)
+    del other["transformer_blocks.3.attn.to_k.weight"]
+    other["transformer_blocks.4.attn.to_k.weight"] = torch.zeros(48, 7)
+    model = MemorySource("m", other)
+    report = align(MemorySource("b", tensors), [("m", model)]).models[0].report
+    assert report.missing == 2 and report.extra == 5
+
+
+@pytest.mark.parametrize(
+    ("architecture", "pairs"),
+    [
+        (
+            "flux2",
+            {
+                "x_embedder.weight": "img_in.weight",
+                "time_guidance_embed.timestep_embedder.linear_2.weight": "time_in.out_layer.weight",
+                "double_stream_modulation_txt.linear.weight": (
+                    "double_stream_modulation_txt.lin.weight"
+                ),
+                "single_stream_modulation.linear.weight": "single_stream_modulation.lin.weight",
+                "transformer_blocks.2.ff.linear_in.weight": "double_blocks.2.img_mlp.0.weight",
+                "transformer_blocks.2.ff_context.linear_out.weight": (
+                    "double_blocks.2.txt_mlp.2.weight"
+                ),
+                "transformer_blocks.2.attn.norm_added_q.weight": (
+                    "double_blocks.2.txt_attn.norm.query_norm.scale"
+                ),
+                "single_transformer_blocks.9.attn.to_qkv_mlp_proj.weight": (
+                    "single_blocks.9.linear1.weight"
+                ),
+                "single_transformer_blocks.9.attn.to_out.weight": "single_blocks.9.linear2.weight",
+                "single_transformer_blocks.9.attn.norm_k.weight": (
+                    "single_blocks.9.norm.key_norm.scale"
+                ),
+                "norm_out.linear.weight": "final_layer.adaLN_modulation.1.weight",
+                "proj_out.weight": "final_layer.linear.weight",
+            },
+        ),
+        (
+            "chroma",
+            {
+                "distilled_guidance_layer.out_proj.bias": "distilled_guidance_layer.out_proj.bias",
+                "distilled_guidance_layer.layers.1.linear_2.bias": (
+                    "distilled_guidance_layer.layers.1.out_layer.bias"
+                ),
+                "distilled_guidance_layer.norms.4.weight": "distilled_guidance_layer.norms.4.scale",
+                "single_transformer_blocks.9.proj_out.bias": "single_blocks.9.linear2.bias",
+            },
+        ),
+        (
+            "lumina2",
+            {
+                "time_caption_embed.caption_embedder.0.weight": "cap_embedder.0.weight",
+                "time_caption_embed.timestep_embedder.linear_1.bias": "t_embedder.mlp.0.bias",
+                "layers.4.norm1.linear.weight": "layers.4.adaLN_modulation.1.weight",
+                "layers.4.norm1.norm.weight": "layers.4.attention_norm1.weight",
+                "context_refiner.1.norm1.weight": "context_refiner.1.attention_norm1.weight",
+                "layers.4.norm2.weight": "layers.4.attention_norm2.weight",
+                "layers.4.ffn_norm1.weight": "layers.4.ffn_norm1.weight",
+                "layers.4.attn.norm_k.weight": "layers.4.attention.k_norm.weight",
+                "layers.4.attn.to_out.0.weight": "layers.4.attention.out.weight",
+                "layers.4.feed_forward.linear_3.weight": "layers.4.feed_forward.w3.weight",
+                "norm_out.linear_1.weight": "final_layer.adaLN_modulation.1.weight",
+                "norm_out.linear_2.weight": "final_layer.linear.weight",
+            },
+        ),
+        (
+            "wan",
+            {
+                "condition_embedder.time_proj.weight": "time_projection.1.weight",
+                "condition_embedder.image_embedder.norm2.bias": "img_emb.proj.4.bias",
+                "blocks.7.attn1.to_out.0.weight": "blocks.7.self_attn.o.weight",
+                "blocks.7.attn2.add_v_proj.bias": "blocks.7.cross_attn.v_img.bias",
+                "blocks.7.attn2.norm_added_k.weight": "blocks.7.cross_attn.norm_k_img.weight",
+                "blocks.7.norm2.weight": "blocks.7.norm3.weight",
+                "blocks.7.scale_shift_table": "blocks.7.modulation",
+                "blocks.7.ffn.net.0.proj.weight": "blocks.7.ffn.0.weight",
+                "scale_shift_table": "head.modulation",
+                "proj_out.bias": "head.head.bias",
+            },
+        ),
+    ],
+)
+def test_names_without_a_table(architecture, pairs):
+    naming = get_architecture(architecture).diffusers
+    pieces = {key: whole(key, (4, 2)) for key in pairs}
+    found, translated = remap(naming, pieces)
+    assert {p.segments[0].key: name for name, p in found.items()} == pairs
+    assert translated == sum(k != v for k, v in pairs.items())
+
+
+def test_lumina_joins_unequal_parts():
+    naming = get_architecture("lumina2").diffusers
+    rows = {"q": 6, "k": 2, "v": 2}
+    pieces = {
+        f"layers.0.attn.to_{x}.weight": whole(f"layers.0.attn.to_{x}.weight", (n, 5))
+        for x, n in rows.items()
+    }
+    found, translated = remap(naming, pieces)
+    assert translated == 3 and list(found) == ["layers.0.attention.qkv.weight"]
+    piece = found["layers.0.attention.qkv.weight"]
+    assert piece.shape == (10, 5) and [s.stop for s in piece.segments] == [30, 10, 10]
+
+
+def test_publishers_hunyuan_names_meet_comfy_names():
+    names = {
+        "double_blocks.0.img_attn_qkv.weight": "double_blocks.0.img_attn.qkv.weight",
+        "double_blocks.0.txt_attn_proj.bias": "double_blocks.0.txt_attn.proj.bias",
+        "double_blocks.0.img_attn_q_norm.weight": "double_blocks.0.img_attn.norm.query_norm.scale",
+        "double_blocks.0.img_mod.linear.weight": "double_blocks.0.img_mod.lin.weight",
+        "double_blocks.0.img_mlp.fc1.weight": "double_blocks.0.img_mlp.0.weight",
+        "single_blocks.3.k_norm.weight": "single_blocks.3.norm.key_norm.scale",
+        "single_blocks.3.modulation.linear.bias": "single_blocks.3.modulation.lin.bias",
+        "vector_in.in_layer.weight": "vector_in.in_layer.weight",
+        "time_in.mlp.0.weight": "time_in.in_layer.weight",
+        "txt_in.t_embedder.mlp.2.weight": "txt_in.t_embedder.out_layer.weight",
+        "txt_in.c_embedder.linear_1.weight": "txt_in.c_embedder.in_layer.weight",
+        "img_in.proj.weight": "img_in.proj.weight",
+        "txt_in.individual_token_refiner.blocks.0.norm1.weight": (
+            "txt_in.individual_token_refiner.blocks.0.norm1.weight"
+        ),
+    }
+    shape = {"img_in.proj.weight": (2, 2, 1, 2, 2)}
+    here = {k: torch.randn(shape.get(k, (2, 2))) for k in names.values()}
+    there = {k: torch.randn(shape.get(k, (2, 2))) for k in names}
+    for one, two in ((here, there), (there, here)):
+        aligned = align(MemorySource("b", one), [("m", MemorySource("m", two))])
+        assert aligned.architecture.name == "hunyuan_video" and aligned.keys == tuple(one)
+        assert aligned.models[0].report.coverage_frac == 1.0
+        assert "aliases" in aligned.models[0].report.repairs

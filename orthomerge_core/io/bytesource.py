@@ -49,7 +49,7 @@ class PassingHashes:
 class ByteSource(Source):
     """A source with stored bytes behind every key.
 
-    `infos` has every stored tensor, `entries` the same as `Entry`. Subclasses give `_pread`.
+    `infos` has every stored tensor, `entries` the same as `Entry`. Subclasses give `pread`.
     Threads may read different keys at the same time.
     """
 
@@ -65,7 +65,7 @@ class ByteSource(Source):
         self._local = threading.local()
 
     @abstractmethod
-    def _pread(self, key: str, buffer: memoryview, start: int) -> None:
+    def pread(self, key: str, buffer: memoryview, start: int) -> None:
         """Fill `buffer` with the stored bytes of `key` from byte `start` on."""
 
     def read_bytes(self, key: str, buffer: memoryview, start: int = 0) -> None:
@@ -75,7 +75,7 @@ class ByteSource(Source):
             raise IndexError(f"{key}: bytes {start} to {start + len(buffer)} of {info.n_bytes}")
         for low in range(0, len(buffer), BUFFER_BYTES):
             piece = buffer[low : low + BUFFER_BYTES]
-            self._pread(key, piece, start + low)
+            self.pread(key, piece, start + low)
             self._hashes.feed(key, piece, start + low, info.n_bytes)
         if info.n_bytes == 0:
             self._hashes.feed(key, buffer, 0, 0)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from ..errors import FileError, UnsupportedError
 from .bytesource import ByteSource
+from .gguf import GgufSource
 from .quant.detect import Detected, detect
 from .quant.source import QuantisedSource
 from .reader import SafetensorsSource
+from .sharded import SHARD, ShardedSource
 from .source import Source
 
 __all__ = ["is_readable_name", "open_source"]
@@ -17,20 +18,22 @@ __all__ = ["is_readable_name", "open_source"]
 _SAFETENSORS = (".safetensors", ".sft")
 _PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle")
 _INDEX = ".safetensors.index.json"
-_LATER_SHARD = re.compile(r"-0*(?!0*1-of-)\d+-of-\d+\.(safetensors|sft)$")
 
 
 def is_readable_name(name: str) -> bool:
     """Whether such a file is a model: safetensors or GGUF, or the first of several shards."""
-    lower = name.lower()
-    return lower.endswith((*_SAFETENSORS, ".gguf")) and not _LATER_SHARD.search(lower)
+    shard = SHARD.match(name)
+    return name.lower().endswith((*_SAFETENSORS, ".gguf")) and not (
+        shard and int(shard["part"]) > 1
+    )
 
 
 def open_source(path: Path, *, name: str | None = None, dequantise: bool = True) -> Source:
     """Open a model file for reading.
 
     Args:
-        path: a `.safetensors` or `.sft` file.
+        path: a `.safetensors` or `.sft` file (of a sharded model: its index or any shard), or a
+            `.gguf` file.
         name: what messages call it; the file's name by default.
         dequantise: read quantised layers as the float32 weights they stand for. Without it they are
             left out and listed in `dropped`, since their stored integers are no weights.
@@ -48,29 +51,40 @@ def open_source(path: Path, *, name: str | None = None, dequantise: bool = True)
             fix="Convert it to safetensors first, for example with ComfyUI's ModelSave.",
         )
     if path.is_dir():
-        what = f'"{shown}" is a folder'
-        raise FileError(what, fix="Choose a model file in it.")
-    if not lower.endswith(_SAFETENSORS):
-        raise UnsupportedError(
-            f'"{shown}" is no model file that can be read here',
-            expected=", ".join(_SAFETENSORS),
-            received=path.suffix or "no suffix",
-            fix="Convert it to safetensors first.",
-        )
-    return _dequantised(SafetensorsSource(path, name), dequantise)
+        raise FileError(f'"{shown}" is a folder', fix="Choose a model file in it.")
+    if lower.endswith(".gguf"):
+        gguf = GgufSource(path, name)
+        return _layered(gguf, gguf.found, dequantise)
+    return _dequantised(_stored(path, shown), dequantise)
+
+
+def _stored(path: Path, shown: str) -> ByteSource:
+    lower = path.name.lower()
+    if lower.endswith(_INDEX) or (SHARD.match(path.name) and path.exists()):
+        return ShardedSource(path, shown)
+    if lower.endswith(_SAFETENSORS):
+        return SafetensorsSource(path, shown)
+    raise UnsupportedError(
+        f'"{shown}" is no model file that can be read here',
+        expected=", ".join((*_SAFETENSORS, _INDEX, ".gguf")),
+        received=path.suffix or "no suffix",
+        fix="Convert it to safetensors first.",
+    )
 
 
 def _dequantised(source: ByteSource, dequantise: bool) -> Source:
     try:
         found = detect(source)
-        if not found.layers and not found.dropped:
-            return source
-        if not dequantise:
-            found = _left_out(found)
-        return QuantisedSource(source, found)
     except BaseException:
         source.close()
         raise
+    return _layered(source, found, dequantise)
+
+
+def _layered(source: ByteSource, found: Detected, dequantise: bool) -> Source:
+    if not found.layers and not found.dropped:
+        return source
+    return QuantisedSource(source, found if dequantise else _left_out(found))
 
 
 def _left_out(found: Detected) -> Detected:

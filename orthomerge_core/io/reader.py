@@ -36,7 +36,8 @@ class SafetensorsSource(ByteSource):
         super().__init__(self._file.name, header.tensors, header.metadata)
         self._header = header
 
-    def _pread(self, key: str, buffer: memoryview, start: int) -> None:
+    def pread(self, key: str, buffer: memoryview, start: int) -> None:
+        """See `ByteSource`."""
         self._file.read_at(buffer, self.infos[key].start + start)
 
     def fingerprint(self) -> str:

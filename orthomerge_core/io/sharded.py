@@ -1,0 +1,145 @@
+"""A model in several safetensors files, with or without its index, as one source."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from ..errors import FileError, HeaderError
+from .bytesource import ByteSource
+from .hashing import bytes_hash
+from .header import MAX_HEADER_BYTES, TensorInfo
+from .rawfile import RawFile
+from .reader import SafetensorsSource
+
+__all__ = ["SHARD", "ShardedSource", "shard_files"]
+
+SHARD = re.compile(r"^(?P<stem>.+)-(?P<part>\d{5,})-of-(?P<parts>\d{5,})\.(safetensors|sft)$", re.I)
+_AGAIN = "Download the complete set of files again."
+_MAX_PARTS = 1000
+
+
+def shard_files(path: Path) -> tuple[list[str], Mapping[str, str] | None]:
+    """The file names of a sharded model, and tensor → file name if an index says so.
+
+    Args:
+        path: an index, or any one of the shards.
+    """
+    match = SHARD.match(path.name)
+    index = path
+    if match:
+        index = path.with_name(f"{match['stem']}.safetensors.index.json")
+        if not index.exists():
+            return _numbered(match), None
+    where = _read_index(index)
+    return sorted(set(where.values())), where
+
+
+def _numbered(match: re.Match[str]) -> list[str]:
+    count, digits = int(match["parts"]), len(match["part"])
+    if not 1 <= int(match["part"]) <= count <= _MAX_PARTS:
+        what = f'"{match[0]}" has an impossible number of parts'
+        raise HeaderError(what, expected=f"1 to {_MAX_PARTS}", received=count, fix="Rename it.")
+    suffix = match[0].rpartition(".")[2]
+    return [
+        f"{match['stem']}-{part:0{digits}d}-of-{match['parts']}.{suffix}"
+        for part in range(1, count + 1)
+    ]
+
+
+def _read_index(path: Path) -> dict[str, str]:
+    file = RawFile(path)
+    try:
+        raw = bytearray(min(file.size, MAX_HEADER_BYTES))
+        file.read_at(memoryview(raw), 0)
+    finally:
+        file.close()
+    try:
+        tree = json.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise HeaderError(f'the index "{path.name}" is not valid JSON', fix=_AGAIN) from None
+    where = tree.get("weight_map") if isinstance(tree, dict) else None
+    if not isinstance(where, dict) or not where:
+        what = f'the index "{path.name}" lists no tensors'
+        raise HeaderError(what, expected='{"weight_map": {…}}', fix=_AGAIN)
+    for key, name in where.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[^/\\:\0]+\.(safetensors|sft)", name):
+            raise HeaderError(
+                f'the index "{path.name}" names a file that cannot belong to it for "{key}"',
+                expected="a .safetensors file in the same folder",
+                received=str(name)[:80],
+                fix=_AGAIN,
+            )
+    return where
+
+
+class ShardedSource(ByteSource):
+    """The tensors of all parts of a model.
+
+    Args:
+        path: the index, or any one of the shards.
+        name: what messages call the whole; the file's name by default.
+
+    Raises:
+        FileError: a part is missing. HeaderError: index and parts contradict each other.
+    """
+
+    def __init__(self, path: Path, name: str | None = None) -> None:
+        shown = name or path.name
+        files, where = shard_files(path)
+        with ExitStack() as opened:
+            parts = {file: _open_part(path, file, shown, opened) for file in files}
+            infos, self._homes = _gather(shown, parts, where)
+            metadata = {k: v for part in reversed(parts.values()) for k, v in part.metadata.items()}
+            super().__init__(shown, infos, metadata)
+            self._parts = tuple(parts.values())
+            opened.pop_all()
+
+    def pread(self, key: str, buffer: memoryview, start: int) -> None:
+        """See `ByteSource`."""
+        self._homes[key].pread(key, buffer, start)
+
+    def fingerprint(self) -> str:
+        """See `Source`: the parts' fingerprints, hashed."""
+        return bytes_hash(" ".join(part.fingerprint() for part in self._parts).encode())
+
+    def check_unchanged(self) -> None:
+        """See `Source`."""
+        for part in self._parts:
+            part.check_unchanged()
+
+    def close(self) -> None:
+        """See `Source`."""
+        for part in self._parts:
+            part.close()
+
+
+def _open_part(path: Path, file: str, shown: str, opened: ExitStack) -> SafetensorsSource:
+    part = path.with_name(file)
+    if not part.is_file():
+        what = f'"{shown}" is a model in several files, and one is missing'
+        raise FileError(what, expected=f'"{file}" beside it', fix=_AGAIN)
+    return opened.enter_context(SafetensorsSource(part))  # type: ignore[return-value]  # itself
+
+
+def _gather(
+    shown: str, parts: Mapping[str, SafetensorsSource], where: Mapping[str, str] | None
+) -> tuple[dict[str, TensorInfo], dict[str, SafetensorsSource]]:
+    infos: dict[str, TensorInfo] = {}
+    homes: dict[str, SafetensorsSource] = {}
+    for file, part in parts.items():
+        for key, info in part.infos.items():
+            if where is not None and where.get(key) != file:
+                continue  # the index decides
+            if key in homes:
+                what = f'"{shown}" has the tensor "{key}" in two of its files'
+                raise HeaderError(what, received=f"{homes[key].name}, {file}", fix=_AGAIN)
+            infos[key], homes[key] = info, part
+    for key, file in (where or {}).items():
+        if key not in homes:
+            what = f'the index of "{shown}" puts "{key}" into a file that lacks it'
+            raise HeaderError(what, received=file, fix=_AGAIN)
+    return infos, homes

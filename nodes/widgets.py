@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import fields
+from math import floor, log10
 from typing import Any
 
 import numpy as np
@@ -48,9 +49,15 @@ def param_input(param: Param, **extra: Any) -> Any:
     elif param.kind == "integer":
         widget = io.Int.Input(param.name, **{k: int(v) for k, v in bounds.items()}, **common)
     else:
-        step = 10.0 ** np.floor(np.log10((param.maximum - param.minimum) / 100.0))
-        widget = io.Float.Input(param.name, step=float(step), round=False, **bounds, **common)
+        widget = io.Float.Input(param.name, step=_step(param), round=False, **bounds, **common)
     return extended(widget, **extra) if extra else widget
+
+
+def _step(param: Param) -> float:
+    """A power of ten: about a hundred steps over the range, and fine enough to show the default."""
+    coarse = floor(log10((param.maximum - param.minimum) / 100.0))
+    shown = floor(log10(abs(param.default))) if param.default else coarse
+    return 10.0 ** min(coarse, shown)
 
 
 def picture(draw: Callable[[], np.ndarray]) -> torch.Tensor:

@@ -1,0 +1,113 @@
+"""Promises about the project itself: what it imports, declares and ships."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+OPTIONAL = (
+    "sd_mecha",
+    "gguf",
+    "matplotlib",
+    "xxhash",
+    "click",
+    "jaxtyping",
+    "comfy",
+    "comfy_kitchen",
+)
+NODES = (
+    "OrthoModelSet",
+    "OrthoAddModel",
+    "CompatibilityFix",
+    "DeltaGramAnalyzer",
+    "DeltaBaseOptimizer",
+    "OrthoMixer",
+    "OrthoMergeExecute",
+    "OrthoMergeSave",
+    "OrthoRecipe",
+    "OrthoPickModel",
+)
+
+BLOCKED_IMPORT = """
+import importlib, pkgutil, sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {optional!r}:
+            raise ImportError(name + " is blocked")
+sys.meta_path.insert(0, Block())
+import orthomerge_core
+for module in pkgutil.walk_packages(orthomerge_core.__path__, "orthomerge_core."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
+
+
+def test_every_module_imports_with_torch_safetensors_and_numpy_alone() -> None:
+    code = BLOCKED_IMPORT.format(optional=set(OPTIONAL))
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_pack_imports_without_comfyui_and_stays_small() -> None:
+    entry = ROOT / "__init__.py"
+    assert len(entry.read_text(encoding="utf-8").splitlines()) <= 15
+    code = (
+        "import importlib.util, sys;"
+        f"s = importlib.util.spec_from_file_location('pack', r'{entry}');"
+        "m = importlib.util.module_from_spec(s); s.loader.exec_module(m);"
+        "assert m.WEB_DIRECTORY == './web'; assert 'torch' not in sys.modules"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_torch_is_never_declared() -> None:
+    declared = _project_block() + (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    assert not re.search(r"^\s*\"?torch", declared, re.MULTILINE)
+
+
+def test_requirements_mirror_pyproject() -> None:
+    lines = set((ROOT / "requirements.txt").read_text(encoding="utf-8").split())
+    block = _project_block().split("dependencies = [", 1)[1].split("]", 1)[0]
+    declared = set(re.findall(r'"([^"]+)"', block))
+    assert declared <= lines
+    assert lines - declared == {"matplotlib>=3.8"}
+
+
+def test_one_version() -> None:
+    import orthomerge_core
+
+    assert f'version = "{orthomerge_core.__version__}"' in _project_block()
+    assert f"## {orthomerge_core.__version__}" in (ROOT / "CHANGELOG.md").read_text(
+        encoding="utf-8"
+    )
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_every_node_has_help_and_a_name_in_three_languages(node: str) -> None:
+    page = ROOT / "web" / "docs" / f"{node}.md"
+    assert len(page.read_text(encoding="utf-8")) > 300
+    for language in ("en", "de", "zh"):
+        texts = json.loads(
+            (ROOT / "locales" / language / "nodeDefs.json").read_text(encoding="utf-8")
+        )
+        assert texts[node]["display_name"]
+
+
+def test_example_workflows_come_with_an_api_prompt_and_a_picture() -> None:
+    workflows = sorted((ROOT / "example_workflows").glob("*.json"))
+    assert workflows
+    for path in workflows:
+        assert (path.parent / "api" / path.name).exists(), path.name
+        assert path.with_suffix(".jpg").exists(), path.name
+
+
+def _project_block() -> str:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    return text.split("[project]", 1)[1].split("[project.optional-dependencies]", 1)[0]

@@ -1,0 +1,32 @@
+/** Shows a node's last result inside the node; the widget appears with the first result. */
+import { el, shield } from "./dom.mjs";
+import { onRemoved } from "./edits.mjs";
+import { faceFor } from "./faces.mjs";
+import { syncWords } from "./locale.mjs";
+import { recall } from "./payloads.mjs";
+
+const NAME = "orthomerge_face";
+
+export function attachFace(node, app) {
+  syncWords(app);
+  const face = faceFor(recall(node, app)?.payload);
+  if (!face) return;
+  const widget = node.widgets?.find((item) => item.name === NAME) ?? addFace(node);
+  widget.element.firstChild.replaceChildren(face);
+  const [width, height] = node.computeSize();
+  if (node.size[0] < width || node.size[1] < height) node.setSize([Math.max(width, node.size[0]), Math.max(height, node.size[1])]);
+}
+
+/** Never serialised, and after every widget that is: a gap before those would shift their values. */
+function addFace(node) {
+  const abort = new AbortController();
+  const frame = el("div.om-frame", {}, el("div.om.om-face", {}));
+  shield(frame, abort.signal);
+  const widget = node.addDOMWidget(NAME, "ORTHOMERGE_FACE", frame, {
+    serialize: false, getValue: () => "", setValue: () => {}, hideOnZoom: false, margin: 6,
+    getMinHeight: () => Math.min(260, Math.max(48, frame.firstChild.scrollHeight || 96)),
+  });
+  widget.serialize = false;
+  onRemoved(widget, "onRemove", () => abort.abort());
+  return widget;
+}

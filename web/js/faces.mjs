@@ -1,0 +1,87 @@
+/** What the other nodes show after a run: small, read-only, made of text and bars. */
+import { barCell } from "./cells.mjs";
+import { copyText } from "./clipboard.mjs";
+import { el, icon } from "./dom.mjs";
+import { t } from "./words.mjs";
+
+const percent = (share) => `${Math.round(share * 1000) / 10} %`;
+
+/** The face for a payload, or null where its kind has none. */
+export function faceFor(payload) {
+  const make = { compat: compatFace, analysis: summaryFace, mix: mixFace, merge: mergeFace }[payload?.kind];
+  return make?.(payload) ?? null;
+}
+
+function table(heads, rows, label) {
+  return el("div.om-scroll", {}, el("table.om-small-table", { "aria-label": label },
+    el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))),
+    el("tbody", {}, rows)));
+}
+
+function compatFace({ models }) {
+  return table([t("model"), t("coverage"), t("type"), t("verdict")], (models ?? []).map(compatRow), t("verdict"));
+}
+
+function compatRow(report) {
+  const notes = compatNotes(report);
+  return el("tr", { class: notes.severe ? "om-bad" : "" },
+    el("th", { scope: "row", title: report.name }, report.name),
+    el("td", {}, barCell({ share: report.coverage ?? null, text: percent(report.coverage ?? 0), label: t("coverage"), tone: "om-tone-kept" })),
+    el("td", {}, [report.dtype, report.quantisation ?? report.quantization].filter(Boolean).join(" · ")),
+    el("td.om-wrap", {}, notes.lines.length ? notes.lines.join("; ") : t("compatible")));
+}
+
+function compatNotes(report) {
+  const verdict = report.verdict && !/^(ok|compatible|fits)$/i.test(report.verdict) ? [report.verdict] : [];
+  const lines = [...verdict];
+  const count = (value) => (Array.isArray(value) ? value.length : value ?? 0);
+  if (report.skipped) lines.push(t("skipped"));
+  if (count(report.missing)) lines.push(t("missing", { count: count(report.missing) }));
+  if (count(report.extra)) lines.push(t("extra", { count: count(report.extra) }));
+  if (report.duplicate_of) lines.push(t("duplicateOf", { model: report.duplicate_of }));
+  return { lines, severe: Boolean(report.skipped) };
+}
+
+function summaryFace({ summary }) {
+  const lines = Array.isArray(summary) ? summary : typeof summary === "string" ? summary.split("\n") : [];
+  const shown = lines.map((line) => String(line).replace(/^[#*\-\s]+/, "").trim()).filter(Boolean).slice(0, 6);
+  return shown.length ? el("div.om-face-text", {}, shown.map((line) => el("p", {}, line))) : null;
+}
+
+function mixFace({ proposal, warnings }) {
+  const rows = (proposal ?? []).map((row) => el("tr", { class: row.enabled ? "" : "om-off" },
+    el("th", { scope: "row", title: row.model }, row.model),
+    el("td", {}, `${row.enabled ? row.delta_from : t("no")}${row.repeat > 1 ? ` · ${row.repeat}×` : ""}`),
+    el("td.om-wrap", {}, row.info ?? "")));
+  return el("div", {}, table([t("model"), t("from"), ""], rows, t("model")),
+    ...(warnings ?? []).map((text) => el("div.om-problem.om-warning", {}, icon("warn"), el("span", {}, text.text ?? text))));
+}
+
+function mergeFace({ report }) {
+  if (!report) return null;
+  const { keys = {}, retention = {} } = report;
+  const facts = [
+    typeof report.seconds === "number" ? t("seconds", { value: report.seconds.toFixed(1) }) : null,
+    typeof report.peak_rss_mib === "number" ? t("peak", { value: Math.round(report.peak_rss_mib) }) : null,
+    keys.merged !== undefined ? t("keysMerged", { merged: keys.merged, base: keys.from_base ?? 0 }) : null,
+    keys.repaired ? t("repaired", { count: keys.repaired }) : null,
+    keys.extra ? t("extraKeys", { count: keys.extra }) : null,
+  ].filter(Boolean);
+  return el("div.om-merge-face", {},
+    hashLine(report.content_hash), el("p.om-summary", {}, facts.join(" · ")),
+    table([t("model"), t("kept")], retentionPairs(retention).map(([name, share]) => el("tr", {}, el("th", { scope: "row", title: name }, name),
+      el("td", {}, barCell({ share, text: share === null ? "" : percent(share), label: t("kept"), tone: "om-tone-kept" })))), t("retention")));
+}
+
+/** Retention as pairs, whether it came as a list or by name. */
+function retentionPairs(retention) {
+  if (!Array.isArray(retention)) return Object.entries(retention ?? {});
+  return retention.map((item, i) => (typeof item === "object" && item !== null
+    ? [item.model ?? item.row ?? String(i + 1), item.retention ?? item.share ?? null] : [String(i + 1), item]));
+}
+
+function hashLine(hash) {
+  if (!hash) return null;
+  return el("div.om-hash", {}, el("span", {}, t("hash")), el("code", { title: hash }, hash),
+    el("button.om-button", { type: "button", "aria-label": t("copyHash"), on: { click: () => copyText(hash) } }, t("copyHash")));
+}

@@ -1,0 +1,44 @@
+/** Registration: the one file ComfyUI loads by itself. Everything else is imported from here. */
+import { api } from "../../../scripts/api.js";
+import { app } from "../../../scripts/app.js";
+import { attachFace } from "./attach_face.mjs";
+import { mixerWidget } from "./attach_mixer.mjs";
+import { modelsWidget } from "./attach_models.mjs";
+import { onPayload, remember } from "./payloads.mjs";
+import { loadStyle } from "./style.mjs";
+import { loadWords } from "./locale.mjs";
+
+const NODES = new Set([
+  "OrthoModelSet", "OrthoAddModel", "CompatibilityFix", "DeltaGramAnalyzer", "DeltaBaseOptimizer",
+  "OrthoMixer", "OrthoMergeExecute", "OrthoMergeSave", "OrthoRecipe", "OrthoPickModel",
+]);
+const FACES = new Set(["CompatibilityFix", "DeltaGramAnalyzer", "DeltaBaseOptimizer", "OrthoMergeExecute", "OrthoMergeSave"]);
+const views = new Set();
+onPayload(() => views.forEach((view) => view.refresh()));
+
+app.registerExtension({
+  name: "orthomerge.studio",
+  async init() {
+    loadStyle(new URL("./orthomerge.css", import.meta.url));
+    await loadWords(app, api);
+  },
+  getCustomWidgets: () => ({
+    ORTHOMERGE_TABLE: (node, name, data) => mixerWidget({ app, api, views, node, name, data }),
+    ORTHOMERGE_MODELS: (node, name, data) => modelsWidget({ app, api, node, name, data }),
+  }),
+  nodeCreated(node) {
+    if (!NODES.has(node.comfyClass)) return;
+    const before = node.onExecuted;
+    node.onExecuted = function onExecuted(output) {
+      before?.apply(this, arguments);
+      remember(this, output);
+      if (FACES.has(this.comfyClass)) attachFace(this, app);
+    };
+    if (!FACES.has(node.comfyClass)) return;
+    const configured = node.onConfigure;
+    node.onConfigure = function onConfigure() {
+      configured?.apply(this, arguments);
+      attachFace(this, app);
+    };
+  },
+});

@@ -1,0 +1,333 @@
+/**
+ * The table as DOM: draws a `State`, turns gestures into edits, keeps the focus where it was.
+ * Knows nothing of ComfyUI; everything from outside comes through `host`.
+ *
+ * @typedef {{
+ *   getValue: () => string, commit: (value: string) => void,
+ *   context: () => {proposal: object[] | null, names: string[], warnings?: string[]},
+ *   method: () => string, methods: () => Record<string, {label?: string, summary?: string, params: object[]}>,
+ *   texture: () => {model: string, alpha: number}, applyMethod: (method: string) => void,
+ *   figures: (rows: object[], method: string, options: object) => (object | null)[],
+ *   say: (text: string, severity?: string) => void, history: (step: "undo" | "redo") => void,
+ *   presets: object, cosmetic: Record<string, unknown>, resized: () => void }} Host
+ */
+import { copyText, openPaste } from "./clipboard.mjs";
+import { el, icon, iconButton, shield } from "./dom.mjs";
+import { rowDragging } from "./drag.mjs";
+import { formula } from "./formula.mjs";
+import { optionsPanel } from "./options_panel.mjs";
+import { openMenu, openPicker } from "./popup.mjs";
+import { openPresets } from "./presets.mjs";
+import * as model from "./table_model.mjs";
+import { figureCells, parentName, rowElement } from "./table_row.mjs";
+import { BASE, findProblems, isActive } from "./table_rules.mjs";
+import { toJson, toTsv } from "./table_text.mjs";
+import { tableKeys } from "./table_keys.mjs";
+import { t } from "./words.mjs";
+
+const HEADS = [["model"], ["delta_from", "from"], ["alpha"], ["repeat"], ["layers"], ["size"], ["fresh"], ["kept"]];
+
+/** @param {Host} host */
+export function createTableView(host, signal) {
+  const root = el("section.om.om-table-view", { "aria-label": "OrthoMixer" });
+  const view = { host, root, state: null, focusNext: null, seen: null };
+  shield(root, signal);
+  tableKeys(view, signal);
+  const act = actions(view);
+  view.act = act;
+  view.refresh = () => refresh(view);
+  view.destroy = () => root.remove();
+  view.refresh();
+  return view;
+}
+
+function readState(view) {
+  const { proposal, names } = view.host.context();
+  try {
+    const table = model.readTable(view.host.getValue());
+    return { state: model.makeState(table, proposal, names), error: null };
+  } catch (error) {
+    if (!(error instanceof model.TableError)) throw error;
+    return { state: model.makeState(model.emptyTable(), proposal, names), error };
+  }
+}
+
+function refresh(view) {
+  const { root } = view;
+  const focus = view.focusNext ?? focusedKey(root);
+  const scroll = root.querySelector(".om-scroll")?.scrollTop ?? 0;
+  const { state, error } = readState(view);
+  view.state = state;
+  announceUpdates(view);
+  root.replaceChildren(...(error ? [brokenBox(view, error)] : parts(view)), liveRegion(view));
+  const area = root.querySelector(".om-scroll");
+  if (area) area.scrollTop = scroll;
+  const had = view.focusNext !== null || focus !== null;
+  view.focusNext = null;
+  if (had && focus) root.querySelector(`[data-key="${CSS.escape(focus)}"]`)?.focus({ preventScroll: true });
+  view.host.resized();
+}
+
+const focusedKey = (root) => (root.contains(document.activeElement) ? document.activeElement.dataset.key ?? null : null);
+
+function liveRegion(view) {
+  view.live ??= el("div.om-live", { role: "status", "aria-live": "polite" });
+  return view.live;
+}
+
+/** Says how many untouched rows a new proposal changed. */
+function announceUpdates(view) {
+  const { proposal } = view.host.context();
+  const text = JSON.stringify(proposal ?? []);
+  const before = view.seen;
+  view.seen = { text, rows: new Map((proposal ?? []).map((row) => [row.model, JSON.stringify(row)])) };
+  if (!before || before.text === text || before.text === "[]") return;
+  const changed = view.state.entries.filter((e) => e.proposed && !e.touched.length
+    && before.rows.get(e.row.model) !== JSON.stringify(e.proposed));
+  view.updated = new Set(changed.map((e) => e.row.model));
+  if (changed.length) queueMicrotask(() => { view.live.textContent = t("updated", { count: changed.length }); });
+}
+
+function brokenBox(view, error) {
+  return el("div.om-broken", { role: "alert" }, icon("warn"), el("span", {}, t("broken", { reason: error.message })),
+    el("button.om-button", { type: "button", on: { click: () => view.host.commit("") } }, t("brokenReset")));
+}
+
+function parts(view) {
+  const { state, host } = view;
+  const rows = state.entries.map((e) => e.row);
+  const problems = rowProblems(view, rows);
+  const figures = currentFigures(view, rows);
+  return [
+    toolbar(view),
+    el("div.om-scroll", { tabIndex: -1 }, el("table.om-table", { role: "table", "aria-label": "OrthoMixer" },
+      header(view), body(view, problems, figures))),
+    footer(view, rows, problems),
+    optionsPanel({
+      method: host.method(), schema: host.methods()[host.method()], values: state.table.options[host.method()] ?? {},
+      open: host.cosmetic.optionsOpen === true,
+      onToggle: (open) => { host.cosmetic.optionsOpen = open; host.resized(); },
+      onChange: (param, value) => view.act.change(model.setOption(state, host.method(), param, value)),
+    }),
+  ];
+}
+
+function currentFigures(view, rows) {
+  const { host, state } = view;
+  return host.figures(rows, host.method(), state.table.options[host.method()] ?? {});
+}
+
+function rowProblems(view, rows) {
+  const { names } = view.host.context();
+  if (!names.length) return findProblems(rows, rows.flatMap((r) => [r.model, r.delta_from]));
+  return findProblems(rows, names).map((p) => ({ ...p, hasRow: rows.some((r) => r.model === p.parent) }));
+}
+
+// ------------------------------------------------------------------ pieces
+
+function toolbar(view) {
+  const { state, act } = view;
+  const active = state.entries.filter((e) => isActive(e.row));
+  const strength = active.reduce((sum, e) => sum + e.row.alpha * e.row.repeat, 0);
+  const button = (name, label, onClick, props = {}) => el("button.om-button", {
+    type: "button", ...props, on: { click: (event) => onClick(event.currentTarget) },
+  }, icon(name), el("span", {}, label));
+  return el("div.om-toolbar", {},
+    button("plus", t("addRow"), act.pickNew, { data: { key: "add" }, "aria-haspopup": "listbox" }),
+    el("span.om-sum", {}, t("sum", { active: active.length, total: state.entries.length }),
+      el("span.om-sum-alpha", {}, t("strength", { value: Math.round(strength * 100) / 100 }))),
+    button("down", t("presets"), act.presets, { data: { key: "presets" }, "aria-haspopup": "dialog" }),
+    iconButton("more", t("more"), (event) => act.tableMenu(event.currentTarget), { data: { key: "more" }, "aria-haspopup": "menu" }));
+}
+
+function header(view) {
+  const { state, act } = view;
+  const all = model.toggleState(state);
+  const box = el("input", {
+    type: "checkbox", checked: all === "all", indeterminate: all === "some", disabled: !state.entries.length,
+    "aria-label": t("toggleAll"), data: { key: "all" }, on: { change: () => act.change(model.toggleAll(view.state)) },
+  });
+  const first = el("th.om-c-enabled", { role: "columnheader", scope: "col" },
+    el("label.om-check", { title: t("toggleAll") }, box, el("span.om-box", {}, icon("check"))));
+  const cells = HEADS.map(([column, word = column]) => el("th", {
+    role: "columnheader", scope: "col", class: `om-c-${column}`, title: word in { size: 1, fresh: 1, kept: 1 } ? t(`${word}Help`) : "",
+  }, t(word)));
+  return el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, first, ...cells,
+    el("td.om-c-menu", { role: "cell" })));
+}
+
+function body(view, problems, figures) {
+  const { state, act } = view;
+  const rows = state.entries.map((entry, index) => {
+    const row = rowElement({ entry, index, figures: figures[index], problems: problems.filter((p) => p.row === index), act });
+    if (view.updated?.has(entry.row.model)) row.classList.add("om-updated");
+    return row;
+  });
+  if (!rows.length) {
+    const words = view.host.context().proposal === null ? t("waiting") : t("noModels");
+    rows.push(el("tr", { role: "row" }, el("td.om-empty", { role: "cell", colSpan: 10 }, words)));
+  }
+  return el("tbody", { role: "rowgroup" }, ...rows);
+}
+
+function footer(view, rows, problems) {
+  const { host } = view;
+  const lines = [...problems.filter((p) => p.row < 0).map((p) => [t(p.code), "om-error"]), ...methodTrouble(view, rows),
+    ...(host.context().warnings ?? []).map((text) => [text, "om-warning"])];
+  return el("div.om-footer", {},
+    ...lines.map(([text, tone]) => el("div.om-problem", { class: tone }, icon(tone === "om-note-line" ? "info" : "warn"), el("span", {}, text))),
+    el("div.om-formula", { title: t("formula"), "aria-label": t("formula") }, formulaText(view, rows)));
+}
+
+function methodTrouble(view, rows) {
+  const { host } = view;
+  const schema = host.methods()[host.method()];
+  const active = rows.filter(isActive).length;
+  const lines = [];
+  if (schema?.max_rows && active > schema.max_rows) {
+    lines.push([t("maxRows", { method: schema.label ?? host.method(), count: schema.max_rows, active }), "om-error"]);
+  }
+  if (schema?.order_matters && active > 1) lines.push([t("orderMatters"), "om-note-line"]);
+  return lines;
+}
+
+function formulaText(view, rows) {
+  const { host } = view;
+  const { model: textureModel, alpha: textureAlpha } = host.texture();
+  return formula(rows, { method: host.method(), textureModel, textureAlpha });
+}
+
+// ------------------------------------------------------------------ what gestures do
+
+function actions(view) {
+  const { host } = view;
+  const change = (state, focus = null) => {
+    view.focusNext = focus;
+    view.updated = null;
+    const value = model.write(state);
+    if (value === host.getValue()) refresh(view);
+    else host.commit(value);
+  };
+  const at = () => view.state;
+  const act = {
+    change,
+    set: (index, column, value) => change(model.setCell(at(), index, column, value)),
+    resetCell: (index, column) => change(model.resetCell(at(), index, column), `${index}:${column}`),
+    preview: (index, column, value) => preview(view, index, column, value),
+    move: (from, to, part = "handle") => {
+      const target = Math.max(0, Math.min(at().entries.length - 1, to));
+      if (target === from) return;
+      const name = at().entries[from].row.model;
+      change(model.moveRow(at(), from, target), `${target}:${part}`);
+      view.live.textContent = t("moved", { model: name, number: target + 1 });
+    },
+    remove: (index) => {
+      const name = at().entries[index].row.model;
+      const next = Math.min(index, at().entries.length - 2);
+      change(model.removeRow(at(), index), next < 0 ? "add" : `${next}:menu`);
+      view.live.textContent = t("removedRow", { model: name });
+    },
+    duplicate: (index) => change(model.duplicateRow(at(), index), `${index + 1}:alpha`),
+    enable: (name) => {
+      const index = at().entries.findIndex((e) => e.row.model === name);
+      if (index < 0) return change(model.addRow(at(), name));
+      const { row } = at().entries[index];
+      const on = model.setCell(at(), index, "enabled", true);
+      return change(row.alpha === 0 ? model.setCell(on, index, "alpha", 1) : on, `${index}:enabled`);
+    },
+    drag: rowDragging(view),
+    menu: (index, anchor) => rowMenu(view, index, anchor),
+    tableMenu: (anchor) => tableMenu(view, anchor),
+    presets: (anchor) => openPresets(anchor, {
+      store: host.presets, say: host.say, current: () => snapshot(view), apply: (preset) => applySnapshot(view, preset),
+    }),
+    pickNew: (anchor) => pick(view, anchor, t("addRow"), null, (name) => {
+      change(model.addRow(at(), name), `${at().entries.length}:alpha`);
+    }),
+    pickModel: (index, anchor) => pick(view, anchor, t("model"), at().entries[index].row.model, (name) => act.set(index, "model", name)),
+    pickParent: (index, anchor) => pickParent(view, index, anchor),
+  };
+  return act;
+}
+
+/** While a number is being dragged: figures and formula follow, the value waits for the end. */
+function preview(view, index, column, value) {
+  if (!model.isValid(column, value)) return;
+  const rows = view.state.entries.map((e, i) => (i === index ? { ...e.row, [column]: value } : e.row));
+  const figures = currentFigures(view, rows);
+  view.root.querySelectorAll("tbody tr.om-row").forEach((tr, i) => {
+    tr.querySelectorAll("td[data-figure]").forEach((td, k) => td.replaceWith(figureCells(figures[i])[k]));
+  });
+  const line = view.root.querySelector(".om-formula");
+  if (line) line.textContent = formulaText(view, rows);
+}
+
+function pick(view, anchor, label, current, onPick) {
+  const { names } = view.host.context();
+  const used = new Map();
+  for (const { row } of view.state.entries) used.set(row.model, (used.get(row.model) ?? 0) + 1);
+  const known = names.length ? names : [...used.keys()];
+  const items = known.map((name) => ({ name, note: used.has(name) ? `${used.get(name)}×` : "" }));
+  openPicker(anchor, { label, items, current, onPick });
+}
+
+function pickParent(view, index, anchor) {
+  const { row } = view.state.entries[index];
+  const rows = view.state.entries.map((e) => e.row);
+  const names = view.host.context().names;
+  const known = names.length ? names : [...new Set(rows.map((r) => r.model))];
+  const loops = (name) => findProblems(rows.map((r, i) => (i === index ? { ...r, enabled: true, delta_from: name } : r)), known)
+    .some((p) => p.row === index && p.code === "cycle");
+  const items = [BASE, ...known.filter((name) => name !== row.model)].map((name) => ({
+    name, disabled: name !== BASE && loops(name), note: name === BASE ? t("base") : loops(name) ? "↻" : "",
+  }));
+  openPicker(anchor, { label: `${t("from")}: ${parentName(row.model)}`, items, current: row.delta_from, onPick: (name) => view.act.set(index, "delta_from", name) });
+}
+
+function rowMenu(view, index, anchor) {
+  const { act, state } = view;
+  const last = state.entries.length - 1;
+  openMenu(anchor, `${state.entries[index].row.model}: ${t("menu")}`, [
+    { label: t("duplicate"), keys: "Ctrl D", action: () => act.duplicate(index) },
+    { label: t("solo"), action: () => act.change(solo(view.state, index), `${index}:menu`) },
+    null,
+    { label: t("moveUp"), keys: "Alt ↑", disabled: index === 0, action: () => act.move(index, index - 1, "menu") },
+    { label: t("moveDown"), keys: "Alt ↓", disabled: index === last, action: () => act.move(index, index + 1, "menu") },
+    null,
+    { label: t("resetRow"), disabled: !state.entries[index].touched.length, action: () => act.change(model.resetRow(view.state, index), `${index}:menu`) },
+    { label: t("remove"), keys: "Del", action: () => act.remove(index) },
+  ]);
+}
+
+function solo(state, index) {
+  return state.entries.reduce((next, entry, i) =>
+    (entry.row.enabled === (i === index) ? next : model.setCell(next, i, "enabled", i === index)), state);
+}
+
+function tableMenu(view, anchor) {
+  const { host, act } = view;
+  const rows = () => view.state.entries.map((e) => e.row);
+  const copy = async (text) => {
+    if (await copyText(text)) host.say(t("copied", { count: rows().length }));
+  };
+  openMenu(anchor, t("more"), [
+    { label: t("copyJson"), action: () => copy(toJson(rows(), host.method(), view.state.table.options[host.method()])) },
+    { label: t("copyTsv"), action: () => copy(toTsv(rows())) },
+    { label: t("paste"), action: () => openPaste(anchor, (found, options) => {
+      act.change(model.replaceRows(view.state, found, options), "more");
+      host.say(t("pasted", { count: found.length }));
+    }) },
+    null,
+    { label: t("resetTable"), action: () => act.change(model.resetTable(view.state), "more") },
+  ]);
+}
+
+const snapshot = (view) => ({
+  rows: view.state.entries.map(({ row: { info: _, ...row } }) => row), method: view.host.method(), options: view.state.table.options,
+});
+
+function applySnapshot(view, preset) {
+  if (preset?.method) view.host.applyMethod(preset.method);
+  const rows = (preset?.rows ?? []).filter((row) => Object.entries(row).every(([k, v]) => !["model", "delta_from", "alpha", "repeat", "layers", "enabled"].includes(k) || model.isValid(k, v)));
+  view.act.change(model.replaceRows(view.state, rows, preset?.options ?? {}), "presets");
+}

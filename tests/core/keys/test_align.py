@@ -305,3 +305,26 @@ def test_segments_read_as_one_tensor(data):
     model.read_into("k", out, start)
     assert torch.equal(out, whole[start:stop])
     assert torch.equal(model.read_raw("k", (len(whole),)), whole)
+
+
+def test_known_hashes_spare_the_reading_of_duplicates():
+    one, two = source("a", sd3(1)), source("b", sd3(1))
+    for model in (one, two):
+        for key in model.entries:
+            model.read_raw(key)
+        model.reads.clear()
+    aligned = align(source("base", sd3()), [("a", one), ("b", two)])
+    assert aligned.model("b").report.duplicate_of == "a"
+    assert sum(stop - start for _, start, stop in two.reads) < 4000
+
+
+def test_the_same_open_source_twice_is_a_duplicate():
+    live = source("live", sd3(1))
+    aligned = align(source("base", sd3()), [("a", live), ("b", live)])
+    assert aligned.model("b").report.duplicate_of == "a"
+
+
+def test_switched_off_dequantising_is_the_reason_given():
+    model = MemorySource("m", {}, dropped={k: "quantised" for k in sd3() if k.endswith("weight")})
+    (report,) = align(source("b", sd3()), [("m", model)]).skipped
+    assert report.verdict.startswith("quantised: 25 of its layers were not read")

@@ -1,0 +1,109 @@
+"""A merge's report in words: sentences first, then the table of what is left of each row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..execute.plan import Plan
+from ..execute.result import MergeReport
+
+__all__ = ["merge_report", "merge_summary", "plan_summary"]
+
+_MANY_BLOCKS = 12
+
+
+def merge_report(report: MergeReport) -> str:
+    """Markdown: a summary, retention per row and per block, counts, notes."""
+    lines = ["# Merge", "", *merge_summary(report), ""]
+    if report.retention:
+        lines += ["## What is left of each row", "", *_rows(report), ""]
+        lines += ["## By block", "", *_blocks(report.retention_by_block), ""]
+    if report.notes:
+        lines += ["## Notes", "", *(f"- {note}" for note in report.notes), ""]
+    if report.repaired_keys:
+        lines += ["## Replaced by the base", "", *(f"- `{k}`" for k in report.repaired_keys), ""]
+    lines += ["## Made of", "", "| model | content hash |", "|---|---|"]
+    lines += [f"| {_cell(name)} | `{digest}` |" for name, digest in report.source_hashes.items()]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def merge_summary(report: MergeReport) -> list[str]:
+    """Plain sentences: what was done, how much of the rows is left, what it cost."""
+    keys = report.keys
+    where = f" to {report.file}" if report.file else ""
+    said = [
+        f"Merged {keys['merged']} tensors with {report.method} into "
+        f"{report.output_dtype}{where} in {report.seconds:.1f} s."
+    ]
+    if report.retention:
+        listed = ", ".join(f"{name} {_percent(v)}" for name, v in report.retention.items())
+        said.append(f"Retention: {listed}.")
+    if keys["merged"] and report.rounding_frac:
+        said.append(
+            f"Rounding to the output's dtype moves the weights by {_percent(report.rounding_frac)} "
+            "of the merge's own change."
+        )
+    counts = [
+        f"{keys['from_base']} tensors are the base's own",
+        f"{keys['repaired']} were not finite and replaced" if keys["repaired"] else "",
+        f"{keys['extra']} keys of the models are not in the base" if keys["extra"] else "",
+    ]
+    said.append("; ".join(c for c in counts if c) + ".")
+    peak = f" Peak memory {report.peak_rss_mib:.0f} MiB." if report.peak_rss_mib else ""
+    said.append(f"Content hash {report.content_hash}.{peak}")
+    return said
+
+
+def plan_summary(plan: Plan) -> list[str]:
+    """Plain sentences of a dry run."""
+    costs, recipe = plan.estimate.to_json(), plan.recipe
+    rows = ", ".join(row.label for row in plan.rows) or "none"
+    return [
+        f"{len(plan.tensors)} tensors with {recipe.method} into {recipe.output_dtype}; "
+        f"active rows: {rows}.",
+        f"Reads {costs['read_mib']:.0f} MiB, writes {costs['output_mib']:.0f} MiB, needs about "
+        f"{costs['ram_mib']:.0f} MiB of memory and {costs['seconds']:.0f} s.",
+        *plan.notes,
+    ]
+
+
+def _rows(report: MergeReport) -> list[str]:
+    lines = ["| row | retention | only it brings |", "|---|---:|---:|"]
+    for name, value in report.retention.items():
+        alone = report.leave_one_out.get(name)
+        lines.append(f"| {_cell(name)} | {_percent(value)} | {_percent(alone)} |")
+    return lines
+
+
+def _blocks(by_block: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """One line per block; of many, the ones at the extremes of the first row."""
+    names = list(by_block)
+    blocks = list(by_block[names[0]]) if names else []
+    shown = _extremes(by_block[names[0]], blocks) if len(blocks) > _MANY_BLOCKS else blocks
+    lines = ["| block | " + " | ".join(_cell(n) for n in names) + " |"]
+    lines += ["|---" + "|---:" * len(names) + "|"]
+    for block in shown:
+        cells = " | ".join(_percent(by_block[name][block]) for name in names)
+        lines.append(f"| {_cell(block)} | {cells} |")
+    if len(shown) < len(blocks):
+        first = _cell(names[0])
+        lines += [
+            "",
+            f"{len(shown)} of {len(blocks)} blocks: those that keep most and least of {first}.",
+        ]
+    return lines
+
+
+def _extremes(values: Mapping[str, float | None], blocks: list[str]) -> list[str]:
+    known = sorted((b for b in blocks if values[b] is not None), key=lambda b: values[b] or 0.0)
+    half = _MANY_BLOCKS // 2
+    chosen = set(known[:half] + known[-half:])
+    return [block for block in blocks if block in chosen]
+
+
+def _percent(value: float | None) -> str:
+    return "no change" if value is None else f"{100 * value:.1f} %"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..analysis.derive import derive
 from ..analysis.result import Analysis
 from ..errors import AnalysisError
 from ..progress import Progress
@@ -36,6 +37,7 @@ def optimise(
     Search: `settings.search`. Then rows are left out, repeated and warned about
     (`findings.judge`).
     quality [N], 0..1: which of two redundant models stays; by default that of `analysis.derive`.
+    Where it is unknown (NaN), the earlier model stays.
     Touches no tensor. Cost: O(N³) a sweep, or N^N table look-ups for N ≤ 7.
     Raises `AnalysisError` for an analysis without models, `RecipeError` for a search too large.
     """
@@ -46,7 +48,8 @@ def optimise(
             fix="Add a fine-tune of the base to the set.",
         )  # fmt: skip
     kind = settings.search_for(len(analysis.names))
-    scores = _quality(analysis) if quality is None else [float(q) for q in quality]
+    known = [float(q) for q in (derive(analysis).quality if quality is None else quality)]
+    scores = [0.0 if np.isnan(q) else q for q in known]
     geometry = Geometry.of_analysis(analysis)
     tree = nearest_tree(geometry)
     geometry = geometry.fold(find_originals(geometry, tree, scores, settings.duplicate))
@@ -54,7 +57,7 @@ def optimise(
     local = local_search(geometry, start, settings, progress)
     found = exhaustive_search(geometry, settings, progress) if kind == "exhaustive" else local
     findings = judge(geometry, found.parents, scores, settings)
-    return _proposal(analysis, settings, geometry, start, local, found, findings, scores)
+    return _proposal(analysis, settings, geometry, start, local, found, findings, known)
 
 
 def _proposal(
@@ -87,12 +90,6 @@ def _proposal(
         warnings=notices(names, geometry, parents, findings),
         settings=settings.to_json(),
     )
-
-
-def _quality(analysis: Analysis) -> list[float]:
-    from ..analysis.derive import derive
-
-    return [float(q) for q in derive(analysis).quality]
 
 
 def _named(names: Sequence[str], parents: Parents) -> dict[str, str]:
@@ -135,7 +132,7 @@ def _figures(
             new_information=None
             if np.isnan(findings.information[i])
             else float(findings.information[i]),
-            quality=quality[i],
+            quality=None if np.isnan(quality[i]) else quality[i],
         )
         for i, name in enumerate(names)
     )

@@ -34,7 +34,8 @@ class Figures:
 
     norm: ‖M − P‖. base_norm: ‖M − B‖. improvement: 1 − norm / base_norm, 0 for the base as parent.
     new_information: mean of 1 − cos² against the other enabled rows, 0..1; None without any.
-    quality: 0..1 from the analysis. All norms are Euclidean, over all tensors.
+    quality: 0..1 from the analysis, None where it is unknown. All norms are Euclidean, over all
+    tensors.
     """
 
     model: str
@@ -43,7 +44,7 @@ class Figures:
     base_norm: float
     improvement: float
     new_information: float | None
-    quality: float
+    quality: float | None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""

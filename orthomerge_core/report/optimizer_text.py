@@ -36,7 +36,8 @@ def _summary(proposal: Proposal) -> list[str]:
 
 def _row(row: Row, figures: Figures) -> str:
     counts = f"{row.repeat}×" if row.enabled else "off"
-    cells = (row.model, row.delta_from, f"{figures.norm:.4g}", f"{figures.quality:.2f}", counts)
+    quality = "n/a" if figures.quality is None else f"{figures.quality:.2f}"
+    cells = (row.model, row.delta_from, f"{figures.norm:.4g}", quality, counts)
     return "| " + " | ".join(c.replace("|", "\\|") for c in (*cells, row.info)) + " |"
 
 

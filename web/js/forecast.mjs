@@ -9,7 +9,9 @@
  *   blocks: {block: string, norm: number, cancellation: number | null, retention: (number | null)[]}[]}} Forecast
  */
 import { decode, layerWeights, rowGrams } from "./forecast_data.mjs";
-import { askedWeights, readMethod, shares } from "./forecast_methods.mjs";
+import { mergeLinear } from "./forecast_linear.mjs";
+import { readMethod } from "./forecast_methods.mjs";
+import { mergeRotations } from "./forecast_rotation.mjs";
 
 const BASE = "base";
 
@@ -41,14 +43,14 @@ export function forecast(reduced, rows, method, options = {}, texture = null) {
       block,
       norm: Math.sqrt(sums.merged2[b]),
       cancellation: cancellation(sums.merged2[b], sums.asked2[b]),
-      retention: read.map((row, r) => (row.problem ? null : ratio(sums.dots[b], sums.norms2[b], r))),
+      retention: read.map((row, r) => (row.problem ? null : ratio(sums.dots, grams.blockNorms2, b * grams.size + r))),
     })),
   };
 }
 
 const total = (values) => values.reduce((sum, v) => sum + v, 0);
 const cancellation = (merged2, asked2) => (asked2 > 0 ? 1 - merged2 / asked2 : null);
-const ratio = (dots, norms2, r) => (norms2[r] > 0 ? dots[r] / norms2[r] : null);
+const ratio = (dots, norms2, at) => (norms2[at] > 0 ? dots[at] / norms2[at] : null);
 
 function readRow(data, row) {
   const [model, parent] = [data.node.get(row.model), data.node.get(row.delta_from ?? BASE)];
@@ -56,7 +58,9 @@ function readRow(data, row) {
   const problem = (!model && "model") || (parent === undefined && "delta_from") || (!layers && "layers") || "";
   const alpha = Number.isFinite(row.alpha ?? 1) ? row.alpha ?? 1 : 0;
   return {
-    problem, alpha, weights: layers?.weights, zeros: layers?.zeros,
+    problem, alpha,
+    weights: layers,
+    text: row.layers ?? "",
     repeat: row.repeat ?? 1,
     nodes: problem ? [0, 0] : [model, parent],
     active: !problem && (row.enabled ?? true) && alpha !== 0,
@@ -69,79 +73,23 @@ function readTexture(data, rows, texture) {
   return model && parent !== undefined ? { nodes: [model, parent], alpha: texture.alpha } : null;
 }
 
-/** Per block: ⟨W−B, δ_r⟩, ‖δ_r‖², ‖W−B‖² and Σ (w ‖δ‖)². */
+/** Per block: ⟨W−B, δ_r⟩ [blocks, rows], ‖W−B‖² and Σ (w ‖δ‖)². */
 function merge(data, method, read, grams, boost) {
-  const { size, values } = grams;
-  const zeros = () => data.blocks.map(() => new Float64Array(size));
+  const blocks = data.blocks.length;
   const sums = {
-    dots: zeros(), norms2: zeros(),
-    merged2: new Float64Array(data.blocks.length), asked2: new Float64Array(data.blocks.length),
+    dots: new Float64Array(blocks * grams.size),
+    merged2: new Float64Array(blocks),
+    asked2: new Float64Array(blocks),
   };
-  const memos = projections(data, grams, method, read);
-  for (let k = 0; k < data.keys; k += 1) {
-    const gram = values.subarray(k * size * size, (k + 1) * size * size);
-    const on = acting(read, gram, size, k);
-    const rows = on.length ? tensorwise(data, read, gram, size, on, k) : null;
-    const asked = rows ? askedWeights(method, rows) : [];
-    const found = rows ? shares(method, rows, asked, memos[k]) : [[1, []]];
-    for (const [share, part] of found) addShare(sums, data.blockOf[k], gram, size, on, share, part, boost);
-    addAsked(sums, data.blockOf[k], gram, size, on, asked, boost);
-  }
+  (method.rotates ? mergeRotations : mergeLinear)(data, method, read, grams, boost, sums);
   return sums;
-}
-
-function acting(read, gram, size, k) {
-  const on = [];
-  for (let r = 0; r < read.length; r += 1) {
-    if (read[r].active && read[r].weights[k] !== 0 && gram[r * size + r] > 0) on.push(r);
-  }
-  return on;
-}
-
-function tensorwise(data, read, gram, size, on, k) {
-  const count = on.length;
-  const inner = new Float64Array(count * count);
-  const [alphas, repeats] = [new Float64Array(count), new Float64Array(count)];
-  for (let i = 0; i < count; i += 1) {
-    alphas[i] = read[on[i]].alpha * read[on[i]].weights[k];
-    repeats[i] = read[on[i]].repeat;
-    for (let j = 0; j < count; j += 1) inner[i * count + j] = gram[on[i] * size + on[j]];
-  }
-  return { size: count, gram: inner, alphas, repeats, spin: data.spin[k], side: data.side[k] };
-}
-
-function addShare(sums, block, gram, size, on, share, part, boost) {
-  const weights = new Float64Array(size);
-  for (let i = 0; i < on.length; i += 1) weights[on[i]] = part[i];
-  if (boost) weights[size - 1] += boost.alpha;
-  const dots = sums.dots[block];
-  let energy = 0;
-  for (let r = 0; r < size; r += 1) {
-    let dot = 0;
-    for (let s = 0; s < size; s += 1) dot += gram[r * size + s] * weights[s];
-    dots[r] += share * dot;
-    energy += weights[r] * dot;
-  }
-  sums.merged2[block] += share * Math.max(energy, 0);
-}
-
-function addAsked(sums, block, gram, size, on, asked, boost) {
-  for (let r = 0; r < size; r += 1) sums.norms2[block][r] += gram[r * size + r];
-  for (let i = 0; i < on.length; i += 1) sums.asked2[block] += asked[i] ** 2 * gram[on[i] * size + on[i]];
-  if (boost) sums.asked2[block] += boost.alpha ** 2 * gram[size * size - 1];
-}
-
-/** What a projection solved per tensor, kept while the rows and which of them act stay the same. */
-function projections(data, grams, method, read) {
-  const id = [grams.id, method.options.variant, ...read.map((row) => (row.active ? row.zeros : ""))].join("|");
-  if (data.bases?.id !== id) data.bases = { id, memos: Array.from({ length: data.keys }, () => ({})) };
-  return data.bases.memos;
 }
 
 function rowFigures(row, r, read, grams, sums) {
   if (row.problem) return { norm: null, new_information: null, retention: null, problem: row.problem };
   const own = (s) => grams.total[s * grams.size + s];
-  const kept = sums.dots.reduce((sum, dots) => sum + dots[r], 0);
+  let kept = 0;
+  for (let at = r; at < sums.dots.length; at += grams.size) kept += sums.dots[at];
   const news = read.flatMap((other, s) => {
     if (s === r || !other.active || !(own(s) > 0) || !(own(r) > 0)) return [];
     return [1 - Math.min(1, grams.total[r * grams.size + s] ** 2 / (own(r) * own(s)))];

@@ -21,9 +21,15 @@ export function decode(reduced) {
   return decoded.get(reduced);
 }
 
+function viewOf(base64) {
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i += 1) bytes[i] = text.charCodeAt(i);
+  return new DataView(bytes.buffer);
+}
+
 function unpack(reduced) {
-  const bytes = Uint8Array.from(atob(reduced.distances.data), (c) => c.charCodeAt(0));
-  const view = new DataView(bytes.buffer);
+  const view = viewOf(reduced.distances.data);
   const wide = reduced.distances.dtype === "f8";
   const count = reduced.names.length + 1;
   const keys = reduced.keys.length;
@@ -44,14 +50,11 @@ function unpack(reduced) {
   return {
     keys, count, distances, node, baseEnergy, names: reduced.keys, blocks: reduced.blocks,
     blockOf: reduced.block_of, spin: reduced.spin, side: reduced.side,
-    layers: new Map(), grams: null, bases: null,
+    layers: new Map(), grams: null, groups: null,
   };
 }
 
-/**
- * Layer weights of a text on every tensor, and which of them are 0 as a text; null where it cannot be read.
- * @returns {{weights: Float64Array, zeros: string} | null}
- */
+/** Layer weights of a text on every tensor; null where it cannot be read. */
 export function layerWeights(data, text) {
   if (!data.layers.has(text)) {
     if (data.layers.size >= MOST_TEXTS) data.layers.clear();
@@ -63,8 +66,7 @@ export function layerWeights(data, text) {
 function readLayers(data, text) {
   try {
     const layers = parseLayers(text);
-    const weights = Float64Array.from(data.names, (key, k) => layers.weight(key, data.blocks[data.blockOf[k]]));
-    return { weights, zeros: Array.from(weights, (w) => (w === 0 ? "0" : "1")).join("") };
+    return Float64Array.from(data.names, (key, k) => layers.weight(key, data.blocks[data.blockOf[k]]));
   } catch {
     return null;
   }
@@ -72,17 +74,21 @@ function readLayers(data, text) {
 
 /**
  * Grams ⟨δ_r, δ_s⟩ of rows given as [model, parent] nodes, for as long as the rows stay the same.
- * @returns {{id: string, size: number, values: Float64Array, total: Float64Array}}
- *   values [keys, rows, rows] row-major, total [rows, rows]
+ * @returns {{id: string, size: number, values: Float64Array, total: Float64Array, blockNorms2: Float64Array}}
+ *   values [keys, rows, rows] row-major, total [rows, rows], blockNorms2 [blocks, rows]
  */
 export function rowGrams(data, nodes) {
   const id = nodes.join(" ");
-  if (data.grams?.id === id) return data.grams;
+  if (data.grams?.id !== id) data.grams = { id, size: nodes.length, ...makeGrams(data, nodes) };
+  return data.grams;
+}
+
+function makeGrams({ keys, count, distances: d, blocks, blockOf }, nodes) {
   const size = nodes.length;
-  const values = new Float64Array(data.keys * size * size);
+  const values = new Float64Array(keys * size * size);
   const total = new Float64Array(size * size);
-  const { count, distances: d } = data;
-  for (let k = 0; k < data.keys; k += 1) {
+  const blockNorms2 = new Float64Array(blocks.length * size);
+  for (let k = 0; k < keys; k += 1) {
     const from = k * count * count;
     for (let r = 0; r < size; r += 1) {
       const [m, p] = nodes[r];
@@ -94,9 +100,9 @@ export function rowGrams(data, nodes) {
         values[(k * size + s) * size + r] = value;
         total[r * size + s] += value;
         if (s !== r) total[s * size + r] += value;
+        else blockNorms2[blockOf[k] * size + r] += value;
       }
     }
   }
-  data.grams = { id, size, values, total };
-  return data.grams;
+  return { values, total, blockNorms2 };
 }

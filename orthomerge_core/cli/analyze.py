@@ -1,0 +1,114 @@
+"""`analyze`: one pass over a base and its models."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from ..analysis.cache import analyze_cached
+from ..analysis.codec import to_json
+from ..analysis.result import Analysis
+from ..errors import WriteError
+from ..keys.opening import open_set, spec_from_paths
+from ..keys.report import compat_text
+from ..keys.setspec import Repairs
+from .bar import Bar
+from .common import FILE, Caches, cache_options, echo_json, quiet_flag, write_text
+
+__all__ = ["analyze"]
+
+_UNREPAIRED = Repairs(
+    strip_text_encoder=False,
+    strip_vae=False,
+    fix_prefixes=False,
+    dequantise=False,
+    fix_norm_names=False,
+    remap_diffusers=False,
+)
+
+
+@click.command()
+@click.argument("base", type=FILE)
+@click.argument("models", nargs=-1, required=True, type=FILE)
+@click.option("--arch", default="auto", show_default=True, help="Architecture, if not detected.")
+@click.option(
+    "--fix/--no-fix",
+    default=None,
+    help="Apply all repairs in the reader, or none. By default all are applied and named.",
+)
+@click.option(
+    "--rank-samples",
+    default=5,
+    show_default=True,
+    type=click.IntRange(0, 1000),
+    help="How many of the largest matrices get a spectrum; 0 skips them.",
+)
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--report", type=FILE, help="Folder for report.md and heatmaps.png.")
+@click.option("--json", "json_file", type=FILE, help="File for the analysis; - is stdout.")
+@cache_options
+@quiet_flag
+def analyze(
+    base: Path,
+    models: tuple[Path, ...],
+    arch: str,
+    fix: bool | None,
+    rank_samples: int,
+    device: str,
+    report: Path | None,
+    json_file: Path | None,
+    cache_dir: Path | None,
+    no_cache: bool,
+    quiet: bool,
+) -> int:
+    """Measure how MODELS differ from BASE and from each other (a folder stands for its models)."""
+    spec = spec_from_paths(base, models, arch)
+    if fix is False:
+        spec = replace(spec, repairs=_UNREPAIRED)
+    caches = Caches(cache_dir, no_cache)
+    with Bar(quiet=quiet) as bar, open_set(spec, progress=bar) as aligned:
+        if aligned.skipped:
+            click.echo(compat_text(aligned), err=True)
+        found = analyze_cached(
+            aligned,
+            caches.analysis,
+            rank_samples=rank_samples,
+            memo=caches.memo,
+            progress=bar,
+            device=device,
+        )
+    if report is not None:
+        _write_report(found, report)
+    if json_file is not None and str(json_file) != "-":
+        write_text(json_file, json.dumps(to_json(found), allow_nan=False) + "\n")
+    if str(json_file) == "-":
+        echo_json(to_json(found))
+    else:
+        from ..report.analysis_text import analysis_report
+
+        click.echo(analysis_report(found))
+    return 0
+
+
+def _write_report(found: Analysis, folder: Path) -> None:
+    """report.md, and heatmaps.png where matplotlib is installed."""
+    from ..report.analysis_text import analysis_report
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        what = f'the folder "{folder.name}" cannot be made'
+        raise WriteError(what, received=reason, fix="Choose another.") from None
+    write_text(folder / "report.md", analysis_report(found))
+    try:
+        from matplotlib.image import imsave
+
+        from ..report.analysis_plots import heatmaps
+    except ImportError:
+        click.echo("No heatmaps: install matplotlib for them.", err=True)
+        return
+    imsave(folder / "heatmaps.png", heatmaps(found))

@@ -1,0 +1,63 @@
+"""The command `python -m orthomerge_core` and what happens when one of its commands fails."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+
+import click
+
+from ..errors import OrthoMergeError
+from ..execute.provenance import version
+from .analyze import analyze
+from .export import export
+from .inspect import inspect
+from .merge import merge
+from .optimize import optimize
+from .preview import preview
+from .verify import verify
+
+__all__ = ["app", "run"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version(), prog_name="orthomerge")
+def app() -> None:
+    """Analyse fine-tuned diffusion models, find their best delta bases, merge and verify them."""
+
+
+for _command in (inspect, analyze, optimize, merge, export, verify, preview):
+    app.add_command(_command)
+
+
+def run(arguments: list[str] | None = None) -> None:
+    """Run a command and leave with its exit code: 0 done, 1 failed, 2 wrong use."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    code = _guarded(arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if any(t.name == "orthomerge-compute" for t in threading.enumerate()):
+        os._exit(code)  # an abandoned decomposition need not be waited for
+    sys.exit(code)
+
+
+def _guarded(arguments: list[str] | None) -> int:
+    try:
+        result = app.main(arguments, prog_name="orthomerge", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped. Nothing half-written was left behind.", err=True)
+        return 1
+    except OrthoMergeError as error:
+        click.echo(f"Error: {error}", err=True)
+        return 1
+    except BrokenPipeError:
+        return 1
+    except OSError as error:
+        click.echo(f"Error: {error.strerror or type(error).__name__}.", err=True)
+        return 1
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,48 @@
+"""`export`: a recipe in other words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import UnsupportedError
+from ..recipe.codec import dumps
+from ..recipe.model import Recipe
+from .common import FILE, read_recipe, write_text
+
+__all__ = ["export"]
+
+
+@click.command()
+@click.argument("recipe", type=FILE)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["json", "mecha", "script"]),
+    default="json",
+    show_default=True,
+    help="JSON, an sd-mecha recipe, or a Python script that runs it with sd-mecha.",
+)
+@click.option("-o", "--output", type=FILE, help="File to write; stdout by default.")
+@click.option("--json", "as_json", is_flag=True, help="Same as --format json.")
+def export(recipe: Path, kind: str, output: Path | None, as_json: bool) -> int:
+    """Write RECIPE (JSON, or the recipe in a merged file) in another format."""
+    text = _text(read_recipe(recipe), "json" if as_json else kind)
+    if output is None:
+        click.echo(text, nl=not text.endswith("\n"))
+    else:
+        write_text(output, text)
+    return 0
+
+
+def _text(recipe: Recipe, kind: str) -> str:
+    if kind == "json":
+        return dumps(recipe)
+    try:
+        from .. import mecha
+    except ImportError:
+        raise UnsupportedError(
+            "sd-mecha is not installed", fix="Install it: pip install sd-mecha."
+        ) from None
+    return str(mecha.recipe_text(recipe) if kind == "mecha" else mecha.script_text(recipe))

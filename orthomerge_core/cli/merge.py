@@ -1,0 +1,175 @@
+"""`merge`: one recipe or a batch of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import Cancelled, OrthoMergeError, WriteError
+from ..execute.decomposition_cache import DEFAULT_BUDGET_BYTES, DecompositionCache
+from ..execute.plan import plan_merge
+from ..execute.run import run_merge
+from ..execute.sinks import FileSink
+from ..execute.sources import FolderResolver, spec_from_recipe
+from ..recipe.model import OUTPUT_DTYPES
+from ..report.merge_text import merge_report, merge_summary, plan_summary
+from .bar import Bar
+from .common import (
+    FILE,
+    Caches,
+    cache_options,
+    echo_json,
+    json_flag,
+    quiet_flag,
+    read_recipe,
+    write_text,
+)
+
+__all__ = ["merge"]
+
+
+@dataclass(frozen=True)
+class _Job:
+    recipe: Path
+    target: Path
+    folders: tuple[Path, ...]
+    dtype: str | None
+    device: str
+    overwrite: bool
+    dry_run: bool
+    provenance: bool
+    report: Path | None
+
+
+@click.command()
+@click.argument("recipes", nargs=-1, required=True, type=FILE)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=FILE,
+    help="The result; with several recipes, a folder for one result each.",
+)
+@click.option("--dtype", type=click.Choice(OUTPUT_DTYPES), help="Overrides the recipe's.")
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option(
+    "--models-dir",
+    "folders",
+    multiple=True,
+    type=FILE,
+    help="Where models lie, beside the recipe's own folder; may be given more than once.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace existing results.")
+@click.option("--dry-run", is_flag=True, help="Check everything and estimate; write nothing.")
+@click.option("--no-provenance", is_flag=True, help="Leave the recipe out of the result.")
+@click.option("--report", type=FILE, help="Folder for a Markdown report per result.")
+@cache_options
+@json_flag
+@quiet_flag
+def merge(
+    recipes: tuple[Path, ...],
+    output: Path,
+    dtype: str | None,
+    device: str,
+    folders: tuple[Path, ...],
+    overwrite: bool,
+    dry_run: bool,
+    no_provenance: bool,
+    report: Path | None,
+    cache_dir: Path | None,
+    no_cache: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Merge as RECIPES say (JSON, or a merged file to repeat). One that fails stops no other."""
+    caches = Caches(cache_dir, no_cache)
+    targets = _targets(recipes, output)
+    results = []
+    for path, target in zip(recipes, targets, strict=True):
+        around = (*folders, path.parent)
+        job = _Job(
+            path, target, around, dtype, device, overwrite, dry_run, not no_provenance, report
+        )
+        with Bar(quiet=quiet) as bar:
+            results.append(_attempt(job, caches, bar, alone=len(recipes) == 1))
+        if not as_json:
+            _say(results[-1], many=len(recipes) > 1)
+    if as_json:
+        echo_json(results[0]["report"] if len(results) == 1 else [_plain(r) for r in results])
+    return 0 if all(result["ok"] for result in results) else 1
+
+
+def _targets(recipes: Sequence[Path], output: Path) -> list[Path]:
+    """One result per recipe; several, or an existing folder, take the recipes' own names."""
+    if len(recipes) == 1 and not output.is_dir():
+        return [output]
+    if output.suffix in (".safetensors", ".sft") and not output.is_dir():
+        raise click.UsageError("With several recipes, -o names a folder, not a file.")
+    stems = [path.stem for path in recipes]
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if twice:
+        raise click.UsageError(f'Two recipes would both become "{twice[0]}.safetensors".')
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        what = f'the folder "{output.name}" cannot be made'
+        raise WriteError(what, received=reason, fix="Choose another.") from None
+    return [output / f"{stem}.safetensors" for stem in stems]
+
+
+def _attempt(job: _Job, caches: Caches, bar: Bar, *, alone: bool) -> dict[str, Any]:
+    try:
+        return {"recipe": job.recipe.name, "ok": True} | _merge(job, caches, bar)
+    except Cancelled:
+        raise
+    except OrthoMergeError as error:
+        if alone:
+            raise
+        return {"recipe": job.recipe.name, "ok": False, "error": str(error), "said": []}
+
+
+def _merge(job: _Job, caches: Caches, bar: Bar) -> dict[str, Any]:
+    recipe = read_recipe(job.recipe)
+    spec = spec_from_recipe(recipe, FolderResolver(job.folders))
+    with plan_merge(
+        recipe, spec, output_dtype=job.dtype, target=job.target, overwrite=job.overwrite
+    ) as plan:
+        if job.dry_run:
+            return {"report": plan.to_json(), "said": plan_summary(plan)}
+        done = run_merge(
+            plan,
+            FileSink(job.target, job.overwrite),
+            progress=bar,
+            device=job.device,
+            cache=_decompositions(caches),
+            memo=caches.memo,
+            provenance=job.provenance,
+        )
+    if job.report is not None:
+        job.report.mkdir(parents=True, exist_ok=True)
+        write_text(job.report / f"{job.target.stem}.md", merge_report(done))
+    return {"report": done.to_json(), "said": merge_summary(done) + list(done.notes)}
+
+
+def _decompositions(caches: Caches) -> DecompositionCache | None:
+    if caches.folder is None:
+        return None
+    return DecompositionCache(caches.folder / "decompositions", DEFAULT_BUDGET_BYTES)
+
+
+def _say(result: dict[str, Any], *, many: bool) -> None:
+    if many:
+        click.echo(f"{result['recipe']}: {'done' if result['ok'] else 'failed'}")
+    if not result["ok"]:
+        click.echo(f"Error: {result['error']}", err=True)
+    for line in result["said"]:
+        click.echo(line)
+
+
+def _plain(result: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in result.items() if name != "said"}

@@ -1,0 +1,28 @@
+"""`verify`: does a merged file still hold what was merged?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..execute.verify import verify_file
+from .bar import Bar
+from .common import FILE, echo_json, json_flag, quiet_flag
+
+__all__ = ["verify"]
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@json_flag
+@quiet_flag
+def verify(file: Path, as_json: bool, quiet: bool) -> int:
+    """Compute the content hash of FILE again and compare it with the one in its header."""
+    with Bar(quiet=quiet) as bar:
+        found = verify_file(file, bar)
+    if as_json:
+        echo_json(found.to_json())
+    else:
+        click.echo(found.verdict)
+    return 0 if found.ok else 1

@@ -6,6 +6,8 @@ from dataclasses import fields, replace
 
 from comfy_api.latest import io
 
+from ..orthomerge_core.keys.aligned import AlignedSet
+from ..orthomerge_core.keys.copies import write_copies as write_fixed
 from ..orthomerge_core.keys.opening import open_set
 from ..orthomerge_core.keys.report import compat_text, reports
 from ..orthomerge_core.keys.setspec import Repairs, SetSpec
@@ -15,6 +17,7 @@ from .wire import Models
 
 __all__ = ["CompatibilityFix"]
 
+_FOLDER = "diffusion_models/fixed"
 _REPAIRS = {
     "strip_text_encoder": "Leave the text encoders of full checkpoints out.",
     "strip_vae": "Leave the VAE of full checkpoints out.",
@@ -41,6 +44,13 @@ class CompatibilityFix(io.ComfyNode):
             )
             for field in fields(Repairs)
         ]
+        copies = io.Boolean.Input(
+            "write_copies",
+            default=False,
+            optional=True,
+            tooltip="Also write each repaired model as a new file below output/diffusion_models. "
+            "Off is usual: the repairs need no copy.",
+        )
         return schema(
             "CompatibilityFix",
             display_name="Compatibility Fix",
@@ -48,7 +58,8 @@ class CompatibilityFix(io.ComfyNode):
             "and quantisation while reading. Your files are never changed.",
             search_aliases=["model check", "key mismatch", "dequantize"],
             is_output_node=True,
-            inputs=[Models.Input("models", tooltip="The set to look at."), *toggles],
+            hidden=[io.Hidden.unique_id],
+            inputs=[Models.Input("models", tooltip="The set to look at."), *toggles, copies],
             outputs=[
                 Models.Output(display_name="models", tooltip="The set, with the repairs applied."),
                 io.String.Output(display_name="report", tooltip="What was found, in words."),
@@ -57,13 +68,25 @@ class CompatibilityFix(io.ComfyNode):
 
     @classmethod
     @host.guarded
-    def execute(cls, models: SetSpec, **toggles: bool) -> io.NodeOutput:
+    def execute(cls, models: SetSpec, write_copies: bool = False, **toggles: bool) -> io.NodeOutput:
         """Open every header, report, and pass the usable models on."""
         spec = replace(models, repairs=Repairs(**toggles))
-        with open_set(spec) as aligned:
-            text = compat_text(aligned)
+        progress = host.HostProgress(cls.hidden.unique_id)
+        with open_set(spec, progress=progress) as aligned:
             found = [report.to_json() for report in reports(aligned)]
+            written = _copies(aligned, progress) if write_copies else []
+            text = "\n\n".join([compat_text(aligned), *written])
             usable = {m.name for m in aligned.models}
         fixed = replace(spec, models=tuple(m for m in spec.models if m.name in usable))
         payload = {"kind": "compat", "models": found, "text": text}
         return io.NodeOutput(fixed, text, ui={"orthomerge": [payload]})
+
+
+def _copies(aligned: AlignedSet, progress: host.HostProgress) -> list[str]:
+    """Write what was repaired; one line per file, named relative to the output folder."""
+    names = [m.name for m in aligned.models if m.report.repairs]
+    if not names:
+        return ["No model needed a repair, so no copy was written."]
+    folder = host.output_folder(_FOLDER)
+    paths = write_fixed(aligned, folder, names, progress=progress)
+    return [f"Wrote {_FOLDER}/{path.name}" for path in paths]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +34,7 @@ __all__ = [
     "load_model",
     "metadata_allowed",
     "names",
+    "output_folder",
     "output_target",
     "readable_names",
     "resolve",
@@ -178,6 +180,15 @@ def output_target(prefix: str, suffix: str = ".safetensors") -> tuple[Path, str]
     return Path(folder) / file, f"{sub}/{file}".replace(os.sep, "/").lstrip("/")
 
 
+def output_folder(name: str) -> Path:
+    """A folder below the output folder, made when missing."""
+    import folder_paths
+
+    folder = Path(folder_paths.get_output_directory()) / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def metadata_allowed() -> bool:
     """False under `--disable-metadata`."""
     from comfy.cli_args import args
@@ -242,9 +253,8 @@ class HostProgress(Progress):
 
     def note(self, text: str) -> None:
         """One line under the node."""
-        from server import PromptServer
-
-        server = getattr(PromptServer, "instance", None)
+        module = sys.modules.get("server")  # absent where something else embeds ComfyUI
+        server = getattr(getattr(module, "PromptServer", None), "instance", None)
         if server is not None and self._node is not None:
             server.send_progress_text(text, self._node)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 
 @pytest.fixture
@@ -102,6 +102,19 @@ def test_compatibility_fix_passes_only_what_fits(pack: ModuleType, family: Path)
     assert fixed.names() == ("one",)
     assert [report["ok"] for report in payload["models"]] == [True, True, False]
     assert "stranger" in text and payload["text"] == text
+
+
+def test_copies_are_written_of_what_was_repaired(pack: ModuleType, family: Path, folders: Path):
+    tensors = load_file(family / "one.safetensors")
+    prefixed = {f"model.diffusion_model.{k}": v for k, v in tensors.items()}
+    save_file(prefixed, family / "full.safetensors")
+    spec = model_set(pack, "fam/full.safetensors\nfam/two.safetensors")
+    (_, text), _ = run(pack.CompatibilityFix, models=spec, write_copies=True)
+    place = folders / "output" / "diffusion_models" / "fixed"
+    assert [path.name for path in place.iterdir()] == ["full_fixed.safetensors"]
+    copied = load_file(place / "full_fixed.safetensors")
+    assert all(torch.equal(copied[k], v) for k, v in tensors.items())
+    assert text.endswith("Wrote diffusion_models/fixed/full_fixed.safetensors")
 
 
 def test_repairs_travel_into_the_recipe(pack: ModuleType, family: Path):

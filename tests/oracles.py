@@ -162,3 +162,43 @@ def naive_retention(base, merged, deltas):
     """⟨W − B, δ⟩ / ‖δ‖² over all keys, float64."""
     dot = sum(((merged[k] - base[k].double()) * d).sum() for k, d in deltas.items())
     return float(dot / sum((d * d).sum() for d in deltas.values()))
+
+
+# --- optimizer: every assignment of parents, one at a time, on the models themselves --------------
+
+
+def naive_orthogonality(models, parents):
+    """Mean of 1 − cos² over pairs; models [N+1] vectors with the base first, parents of 1..N."""
+    deltas = [models[i] - models[p] for i, p in enumerate(parents, 1)]
+    overlaps = []
+    for i in range(len(deltas)):
+        for j in range(i):
+            scale = np.linalg.norm(deltas[i]) * np.linalg.norm(deltas[j])
+            overlaps.append((deltas[i] @ deltas[j] / scale) ** 2)
+    return 1.0 - float(np.mean(overlaps)) if overlaps else 1.0
+
+
+def naive_assignments(models, admissible_only=True):
+    """All acyclic parents of 1..N as tuples; admissible: no farther than the base."""
+    count = len(models) - 1
+
+    def far(a, b):
+        return float(np.linalg.norm(models[a] - models[b]))
+
+    def reaches_base(parents, node):
+        for _ in range(count):
+            node = parents[node - 1] if node else 0
+        return node == 0
+
+    options = [
+        [
+            p
+            for p in range(count + 1)
+            if p != i and (p == 0 or not admissible_only or far(i, p) <= far(i, 0))
+        ]
+        for i in range(1, count + 1)
+    ]
+    every = [()]
+    for choices in options:
+        every = [(*some, p) for some in every for p in choices]
+    return [p for p in every if all(reaches_base(p, i) for i in range(1, count + 1))]

@@ -12,7 +12,7 @@ from .aligned import AlignedModel, AlignedSet, ModelReport
 from .architecture import Architecture
 from .duplicates import mark_duplicates
 from .known import get_architecture
-from .match import MIN_COVERAGE_FRAC, Match, match
+from .match import Match, match
 from .misfits import what_else
 from .normalise import MARKS, View, normalise_shapes
 from .setspec import ModelSpec, Repairs
@@ -142,7 +142,7 @@ def _model(
         extra=len(found.extra),
         mismatched=len(found.mismatched) + len(found.unreadable),
         coverage_frac=found.coverage_frac,
-        ok=found.coverage_frac >= MIN_COVERAGE_FRAC,
+        ok=found.ok,
         verdict=verdict(known, found, source, shapes),
         findings=findings(found, shapes, source),
         repairs=found.repairs,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..io.hashing import HashMemo, content_hash
 from ..progress import Progress
 from .aligned import AlignedModel
@@ -14,8 +16,9 @@ def model_content_hash(
 ) -> str:
     """XXH3-128 over name, dtype, shape and stored bytes of every source tensor behind the segments.
 
-    The same for a renamed file. What `memo` or the source itself already knows is not read; the
-    rest is read once, a tensor at a time, and remembered.
+    The same for a renamed file, and for a full checkpoint with these weights. What `memo` or the
+    source itself already knows is not read; the rest is read once, a tensor at a time, and
+    remembered.
     """
     progress = progress or Progress()
     source = model.source
@@ -32,8 +35,20 @@ def model_content_hash(
     if memo:
         source.check_unchanged()
         memo.put(source.fingerprint(), {key: known[key] for key in needed})
-    entries = source.entries
-    return content_hash({k: (entries[k].dtype, entries[k].shape, known[k]) for k in needed})
+    return content_hash(
+        {
+            name: (source.entries[key].dtype, source.entries[key].shape, known[key])
+            for name, key in _named_parts(model)
+        }
+    )
+
+
+def _named_parts(model: AlignedModel) -> Iterator[tuple[str, str]]:
+    """A name for every source tensor: its canonical key, with the range where it is a part."""
+    for name, segments in model.segments.items():
+        for seg in segments:
+            whole = len(segments) == 1 and not seg.start
+            yield name if whole else f"{name} [{seg.start}:{seg.stop}] {seg.key}", seg.key
 
 
 def remember_hashes(model: AlignedModel, memo: HashMemo) -> None:

@@ -30,7 +30,8 @@ class Match:
     """A model laid over the base's keys.
 
     `mismatched`: base key → the model's shape. `unreadable`: base key → stored dtype that is no
-    weight. `extra`: the model's keys that the base does not have.
+    weight. `extra`: the model's keys that the base does not have. `unread`: missing keys that the
+    file holds in a quantisation which was not to be read.
     """
 
     view: View
@@ -40,6 +41,12 @@ class Match:
     unreadable: Mapping[str, str]
     extra: tuple[str, ...]
     repairs: tuple[str, ...]
+    unread: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the model belongs in the set: enough of it fits and nothing was left unread."""
+        return self.coverage_frac >= MIN_COVERAGE_FRAC and not self.unread
 
     @property
     def coverage_frac(self) -> float:
@@ -104,7 +111,8 @@ def _match(
     used = {*pairs.values(), *carried}
     extra = tuple(name for name in view.pieces if name not in used)
     repaired = (*view.repairs, *(r for r in done if r not in view.repairs))
-    return Match(view, segments, tuple(missing), mismatched, unreadable, extra, repaired)
+    unread = tuple(key for key in missing if view.prefix + key in source.dropped)
+    return Match(view, segments, tuple(missing), mismatched, unreadable, extra, repaired, unread)
 
 
 def _pairs(

@@ -1,4 +1,4 @@
-"""Files that are no diffusion model, known by their keys, each with a sentence that says so."""
+"""Files that are no model to merge, known by their keys, each with a sentence that says so."""
 
 from __future__ import annotations
 
@@ -30,9 +30,21 @@ _KINDS: tuple[tuple[str, str], ...] = (
 )
 
 
+_NAMINGS: tuple[tuple[str, str], ...] = (
+    (
+        r"^context_embedder\.token_refiner\.",
+        "HunyuanVideo in diffusers names, which are not translated: use the file in original names",
+    ),
+)
+"""Namings of known architectures that cannot be read; one key is enough to know them."""
+
+
 def what_else(keys: Iterable[str]) -> str:
-    """What a file is if it is no diffusion model ("a LoRA, …"), or "" if that is not known."""
+    """What a file is if it is no model to merge ("a LoRA, …"), or "" if that is not known."""
     keys = list(keys)
+    for pattern, words in _NAMINGS:
+        if any(re.search(pattern, key) for key in keys):
+            return words
     for pattern, words in _KINDS:
         found = re.compile(pattern)
         if sum(1 for key in keys if found.search(key)) > 0.3 * len(keys):

@@ -54,11 +54,15 @@ def _twin(report: ModelReport) -> str:
 def _paragraph(report: ModelReport) -> str:
     head = f"{report.name} ({report.file})" if report.name != report.file else report.name
     state = "" if report.ok else " [left out]"
+    counts = (
+        f"coverage {coverage_words(report.coverage_frac)}: {report.matched} matched, "
+        f"{report.missing} missing, {report.mismatched} of another shape or type, "
+        f"{report.extra} extra; "
+    )
     lines = [
         f"{head}{state}: {report.verdict}.",
-        f"  coverage {coverage_words(report.coverage_frac)}: {report.matched} matched, "
-        f"{report.missing} missing, {report.mismatched} of another shape or type, "
-        f"{report.extra} extra; stored as {report.dtype}; quantisation: {report.quantisation}",
+        f"  {'' if report.name == 'base' else counts}stored as {report.dtype}; "
+        f"quantisation: {report.quantisation}",
     ]
     return "\n".join([*lines, *(f"  - {line}" for line in report.findings)])
 

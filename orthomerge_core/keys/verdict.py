@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from ..io.source import Entry, Source
 from .architecture import Architecture
-from .match import MIN_COVERAGE_FRAC, Match
+from .match import Match
 from .misfits import what_else
 
 __all__ = ["dtype_words", "findings", "quantisation_words", "verdict"]
 
 _TOGGLE_WORDS = {
-    "strip_text_encoder": "text-encoder keys left out",
-    "strip_vae": "VAE keys left out",
     "fix_prefixes": "prefix taken off",
     "fix_norm_names": "norm weights renamed",
     "remap_diffusers": "diffusers names translated",
@@ -26,7 +24,7 @@ def verdict(
     base: Architecture, found: Match, source: Source, shapes: Mapping[str, tuple[int, ...]]
 ) -> str:
     """The one sentence that says how a model fits; without a full stop."""
-    if found.coverage_frac < MIN_COVERAGE_FRAC:
+    if not found.ok:
         return _misfit(base, found, source, shapes)
     variant = _variant(base, found, shapes)
     if variant:
@@ -57,9 +55,9 @@ def _misfit(
     base: Architecture, found: Match, source: Source, shapes: Mapping[str, tuple[int, ...]]
 ) -> str:
     words = what_else(source.entries)
-    unread = sum(found.view.prefix + key in source.dropped for key in found.missing)
-    if unread:
-        return f"quantised: {unread} of its layers were not read, since dequantise is switched off"
+    if found.unread:
+        count = len(found.unread)
+        return f"quantised: {count} of its layers were not read, since dequantise is switched off"
     own = found.view.architecture
     if words and own.name == "generic":
         return words
@@ -79,12 +77,22 @@ def _misfit(
 def findings(
     found: Match, shapes: Mapping[str, tuple[int, ...]], source: Source
 ) -> tuple[str, ...]:
-    """Full sentences about everything that differs; one line per kind, however many keys it has."""
+    """Full sentences about everything that differs; one line per kind, however many keys it has.
+
+    Of a misfit only what was left out and repaired: its verdict says the rest.
+    """
     lines = [
         f"{_count(keys)} left out: {reason} ({_some(keys)})."
         for reason, keys in found.view.left_out.items()
     ]
-    lines += [f"Repaired while reading: {_TOGGLE_WORDS.get(r, r)}." for r in found.repairs]
+    repaired = [_TOGGLE_WORDS[r] for r in found.repairs if r in _TOGGLE_WORDS]
+    if repaired:
+        lines.append(f"Repaired while reading: {', '.join(repaired)}.")
+    if not found.ok:
+        return tuple(lines)
+    naming = found.view.architecture.diffusers
+    if found.view.diffusers and naming and naming.note and found.missing:
+        lines.append(f"Of the diffusers names: {naming.note}.")
     if found.mismatched:
         lines.append(_mismatches(found.mismatched, shapes))
     if found.unreadable:

@@ -208,6 +208,10 @@ def test_inpaint_variant_is_named():
         ({"decoder.conv_in.weight": torch.zeros(2)}, "a VAE, not a diffusion model"),
         ({"text_model.encoder.layers.0.w": torch.zeros(2)}, "a text encoder, not a"),
         ({"control_model.input_blocks.0.0.weight": torch.zeros(2)}, "a ControlNet"),
+        (
+            {"context_embedder.token_refiner.proj_in.weight": torch.zeros(2)},
+            "HunyuanVideo in diffusers names, which are not translated",
+        ),
         ({"whatever": torch.zeros(2)}, "unknown architecture: it holds 0% of the base's"),
         ({}, "unknown architecture: it holds 0% of the base's"),
     ],

@@ -42,6 +42,13 @@ def test_the_hash_is_that_of_the_weights_not_of_the_name():
     assert len(model_content_hash(one)) == 32
 
 
+def test_a_checkpoint_has_the_hash_of_its_diffusion_model():
+    prefixed = {f"model.diffusion_model.{k}": v for k, v in tensors(1).items()}
+    one, _ = model(tensors(1))
+    two, _ = model(prefixed | {"vae.decoder.x": torch.ones(2)})
+    assert model_content_hash(one) == model_content_hash(two)
+
+
 def test_keys_outside_the_set_do_not_count():
     one, _ = model(tensors(1))
     two, _ = model(tensors(1) | {"extra": torch.ones(3)})

@@ -58,6 +58,8 @@ def test_diffusers_models_read_as_the_original(table, prefix):
     assert aligned.architecture.name == architecture
     found = aligned.models[0]
     assert set(aligned.keys) - set(found.segments) == absent
+    said = any("Of the diffusers names: " in line for line in found.report.findings)
+    assert said == bool(absent and aligned.architecture.diffusers.note)
     assert found.report.extra == 0 and "remap_diffusers" in found.report.repairs
     assert found.report.architecture == aligned.architecture.label
     for key in found.segments:

@@ -48,7 +48,7 @@ def pack() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def host(pack: ModuleType) -> ModuleType:
-    """`nodes/host.py`."""
+    """`nodes/host`."""
     return pack.host
 
 

@@ -94,7 +94,7 @@ def test_guard_keeps_the_line_and_drops_the_traceback(host: ModuleType, errors: 
     with pytest.raises(errors.FileError, match=r"cut off\. Download it again\.$") as caught:
         work()
     ours = [f.filename for f in traceback.extract_tb(caught.tb) if f.filename != __file__]
-    assert ours == ["orthomerge/nodes/host.py"]
+    assert ours == ["orthomerge/nodes/host/guard.py"]
     assert type(caught.value).__module__ == "orthomerge"
     assert caught.value.__cause__ is None
 

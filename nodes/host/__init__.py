@@ -1,0 +1,44 @@
+"""The only place that imports comfy.*, folder_paths and server: the bridge to the running host.
+
+Where releases of ComfyUI differ, the difference ends here. The host's modules are imported inside
+the functions, so that the pack registers quickly and its schemas can be looked at without a loaded
+torch backend.
+"""
+
+from __future__ import annotations
+
+from .files import (
+    cache_dir,
+    fingerprint,
+    metadata_allowed,
+    names,
+    output_folder,
+    output_target,
+    readable_names,
+    resolve,
+    siblings,
+)
+from .guard import explain, guarded
+from .models import DEVICES, free_memory, load_model, torch_device, weight_keys, weight_value
+from .progress import HostProgress
+
+__all__ = [
+    "DEVICES",
+    "HostProgress",
+    "cache_dir",
+    "explain",
+    "fingerprint",
+    "free_memory",
+    "guarded",
+    "load_model",
+    "metadata_allowed",
+    "names",
+    "output_folder",
+    "output_target",
+    "readable_names",
+    "resolve",
+    "siblings",
+    "torch_device",
+    "weight_keys",
+    "weight_value",
+]

@@ -1,0 +1,99 @@
+"""From a state dict to a MODEL and back, and the device that the host would use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ...orthomerge_core import errors
+
+__all__ = [
+    "DEVICES",
+    "free_memory",
+    "load_model",
+    "torch_device",
+    "weight_keys",
+    "weight_value",
+]
+
+DEVICES = ("auto", "cpu")
+PREFIX = "diffusion_model."
+
+
+def torch_device(choice: str) -> str:
+    """`cpu`, or for `auto` the device that the host would use."""
+    if choice not in DEVICES:
+        raise errors.RecipeError(f'device "{choice}"', fix=errors.did_you_mean(choice, DEVICES))
+    if choice == "cpu":
+        return "cpu"
+    from comfy import model_management
+
+    return str(model_management.get_torch_device())
+
+
+def free_memory(n_bytes: float, device: str) -> None:
+    """Ask the host to make room on `device`; nothing to do for the CPU."""
+    if device == "cpu":
+        return
+    from comfy import model_management
+
+    model_management.free_memory(n_bytes, torch.device(device))
+    model_management.soft_empty_cache()
+
+
+def load_model(state_dict: dict[str, torch.Tensor], metadata: Mapping[str, str]) -> Any:
+    """A MODEL from a complete state dict; the dict is emptied on the way.
+
+    Raises: CompatibilityError where the host does not know the architecture.
+    """
+    import comfy.sd
+
+    model = comfy.sd.load_diffusion_model_state_dict(state_dict, metadata=dict(metadata))
+    if model is None:
+        raise errors.CompatibilityError(
+            "ComfyUI does not recognise these weights as a diffusion model",
+            fix="Choose a complete diffusion model as the base, and update ComfyUI if it is new.",
+        )
+    return model
+
+
+def weight_keys(model: Any) -> dict[str, torch.Tensor]:
+    """Name (without the host's prefix) → stored tensor of a MODEL's diffusion model; no copies.
+
+    The module's own tensors, not those of its state dict: quantised layers are packed apart there.
+    """
+    inner = model.model
+    found: dict[str, torch.Tensor] = {}
+    for key, packed in model.model_state_dict(PREFIX).items():
+        module, _, field = key.rpartition(".")
+        stored = getattr(inner.get_submodule(module), field, None)
+        found[key[len(PREFIX) :]] = stored if isinstance(stored, torch.Tensor) else packed
+    return found
+
+
+def weight_value(model: Any, key: str) -> torch.Tensor:
+    """One tensor of a MODEL as float32 on the CPU, with its patches; the MODEL is not changed.
+
+    Where another clone is loaded with its patches in place, the unpatched original is used.
+    """
+    import comfy.lora
+    from comfy.model_patcher import get_key_weight
+
+    full = PREFIX + key
+    stored, _, convert = get_key_weight(model.model, full)
+    if full in model.backup:
+        stored = model.backup[full].weight
+    weight = _dequantised(stored).to(device="cpu", dtype=torch.float32, copy=True)
+    if convert is not None:
+        weight = convert(weight, inplace=True)
+    patches = model.patches.get(full)
+    return comfy.lora.calculate_weight(patches, weight, full) if patches else weight
+
+
+def _dequantised(stored: torch.Tensor) -> torch.Tensor:
+    """Quantised wrappers of the host give their own values; plain tensors pass."""
+    if type(stored).__name__ == "QuantizedTensor":
+        return stored.dequantize()
+    return stored

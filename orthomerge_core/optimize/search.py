@@ -36,10 +36,12 @@ class Found:
 def local_search(
     geometry: Geometry, start: Parents, settings: OptimizeSettings, progress: Progress
 ) -> Found:
-    """Change one parent at a time while total orthogonality grows by more than `min_gain`.
+    """Change parents while total orthogonality grows by more than `min_gain` each time.
 
     A sweep visits the models in order and gives each its best admissible parent that closes no
-    cycle; at most `max_sweeps` sweeps. Cost: O(N³) a sweep.
+    cycle; where that changes nothing, the best exchange of a model with its parent (which no
+    sequence of single changes may reach uphill) is taken. At most `max_sweeps` sweeps. Cost: O(N³)
+    a sweep, O(N⁴) for the exchanges.
     """
     parents, looked_at = start.copy(), 0
     pairs = geometry.pairs
@@ -53,7 +55,7 @@ def local_search(
             if gains[best] > settings.min_gain:
                 parents[node] = best
                 changed = True
-        if not changed:
+        if not changed and not _exchange(geometry, parents, settings.min_gain):
             break
     objective = geometry.objective(parents)
     steps = [_gains(geometry, parents, n).tolist() for n in range(1, geometry.models + 1)]
@@ -69,6 +71,24 @@ def _gains(geometry: Geometry, parents: Parents, node: int) -> Floats:
     allowed[parents[node]] = False
     gains: Floats = np.where(allowed, overlaps[parents[node]] - overlaps, -np.inf)
     return gains
+
+
+def _exchange(geometry: Geometry, parents: Parents, min_gain: float) -> bool:
+    """Let the one model and its parent trade places that gains most, in place; whether any did."""
+    current, best, chosen = geometry.objective(parents), min_gain, None
+    for node in np.flatnonzero(parents[1:]) + 1:
+        parent = parents[node]
+        above = parents[parent]
+        if not (geometry.admissible[node, above] and geometry.admissible[parent, node]):
+            continue
+        trial = parents.copy()
+        trial[node], trial[parent] = above, node
+        gain = geometry.objective(trial) - current
+        if gain > best:
+            best, chosen = gain, trial
+    if chosen is not None:
+        parents[:] = chosen
+    return chosen is not None
 
 
 def _below(parents: Parents, node: int) -> Bools:

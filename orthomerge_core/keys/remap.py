@@ -35,8 +35,9 @@ def has_marker(naming: DiffusersMap, keys: Iterable[str]) -> bool:
 def remap(naming: DiffusersMap, pieces: Mapping[str, Piece]) -> tuple[dict[str, Piece], int]:
     """Canonical pieces of a file in diffusers naming, and how many of its keys were translated.
 
-    A key that no rule knows keeps its name. A join with a part missing, or whose parts do not fit,
-    leaves its parts as they are, so that they are reported rather than lost.
+    A key that no rule knows keeps its name, and so does the second of two keys for one place. A
+    join with a part missing, or whose parts do not fit, leaves its parts as they are. Nothing is
+    lost.
     """
     last = str(_last_block(pieces))
     swaps = [(p.replace("{last}", last), r) for p, r in naming.swaps]
@@ -50,14 +51,14 @@ def remap(naming: DiffusersMap, pieces: Mapping[str, Piece]) -> tuple[dict[str, 
             result.setdefault(target, _stack([pieces[p] for p in joined[target]]))
             translated += 1
             continue
-        swapped = _first(swaps, key)
-        if swapped is not None:
-            result[swapped] = _swap(piece)
-            translated += 1
+        even = bool(piece.shape) and piece.shape[0] % 2 == 0
+        swapped = _first(swaps, key) if even else None
+        name = swapped or _renamed(naming, key)
+        if name != key and (name in result or name in pieces):
+            result[key] = piece  # two keys for one place: the first has it
             continue
-        name = _renamed(naming, key)
+        result[name] = _swap(piece) if swapped else piece
         translated += name != key
-        result.setdefault(name, piece)
     return result, translated
 
 
@@ -80,7 +81,7 @@ def _last_block(keys: Iterable[str]) -> int:
 
 
 def _joins(naming: DiffusersMap, pieces: Mapping[str, Piece]) -> dict[str, list[str]]:
-    """Canonical key → the file's keys to stack, in order; only complete and fitting ones."""
+    """Canonical key → the file's keys to stack, in order; only complete, fitting and new ones."""
     parts: dict[str, dict[int, str]] = {}
     wanted: dict[str, int] = {}
     for target, patterns in naming.joins.items():
@@ -95,7 +96,7 @@ def _joins(naming: DiffusersMap, pieces: Mapping[str, Piece]) -> dict[str, list[
     complete = {
         name: [found[i] for i in sorted(found)]
         for name, found in parts.items()
-        if len(found) == wanted[name]
+        if len(found) == wanted[name] and name not in pieces
     }
     return {
         n: keys for n, keys in complete.items() if len({pieces[k].shape[1:] for k in keys}) == 1

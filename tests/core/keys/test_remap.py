@@ -34,7 +34,7 @@ def in_diffusers_names(table: str, tensors):
     """The tensors cut up and named as the table says: the oracle, written the other way round."""
     result = {}
     for key, (name, start, rows, swapped) in diffusers_names(table).items():
-        if name not in tensors:
+        if name not in tensors or key.startswith("class_embedding."):  # an older spelling
             continue
         tensor = tensors[name]
         if rows is not None:

@@ -1,0 +1,139 @@
+"""Normalisation loses nothing: every tensor of a file is in the view, or left out with a reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import prod
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orthomerge_core.keys.detect import all_architectures
+from orthomerge_core.keys.misfits import what_else
+from orthomerge_core.keys.normalise import PREFIXES, View, normalise_shapes
+from orthomerge_core.keys.remap import remap, whole
+from orthomerge_core.keys.setspec import Repairs
+from tests.inventories import diffusers_names, inventory, small_sd3
+
+REPAIRS = st.builds(Repairs, *[st.booleans()] * len(vars(Repairs())))
+PARTS = st.sampled_from(
+    [
+        "model",
+        "diffusion_model",
+        "transformer",
+        "net",
+        "first_stage_model",
+        "conditioner",
+        "text_encoders",
+        "model_ema",
+        "v_pred",
+        "transformer_blocks",
+        "0",
+        "1",
+        "attn",
+        "to_q",
+        "to_k",
+        "to_v",
+        "norm",
+        "weight",
+        "bias",
+        "scale",
+        "",
+        "ä",
+    ]
+)
+KEYS = st.lists(PARTS, min_size=1, max_size=6).map(".".join)
+SHAPES = st.dictionaries(KEYS, st.lists(st.integers(0, 6), max_size=4).map(tuple), max_size=12)
+
+
+def file_elements(view: View) -> Counter[str]:
+    """File key → how many of its elements the view uses."""
+    used: Counter[str] = Counter()
+    for piece in view.pieces.values():
+        for seg in piece.segments:
+            used[seg.key] += seg.stop - seg.start
+    return used
+
+
+def assert_complete(shapes, view: View):
+    used = file_elements(view)
+    left = [key for keys in view.left_out.values() for key in keys]
+    assert len(left) == len(set(left)) and not set(left) & set(used)
+    assert set(used) | set(left) == set(shapes)
+    assert all(used[key] == prod(shapes[key]) for key in used)
+    for piece in view.pieces.values():
+        assert sum(s.stop - s.start for s in piece.segments) == prod(piece.shape)
+
+
+@given(SHAPES, REPAIRS)
+def test_any_keys_are_kept_or_left_out_with_a_reason(shapes, repairs):
+    view = normalise_shapes(shapes, repairs)
+    assert view.architecture in all_architectures()
+    assert_complete(shapes, view)
+    if not repairs.fix_prefixes:
+        assert view.prefix == ""
+
+
+@given(st.sampled_from(PREFIXES), st.sampled_from(["", *PREFIXES]), st.integers(1, 3))
+def test_stacked_prefixes_come_off(outer, inner, depth):
+    shapes = {outer + inner + k: s for k, s in small_sd3(depth, 8).items()}
+    view = normalise_shapes(shapes)
+    assert view.shapes == small_sd3(depth, 8)
+    assert view.prefix == outer + inner and view.architecture.name == "sd3"
+
+
+@pytest.mark.parametrize("name", ["sd15", "sdxl", "sd35-medium", "flux1", "z-image", "auraflow"])
+def test_diffusers_names_use_every_element_once(name):
+    table = diffusers_names(f"diffusers-{name}")
+    wanted = inventory({"flux1": "flux1-dev"}.get(name, name))
+    shapes = {}
+    for key, (target, _, rows, _) in table.items():
+        if target in wanted and not key.startswith("class_embedding."):  # the older spelling
+            shape = wanted[target]
+            shapes[key] = shape if rows is None else (rows, *shape[1:])
+    view = normalise_shapes(shapes)
+    assert view.diffusers and view.architecture.diffusers is not None
+    assert_complete(shapes, view)
+    assert all(view.shapes[k] == wanted[k] for k in view.shapes)
+
+
+@given(SHAPES)
+def test_remaps_never_lose_a_tensor(shapes):
+    pieces = {key: whole(key, shape) for key, shape in shapes.items()}
+    for architecture in all_architectures():
+        if architecture.diffusers is None:
+            continue
+        found, _ = remap(architecture.diffusers, pieces)
+        used = {seg.key for piece in found.values() for seg in piece.segments}
+        assert used == set(shapes)
+
+
+def test_two_keys_for_one_place_keep_the_first():
+    shapes = inventory("sdxl")
+    names = {target: key for key, (target, *_) in diffusers_names("diffusers-sdxl").items()}
+    model = {names[k]: s for k, s in shapes.items()}
+    twins = ["add_embedding.linear_1.bias", "class_embedding.linear_1.bias"]
+    model |= dict.fromkeys(twins, shapes["label_emb.0.0.bias"])
+    view = normalise_shapes(model)
+    assert_complete(model, view)
+    assert len(view.pieces) == 1681 and len(set(view.pieces) & set(twins)) == 1
+
+
+def test_a_block_called_model_keeps_its_name():
+    shapes = {"model.a.weight": (2, 2), "model.b.weight": (2, 2), "head.weight": (2, 2)}
+    view = normalise_shapes(shapes)
+    assert view.prefix == "" and set(view.pieces) == set(shapes)
+
+
+def test_a_checkpoint_of_an_unknown_architecture():
+    shapes = {"model.diffusion_model.a.weight": (2, 2), "betas": (10,), "logvar": (3,)}
+    view = normalise_shapes(shapes)
+    assert set(view.pieces) == {"a.weight"}
+    assert view.left_out == {"outside the diffusion model": ("betas", "logvar")}
+
+
+def test_what_else_needs_more_than_one_odd_key():
+    assert what_else([]) == ""
+    assert what_else(["a.lora_A.weight", "a.lora_B.weight"]).startswith("a LoRA")
+    assert what_else(["a.lora_A.weight", *(f"blocks.{i}.w" for i in range(9))]) == ""

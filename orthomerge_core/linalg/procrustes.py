@@ -7,6 +7,8 @@ with d the smaller side.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,10 +18,22 @@ from ..shapes import Float, Float32
 from .lie import cayley_change, generator_of
 from .polar import nearest_rotation
 
-__all__ = ["Frame", "Workspace", "exact_rotation", "frame_of", "rotation_error", "small_rotation"]
+__all__ = [
+    "Frame",
+    "Workspace",
+    "exact_rotation",
+    "frame_of",
+    "refined_rotation",
+    "residual_error",
+    "small_error",
+    "small_rotation",
+]
 
 _BLOCKS = 6
 _PROBES = 8
+_REPEAT = 2
+_STEP = 1.0
+_STEPS = 5
 _WEAK = 24
 
 
@@ -35,14 +49,12 @@ class Frame:
 
 
 class Workspace:
-    """Four d×d float32 buffers, and 1/(λ_j + λ_k), shared by all rows of a tensor."""
+    """Three d×d float32 buffers, and 1/(λ_j + λ_k), shared by all rows of a tensor."""
 
     def __init__(self, frame: Frame) -> None:
-        d = len(frame.values)
         self.a, self.b, self.c = (torch.empty_like(frame.basis) for _ in range(3))
         sums = frame.values[:, None] + frame.values[None, :]
         self.inverse = torch.where(sums > 0, sums, torch.ones_like(sums)).reciprocal_()
-        self.size = d
 
 
 def frame_of(base: Float32[Tensor, "d n"], damping: float) -> Frame:
@@ -76,39 +88,95 @@ def small_rotation(
     return x, e.mul_(0.5)
 
 
-def rotation_error(
+def small_error(
     frame: Frame,
     delta: Float32[Tensor, "d n"],
     x: Float32[Tensor, "d d"],
     p: Float32[Tensor, "d d"],
 ) -> float:
-    """How far (X, P) is from the polar rotation: an estimate of ‖ΔR W0‖ / ‖δ‖ from random probes.
+    """`residual_error` of (X, P), and the third order that P leaves out of the skew part.
 
-    An error e of X leaves RᵀM − MᵀR = r with e_jk = r_jk/(λ_j + λ_k), so for Gaussian z
-    ‖e Λ^½‖² ≤ ¼ Σ_j E (r z)_j²/λ_j: products with eight vectors bound it. The third order that P
-    leaves out of the skew part, X P/2, is measured on W0 in the same way. Cost: 16 · 5 · d².
+    That is X P/2, measured on W0 by random probes. Cost: as `residual_error`.
     """
-    size = float(torch.linalg.vector_norm(delta))
-    generator = torch.Generator(device="cpu").manual_seed(0)
-    z = torch.randn(len(x), _PROBES, generator=generator).to(x.device)
+
+    def apply(v: Tensor, inverse: bool) -> Tensor:
+        twice = p @ v
+        skew = x @ (v + 0.5 * twice)
+        return v + twice - skew if inverse else v + twice + skew
+
+    probes = _probes(frame.coords.shape[1], _PROBES, delta.device)
+    third = 0.5 * (x @ (p @ (frame.coords @ probes)))
+    size = max(float(torch.linalg.vector_norm(delta)), 1e-30)
+    left_out = float(third.square().sum() / _PROBES) ** 0.5 / size
+    return math.hypot(residual_error(frame, delta, apply), left_out)
+
+
+def residual_error(
+    frame: Frame, delta: Float32[Tensor, "d n"], apply: Callable[[Tensor, bool], Tensor]
+) -> float:
+    """How far a rotation is from polar(M): an estimate of ‖ΔR W0‖ / ‖δ‖; inf if it is another turn.
+
+    `apply(v, inverse)` is R v or Rᵀ v. An error e leaves r = RᵀM − MᵀR, e_jk = r_jk/(λ_j + λ_k), so
+    ‖e Λ^½‖² = ½ Σ r_jk²/(λ_j + λ_k). With 1/(λ_j + λ_k) = ∫ exp(−tλ_j) exp(−tλ_k) dt as a sum
+    over t, every term is a norm that Gaussian probes estimate. M is rebuilt from W0 and δ, so that
+    the eigendecomposition's own error counts too. Cost: a dozen products with 30 vectors.
+    """
+    times = _times(frame.values)
+    decay = torch.exp(-0.5 * frame.values[:, None] * times[None, :]).repeat(1, _REPEAT)
+    z = _probes(len(decay), decay.shape[1], decay.device) * decay
+    s = frame.coords
 
     def target(v: Tensor, transposed: bool) -> Tensor:
-        s = frame.coords
-        left = delta.T @ (frame.basis @ v) if transposed else s.T @ v
-        moved = s @ left if transposed else frame.basis.T @ (delta @ left)
-        return s @ (s.T @ v) + frame.damping * v + moved
+        plain = s.T @ v
+        if transposed:
+            return s @ (plain + delta.T @ (frame.basis @ v)) + frame.damping * v
+        return s @ plain + frame.basis.T @ (delta @ plain) + frame.damping * v
 
-    def turn(v: Tensor, sign: float) -> Tensor:
-        twice = p @ v
-        return v + twice + sign * (x @ (v + 0.5 * twice))
+    if not _definite(
+        frame, lambda v: apply(target(v, False), True) + target(apply(v, False), True)
+    ):
+        return math.inf
+    skew = (apply(target(z, False), True) - target(apply(z, False), True)) * decay
+    total = (skew.square().sum(dim=0) * times.repeat(_REPEAT)).sum() * _STEP / _REPEAT
+    size = max(float(torch.linalg.vector_norm(delta)), 1e-30)
+    error = float((0.5 * total).sqrt()) / size
+    return error if math.isfinite(error) else math.inf
 
-    skew = turn(target(z, False), -1.0) - target(turn(z, 1.0), True)
-    weak = skew.square() / frame.values.clamp_min(1e-30)[:, None]
-    first = 0.25 * float(weak.sum()) / _PROBES
-    w = torch.randn(frame.coords.shape[1], _PROBES, generator=generator).to(x.device)
-    third = float((0.5 * (x @ (p @ (frame.coords @ w)))).square().sum()) / _PROBES
-    error = (first + third) ** 0.5 / size if size > 0 else 0.0
-    return error if error == error else float("inf")
+
+def refined_rotation(
+    frame: Frame,
+    delta: Float32[Tensor, "d n"],
+    x: Float32[Tensor, "d d"],
+    work: Workspace,
+    tolerance: float,
+) -> tuple[Float32[Tensor, "d d"], Float32[Tensor, "d d"]] | None:
+    """(A, R − I) by repeating the second-order step on what is left, from X; None if it diverges.
+
+    R ← R · cayley(X'/2) with X' the second-order rotation of RᵀM. Meant for deltas of some ten
+    percent, where one or two steps reach `tolerance`. Cost: three products and an inverse per step.
+    """
+    m = (frame.coords + frame.basis.T @ delta) @ frame.coords.T
+    m.diagonal().add_(frame.damping)
+    turn = cayley_change(0.5 * x)
+    for _ in range(_STEPS):
+        h = torch.addmm(m, turn.T, m)
+        x = torch.sub(h, h.T).mul_(work.inverse)
+        f = torch.add(h, h.T).mul_(0.5)
+        f.diagonal().sub_(frame.values)
+        torch.mm(f, x, out=h)
+        x.sub_(torch.sub(h, h.T).mul_(work.inverse))
+        step = cayley_change(x.mul_(0.5))
+        turn = turn + step + turn @ step
+
+        def apply(v: Tensor, inverse: bool, turn: Tensor = turn) -> Tensor:
+            return v + (turn.T if inverse else turn) @ v
+
+        error = residual_error(frame, delta, apply)
+        if error <= tolerance:
+            return _with_generator(turn, tolerance)
+        if not math.isfinite(error) or error > 1.0:
+            return None
+    return None
 
 
 def exact_rotation(
@@ -120,6 +188,45 @@ def exact_rotation(
     m.diagonal().add_(frame.damping)
     generator = generator_of(nearest_rotation(m))
     return generator, cayley_change(generator)
+
+
+def _with_generator(turn: Tensor, tolerance: float) -> tuple[Tensor, Tensor] | None:
+    """(A, R − I), unless R is so near a half turn that float32 loses A."""
+    eye = torch.eye(len(turn), dtype=turn.dtype, device=turn.device)
+    generator = generator_of(turn + eye)
+    z = _probes(len(turn), _PROBES, turn.device)
+    moved = turn @ z
+    missed = moved - generator @ moved - 2.0 * (generator @ z)
+    if float(missed.norm()) <= tolerance * float(moved.norm()):
+        return generator, turn
+    return None
+
+
+def _definite(frame: Frame, twice_h: Callable[[Tensor], Tensor]) -> bool:
+    """Whether H = (RᵀM + MᵀR)/2 stays within 70 % of Λ: a power iteration on Λ^−½ H Λ^−½ − I.
+
+    A rotation that makes RᵀM symmetric but not positive is a turning point, not the nearest one.
+    """
+    root = frame.values.clamp_min(1e-30).sqrt()[:, None]
+    v = _probes(len(root), 4, root.device)
+    for _ in range(6):
+        v = v / v.norm(dim=0)
+        v = 0.5 * twice_h(v / root) / root - v
+    return bool(v.norm(dim=0).max() < 0.7)
+
+
+def _probes(size: int, count: int, device: torch.device) -> Tensor:
+    """Gaussian vectors [size, count], the same on every call."""
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    return torch.randn(size, count, generator=generator).to(device)
+
+
+def _times(values: Tensor) -> Tensor:
+    """Points t with Σ_t step·t·exp(−tλ) ≈ 1/λ for λ between twice the extremes of `values`."""
+    low = max(float(values.min()), 1e-7 * float(values.max())) * 2.0
+    first, last = -math.log(2.0 * float(values.max())) - 3.0, -math.log(low) + 1.5
+    count = int((last - first) / _STEP) + 2
+    return torch.exp(first + _STEP * torch.arange(count, device=values.device))
 
 
 def _in_basis(frame: Frame, delta: Tensor, out: Tensor) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,8 +9,16 @@ import torch
 from torch import Tensor
 
 from ..linalg.lie import cayley_change, skew_part
-from ..linalg.procrustes import Workspace, exact_rotation, frame_of, rotation_error, small_rotation
+from ..linalg.procrustes import (
+    Workspace,
+    exact_rotation,
+    frame_of,
+    refined_rotation,
+    small_error,
+    small_rotation,
+)
 from ..params import choice, flag, integer, number
+from ._rotations import RotationStore, weighted_sum
 from .average import average_coefficients
 from .contract import DecomposedMethod, Rows
 from .registry import register
@@ -97,7 +104,8 @@ class OrthoMerge(DecomposedMethod):
     ) -> dict[str, Tensor]:
         """Rotations of all rows in the base's eigenbasis, none of which depends on alpha.
 
-        `basis` V [d, d] float32; for row i within tolerance `packed.i` [d, d] float16 with X + P =
+        `basis` V [d, d] float32; for row i within tolerance `packed.i` [d, d] float16 (float32
+        where rows nearly cancel) with X + P =
         packed · `scales`[i], else `generator.i` and `rotation.i` [d, d] float32; `gram` [rows,
         rows] float64 of the generators; `norms` [rows] float64 of the deltas. A tensor that is
         averaged has only `plain`, the number of the reason.
@@ -112,16 +120,19 @@ class OrthoMerge(DecomposedMethod):
         if frame.deficient:
             return {"plain": torch.tensor([3])}
         masked = _conflicting(deltas) if chosen["conflict_aware"] else deltas
-        work, store = Workspace(frame), _Store(len(deltas))
+        norms = torch.tensor([float(torch.linalg.vector_norm(d)) for d in deltas]).double()
+        kept = _kept_share(deltas, norms)
+        tolerance = _TOLERANCE * kept
+        work, store = Workspace(frame), RotationStore(len(deltas), kept > 0.3)
         for row, delta in enumerate(masked):
             target = _working(delta.to(where), flip)
             x, p = small_rotation(frame, target, work)
-            if rotation_error(frame, target, x, p) <= _TOLERANCE:
+            if small_error(frame, target, x, p) <= tolerance:
                 store.add_small(row, x, p)
-            else:
-                store.add_exact(row, *exact_rotation(frame, target))
-        norms = torch.tensor([float(torch.linalg.vector_norm(d.double())) for d in deltas])
-        summary = {"gram": store.gram, "scales": store.scales, "norms": norms.double()}
+                continue
+            found = refined_rotation(frame, target, x, work, tolerance)
+            store.add_large(row, *(found or exact_rotation(frame, target)))
+        summary = {"gram": store.gram, "scales": store.scales, "norms": norms}
         return {"basis": frame.basis, **summary, **store.parts}
 
     def compose(
@@ -139,8 +150,8 @@ class OrthoMerge(DecomposedMethod):
             return merged  # one row at full strength is the fine-tune itself, to the last bit
         turn = _joint_weights(rows, parts, chosen)
         basis = parts["basis"].to(base.device)
-        turned = cayley_change(skew_part(_combine(parts, turn, "generator", base.device)))
-        turned.sub_(_combine(parts, share, "rotation", base.device))
+        turned = cayley_change(skew_part(weighted_sum(parts, turn, "generator", base.device)))
+        turned.sub_(weighted_sum(parts, share, "rotation", base.device))
         flip = base.shape[0] > base[0].numel()
         w0 = _working(base, flip)
         change = (basis @ turned) @ (basis.T @ w0)
@@ -159,43 +170,6 @@ class OrthoMerge(DecomposedMethod):
         if d > 4096:
             return 4.0 * rows * count
         return 24.0 * d**3 + 6.0 * d * count + rows * (4.0 * d * count + 3.5 * d**3)
-
-
-class _Store:
-    """Collects rotations row by row in their kept form, with the Gram of their generators."""
-
-    def __init__(self, rows: int) -> None:
-        self.parts: dict[str, Tensor] = {}
-        self.scales = torch.zeros(rows, dtype=torch.float64)
-        self.gram = torch.zeros(rows, rows, dtype=torch.float64)
-
-    def add_small(self, row: int, x: Tensor, p: Tensor) -> None:
-        """Skew X and symmetric P share one matrix, float16 under a power-of-two scale."""
-        self._measure(row, x, 0.5)
-        p.add_(x)
-        top = float(p.abs().max())
-        scale = 2.0 ** (math.frexp(top)[1] - 14) if top > 0 else 1.0
-        self.parts[f"packed.{row}"] = p.mul_(1.0 / scale).half()
-        self.scales[row] = scale
-        self.gram[row, row] = self._with(row, x, 0.5, row)
-
-    def add_exact(self, row: int, generator: Tensor, rotation: Tensor) -> None:
-        """A and R − I side by side, float32: a large turn has no common form."""
-        self._measure(row, generator, 1.0)
-        self.parts[f"generator.{row}"] = generator.float()
-        self.parts[f"rotation.{row}"] = rotation.float()
-        self.gram[row, row] = self._with(row, generator, 1.0, row)
-
-    def _measure(self, row: int, x: Tensor, factor: float) -> None:
-        for other in range(row):
-            self.gram[row, other] = self.gram[other, row] = self._with(row, x, factor, other)
-
-    def _with(self, row: int, x: Tensor, factor: float, other: int) -> float:
-        """⟨A_row, A_other⟩; the kept symmetric part drops out since x is skew."""
-        if f"packed.{other}" in self.parts:
-            scale = 0.5 * float(self.scales[other])
-            return factor * scale * _dot(x, self.parts[f"packed.{other}"])
-        return factor * _dot(x, self.parts[f"generator.{other}"])
 
 
 def _joint_weights(rows: Rows, parts: Mapping[str, Tensor], chosen: Mapping[str, Any]) -> Tensor:
@@ -229,35 +203,23 @@ def _aggregate(angles: Tensor, repeats: Sequence[int], how: str) -> float:
     return float(copies.sum() if how == "sum" else copies.mean())
 
 
-def _combine(
-    parts: Mapping[str, Tensor], weights: Tensor, kind: str, device: torch.device
-) -> Tensor:
-    """Σ w_i A_i ("generator", up to a symmetric part) or Σ w_i (R_i − I) ("rotation"), float32."""
-    total = torch.zeros_like(parts["basis"], device=device)
-    half = 0.5 if kind == "generator" else 1.0
-    for i, weight in enumerate(weights.tolist()):
-        if f"packed.{i}" in parts:
-            scale = half * weight * float(parts["scales"][i])
-            total.add_(parts[f"packed.{i}"].to(device), alpha=scale)
-        else:
-            total.add_(parts[f"{kind}.{i}"].to(device), alpha=weight)
-    return total
-
-
-def _dot(a: Tensor, b: Tensor) -> float:
-    """⟨a, b⟩ summed in float64 over rows of float32 products."""
-    step = max(1, (1 << 20) // max(1, a.shape[1]))
-    parts = (
-        float((a[i : i + step].float() * b[i : i + step].float()).sum(dtype=torch.float64))
-        for i in range(0, len(a), step)
-    )
-    return sum(parts)
-
-
 def _working(tensor: Tensor, flip: bool) -> Tensor:
     """The tensor as a matrix over its smaller side."""
     matrix = tensor.reshape(tensor.shape[0], -1)
     return matrix.T.contiguous() if flip else matrix
+
+
+def _kept_share(deltas: Sequence[Tensor], norms: Tensor) -> float:
+    """How much of the deltas survives in their mean: 1 for unrelated ones, near 0 if they cancel.
+
+    Errors are judged against the merged delta, so rows that cancel must be that much more exact.
+    """
+    mean = deltas[0].clone()
+    for delta in deltas[1:]:
+        mean.add_(delta)
+    expected = float(norms.square().sum().sqrt())
+    share = float(torch.linalg.vector_norm(mean)) / expected if expected > 0 else 1.0
+    return min(1.0, max(share, 1e-3))
 
 
 def _conflicting(deltas: Sequence[Tensor]) -> list[Tensor]:

@@ -5,7 +5,7 @@ import torch
 
 from orthomerge_core.methods.contract import Rows
 from orthomerge_core.methods.registry import get_method
-from tests.oracles import naive_orthomerge
+from tests.oracles import naive_orthomerge, naive_rotations
 
 METHOD = get_method("orthomerge")
 
@@ -48,3 +48,129 @@ def test_every_aggregation_and_direction_does_what_it_says(agg, weight):
     alphas, repeats = [1.0, 0.7, 1.2, -0.5], [1, 1, 3, 1]
     expected = naive_orthomerge(base, deltas, alphas, repeats, **options)
     assert distance(merge(base, deltas, alphas, repeats, **options), expected, base) < 1e-3
+
+
+@pytest.mark.parametrize("residual", ["mean", "sum"])
+@pytest.mark.parametrize("conflict", [False, True])
+@pytest.mark.parametrize("shape", [(40, 48), (60, 30)])
+def test_conflict_targets_and_residuals(residual, conflict, shape):
+    base, deltas = family(shape)
+    deltas[2] = deltas[2] - 0.8 * deltas[0]
+    options = {"residual_agg": residual, "conflict_aware": conflict}
+    expected = naive_orthomerge(base, deltas, [1.0, 0.5, 0.8], [1, 2, 1], **options)
+    merged = merge(base, deltas, [1.0, 0.5, 0.8], [1, 2, 1], **options)
+    assert distance(merged, expected, base) < 1e-3
+
+
+def test_the_parts_serve_every_alpha_repeat_and_weighting():
+    base, deltas = family((40, 48))
+    parts = METHOD.decompose(base, deltas, {})
+    kept = {name: part.clone() for name, part in parts.items()}
+    for alphas, repeats, options in (
+        ([0.3, 1.0, 2.0], [1, 1, 1], {}),
+        ([1.0, -1.0, 0.5], [3, 1, 2], {"theta_agg": "sum", "direction_weight": "equal"}),
+    ):
+        rows = Rows(deltas, alphas, repeats)
+        again = METHOD.compose(base, rows, parts, options)
+        assert torch.equal(again, merge(base, deltas, alphas, repeats, **options))
+    assert all(torch.equal(parts[name], part) for name, part in kept.items())
+
+
+def test_only_the_listed_options_change_the_parts():
+    base, deltas = family((24, 32))
+    first = METHOD.decompose(base, deltas, {})
+    for param in METHOD.params:
+        other = {"choice": param.choices[-1:], "flag": (not param.default,)}.get(param.kind)
+        value = other[0] if other else {"damping": 0.1, "max_rotation_dim": 2}[param.name]
+        parts = METHOD.decompose(base, deltas, {param.name: value})
+        same = parts.keys() == first.keys() and all(torch.equal(parts[k], first[k]) for k in first)
+        assert same == (param.name not in METHOD.decompose_params), param.name
+
+
+def test_large_deltas_and_no_damping_take_the_exact_path():
+    base, deltas = family((32, 32), size=0.6)
+    parts = METHOD.decompose(base, deltas, {})
+    assert {f"generator.{i}" for i in range(3)} <= parts.keys()
+    for damping in (1e-3, 0.0):
+        expected = naive_orthomerge(base, deltas, [1.0] * 3, [1] * 3, damping=damping)
+        assert distance(merge(base, deltas, damping=damping), expected, base) < 1e-3
+
+
+def test_a_row_near_a_half_turn_stays_finite_and_bounded():
+    base, deltas = family((24, 24))
+    deltas[0] = -2.0 * base
+    merged = merge(base, deltas)
+    assert bool(torch.isfinite(merged).all())
+    alone = merge(base, deltas[:1])
+    assert torch.equal(alone, base + deltas[0])
+
+
+def test_cancelling_generators_turn_nothing_instead_of_everything():
+    base, (delta,) = family((32, 40), rows=1, size=0.01)
+    skew = delta @ base.T
+    delta = 0.001 * (skew - skew.T) @ base
+    merged = merge(base, [delta, -delta])
+    assert float((merged - base).norm()) < 0.05 * float(delta.norm())
+    nearly = merge(base, [delta, -0.999 * delta])
+    assert float((nearly - base).norm()) < 0.05 * float(delta.norm())
+
+
+def test_nearly_cancelling_rows_keep_their_digits_and_are_capped():
+    base, deltas = family((40, 40), rows=2)
+    deltas[1] = 0.01 * deltas[1] - deltas[0]
+    expected = naive_orthomerge(base, deltas, [1.0, 1.0], [1, 1])
+    assert distance(merge(base, deltas), expected, base) < 1e-3
+    generators, _ = naive_rotations(base, deltas, 1e-3)
+    mean = sum(generators).norm() / 2
+    assert float(sum(a.norm() for a in generators) / 2) > 10 * float(mean)  # the cap is at work
+
+
+@pytest.mark.parametrize(
+    ("base", "reason"),
+    [
+        (torch.zeros(16, 16), "zero or rank-deficient"),
+        (torch.ones(16, 20), "zero or rank-deficient"),
+        (torch.randn(16), "not a matrix"),
+        (torch.randn(16, 1), "not a matrix"),
+        (torch.tensor(2.0), "not a matrix"),
+        (torch.randn(30, 40), "above max_rotation_dim"),
+    ],
+    ids=["zero", "rank one", "vector", "column", "scalar", "long"],
+)
+def test_what_cannot_be_rotated_is_averaged_and_says_why(base, reason):
+    deltas = [torch.full(base.shape, 0.1), torch.full(base.shape, 0.3)]
+    options = {"max_rotation_dim": 24, "residual_agg": "sum"}
+    parts = METHOD.decompose(base, deltas, options)
+    assert reason in METHOD.plain_reason(parts)
+    merged = merge(base, deltas, [1.0, 0.5], [1, 3], **options)
+    torch.testing.assert_close(merged, base + (0.1 + 3 * 0.15) / 4)
+
+
+def test_zero_rows_of_a_delta_are_fine():
+    base, deltas = family((24, 30))
+    deltas[0][3:9] = 0
+    deltas[1][:, 2] = 0
+    expected = naive_orthomerge(base, deltas, [1.0] * 3, [1] * 3)
+    assert distance(merge(base, deltas), expected, base) < 1e-3
+
+
+def test_damping_tames_the_runaway_rotation():
+    """The undamped scheme lets a near-empty direction spin: one huge generator rules the merge."""
+    g = torch.Generator().manual_seed(3)
+    base = torch.randn(96, 96, generator=g, dtype=torch.float64)
+    deltas = [0.02 * torch.randn(96, 96, generator=g, dtype=torch.float64) for _ in range(3)]
+    left, values, right = torch.linalg.svd(base)
+    values[-1] = 2e-4  # two directions so weak that the delta overturns them
+    values[-2] = 3e-4
+    base = left @ torch.diag(values) @ right
+    plane = left[:, -2:] @ torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
+    deltas[0] = deltas[0] + 0.2 * plane @ right[-2:] - 0.2 * left[:, -2:] @ right[-2:]
+    angles = {}
+    for damping in (0.0, 1e-3):
+        generators, _ = naive_rotations(base, deltas, damping)
+        angles[damping] = [float(a.norm()) for a in generators]
+        expected = naive_orthomerge(base, deltas, [1.0] * 3, [1] * 3, damping=damping)
+        merged = merge(base.float(), [d.float() for d in deltas], damping=damping)
+        assert distance(merged, expected, base) < 1e-3
+    assert max(angles[0.0]) > 4 * sorted(angles[0.0])[1]
+    assert max(angles[1e-3]) < 2 * min(angles[1e-3])

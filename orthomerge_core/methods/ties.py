@@ -1,0 +1,55 @@
+"""TIES: trim, elect a sign per weight, average those who agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..params import flag, number
+from ._mecha import copies, tensor_function
+from .contract import Method, Rows
+from .registry import register
+
+__all__ = ["Ties"]
+
+
+@register
+class Ties(Method):
+    """W = B + mean over agreeing copies of the trimmed α_i δ_i, per tensor.
+
+    sd-mecha's `ties_sum`. A repeat counts as that many copies. The trim is per tensor, not over the whole model.
+    """
+
+    name = "ties"
+    label = "TIES"
+    summary = "Keeps the largest changes, lets the rows vote on each weight's sign, averages those."
+    reference = "Yadav et al. 2023, arXiv:2306.01708; sd-mecha ties_sum"
+    params = (
+        number(
+            "density",
+            1.0,
+            0.01,
+            1.0,
+            "Share of each delta that is kept, largest first; 1 keeps all, 0.2 is the paper's.",
+        ),
+        flag(
+            "vote_by_size",
+            True,
+            "Elect the sign by the sum of the changes (the paper); off: by counting heads.",
+        ),
+    )
+
+    def merge(
+        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
+    ) -> Tensor:
+        """B + ties_sum(α_i δ_i)."""
+        chosen = self.check_options(options)
+        if base.numel() == 0:
+            return base.clone()
+        joined = tensor_function("ties_sum")(
+            *copies(rows), k=chosen["density"], vote_sgn=chosen["vote_by_size"]
+        )
+        return base + joined

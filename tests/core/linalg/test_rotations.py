@@ -1,0 +1,115 @@
+import pytest
+import torch
+
+from orthomerge_core.linalg.lie import cayley_change, generator_of, skew_part
+from orthomerge_core.linalg.polar import nearest_rotation
+from orthomerge_core.linalg.procrustes import (
+    Workspace,
+    exact_rotation,
+    frame_of,
+    refined_rotation,
+    residual_error,
+    small_error,
+    small_rotation,
+)
+
+EYE = torch.eye(24, dtype=torch.float64)
+
+
+def random(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def setting(shape=(48, 60), size=0.02, damping=1e-3):
+    base, delta = random(*shape).float(), size * random(*shape, seed=1).float()
+    return frame_of(base, damping), base, delta
+
+
+def miss(frame, delta, change, truth):
+    """‖ΔR W0‖ / ‖δ‖."""
+    return float(((change - truth).double() @ frame.coords.double()).norm() / delta.norm())
+
+
+def test_cayley_and_back():
+    skew = skew_part(random(24, 24))
+    rotation = cayley_change(skew) + EYE
+    torch.testing.assert_close(rotation @ rotation.T, EYE)
+    assert torch.linalg.det(rotation) == pytest.approx(1.0)
+    torch.testing.assert_close(generator_of(rotation), skew, rtol=1e-6, atol=1e-6)
+    plain = torch.linalg.solve(EYE - skew, EYE + skew)
+    torch.testing.assert_close(rotation, plain)
+
+
+def test_a_half_turn_has_a_finite_generator():
+    half = torch.diag(torch.tensor([-1.0, -1.0, 1.0], dtype=torch.float64))
+    assert bool(torch.isfinite(generator_of(half)).all())
+
+
+def test_a_reflection_becomes_the_nearest_rotation():
+    mirror = torch.diag(torch.tensor([3.0, 2.0, -1.0], dtype=torch.float64))
+    found = nearest_rotation(mirror)
+    torch.testing.assert_close(found, torch.eye(3, dtype=torch.float64))
+    assert float((found * mirror).sum()) == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (40, 60), (24, 160)])
+def test_the_second_order_is_second_order(shape):
+    errors = []
+    for size in (0.005, 0.02):
+        frame, _, delta = setting(shape, size)
+        _, truth = exact_rotation(frame, delta)
+        x, p = small_rotation(frame, delta, Workspace(frame))
+        errors.append(miss(frame, delta, x + p, truth))
+    assert errors[0] < 1e-3
+    assert errors[1] < 40 * max(errors[0], 1e-6)
+
+
+@pytest.mark.parametrize("size", [0.005, 0.02, 0.06])
+@pytest.mark.parametrize("shape", [(48, 48), (40, 90)])
+def test_the_estimate_matches_the_measured_error(shape, size):
+    frame, _, delta = setting(shape, size)
+    _, truth = exact_rotation(frame, delta)
+    x, p = small_rotation(frame, delta, Workspace(frame))
+    measured = miss(frame, delta, x + p + 0.5 * x @ p, truth)
+    assert 0.7 * measured < small_error(frame, delta, x, p) < 4 * measured + 2e-5
+
+
+def test_the_estimate_sees_a_wrong_rotation():
+    frame, _, delta = setting()
+    assert residual_error(frame, delta, lambda v, _: v) > 0.1
+    assert residual_error(frame, delta, lambda v, _: v * float("nan")) == float("inf")
+
+
+def test_refinement_reaches_large_deltas():
+    frame, _, delta = setting((48, 60), 0.15)
+    generator, truth = exact_rotation(frame, delta)
+    work = Workspace(frame)
+    x, p = small_rotation(frame, delta, work)
+    assert small_error(frame, delta, x, p) > 1e-3
+    found = refined_rotation(frame, delta, x, work, 1e-3)
+    assert found is not None
+    assert miss(frame, delta, found[1], truth) < 1e-3
+    assert miss(frame, delta, found[0], generator) < 1e-3
+
+
+def test_a_half_turn_is_not_mistaken_for_no_turn():
+    frame, base, _ = setting((32, 32), damping=0.0)
+    delta = -2.0 * base
+    work = Workspace(frame)
+    x, _ = small_rotation(frame, delta, work)
+    assert small_error(frame, delta, x, x) == float("inf")
+    assert refined_rotation(frame, delta, x, work, 1e-6) is None
+
+
+def test_rank_is_judged_on_the_base_not_on_its_square():
+    full = random(64, 64).float()
+    assert not frame_of(full, 1e-3).deficient
+    scaled = full * torch.logspace(0, -3, 64)[:, None]
+    assert not frame_of(scaled, 1e-3).deficient
+    twice = full.clone()
+    twice[5] = twice[9]
+    low = (random(64, 8) @ random(8, 64, seed=3)).float()
+    zero_row = full.clone()
+    zero_row[3] = 0
+    for base in (twice, low, zero_row, torch.zeros(8, 8)):
+        assert frame_of(base, 1e-3).deficient

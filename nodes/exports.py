@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..orthomerge_core.errors import RecipeError, did_you_mean
+from ..orthomerge_core.errors import RecipeError, UnsupportedError, did_you_mean
 from ..orthomerge_core.recipe.codec import dumps
 from .wire import RecipeWire
 
@@ -17,6 +17,12 @@ def export_text(wire: RecipeWire, form: str) -> str:
         raise RecipeError(f'export "{form}"', fix=did_you_mean(form, FORMATS))
     if form == "json":
         return dumps(wire.recipe)
-    from ..orthomerge_core import mecha
-
-    return mecha.export(wire.recipe, form)
+    try:
+        from ..orthomerge_core import mecha
+    except ImportError:
+        raise UnsupportedError(
+            f'export "{form}" needs sd-mecha', fix="pip install sd-mecha, or export JSON."
+        ) from None
+    return str(
+        mecha.recipe_text(wire.recipe) if form == "mecha" else mecha.script_text(wire.recipe)
+    )

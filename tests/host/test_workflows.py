@@ -1,0 +1,100 @@
+"""The shipped workflows: each loads in the browser and means the same as its API twin."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.support.comfy_host import ComfyHost
+
+pytestmark = pytest.mark.host
+
+FOLDER = Path(__file__).parents[2] / "example_workflows"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+TITLE_HEIGHT = 30
+
+
+def workflow(name: str) -> dict[str, Any]:
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def api_twin(name: str) -> dict[str, Any]:
+    return json.loads((FOLDER / "api" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def info(comfy: ComfyHost) -> dict[str, Any]:
+    return comfy.get("/object_info")
+
+
+def to_api(saved: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
+    """What the frontend would post: widgets by their order in the schema, links by number."""
+    links = {link[0]: [str(link[1]), link[2]] for link in saved["links"]}
+    graph = {}
+    for node in saved["nodes"]:
+        inputs: dict[str, Any] = {
+            slot["name"]: links[slot["link"]]
+            for slot in node["inputs"]
+            if slot.get("link") is not None
+        }
+        values = iter(node.get("widgets_values", []))
+        for name, (kind, options) in _widgets(info[node["type"]]):
+            inputs[name] = next(values)
+            if options.get("control_after_generate"):
+                assert next(values) == "fixed"
+            assert kind in WIDGETS or isinstance(kind, list)
+        assert next(values, None) is None, f"{node['type']} has more values than widgets"
+        graph[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
+    return graph
+
+
+def _widgets(description: dict[str, Any]) -> list[tuple[str, tuple[Any, dict[str, Any]]]]:
+    fields = description["input"].get("required", {}) | description["input"].get("optional", {})
+    full = {name: (spec[0], spec[1] if len(spec) > 1 else {}) for name, spec in fields.items()}
+    return [
+        (name, spec)
+        for name, spec in full.items()
+        if spec[0] in WIDGETS or isinstance(spec[0], list)
+    ]
+
+
+def test_there_is_a_quickstart():
+    assert "quickstart" in NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_as_its_api_twin(name: str, info: dict[str, Any]):
+    twin = {
+        key: {field: node[field] for field in ("class_type", "inputs")}
+        for key, node in api_twin(name).items()
+    }
+    assert to_api(workflow(name), info) == twin
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_agree_with_the_slots(name: str, info: dict[str, Any]):
+    saved = workflow(name)
+    nodes = {node["id"]: node for node in saved["nodes"]}
+    for number, source, out, target, into, kind in saved["links"]:
+        slot = nodes[source]["outputs"][out]
+        assert number in slot["links"] and slot["type"] == kind
+        assert nodes[target]["inputs"][into]["link"] == number
+        assert info[nodes[source]["type"]]["output"][out] == kind
+    for node in saved["nodes"]:
+        assert [o["type"] for o in node["outputs"]] == info[node["type"]]["output"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_node_covers_another(name: str):
+    boxes = {}
+    for node in workflow(name)["nodes"]:
+        (x, y), (width, height) = node["pos"], node["size"]
+        boxes[node["id"]] = (x, y - TITLE_HEIGHT, x + width, y + height)
+    for (one, a), (two, b) in itertools.combinations(boxes.items(), 2):
+        apart = a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+        assert apart, f"{one} and {two} overlap"

@@ -1,1 +1,14 @@
 """Hypothesis strategies shared by the test suites."""
+
+# io: headers
+
+
+def layouts(max_size: int = 6):
+    """name → (dtype name, shape) as a safetensors file may have them."""
+    from hypothesis import strategies as st
+
+    names = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=12)
+    dtypes = st.sampled_from(("BOOL", "U8", "F8_E4M3", "F16", "BF16", "I32", "F32", "F64", "I64"))
+    shapes = st.lists(st.integers(0, 4), max_size=3).map(tuple)
+    keys = names.filter(lambda name: name != "__metadata__")
+    return st.dictionaries(keys, st.tuples(dtypes, shapes), max_size=max_size)

@@ -14,7 +14,7 @@ from math import prod
 from typing import Any
 
 from ..errors import HeaderError, UnsupportedError
-from .header import MAX_HEADER_BYTES
+from .header import MAX_HEADER_BYTES, is_name
 from .rawfile import RawFile
 
 __all__ = ["GgufHeader", "GgufTensor", "parse_gguf"]
@@ -165,7 +165,10 @@ def _value(cursor: _Cursor, kind: int) -> Any:
 
 
 def _tensor(cursor: _Cursor, fields: Mapping[str, Any]) -> tuple[str, GgufTensor]:
-    name, axes = cursor.text(), cursor.number("I")
+    name = cursor.text()
+    if not is_name(name):
+        raise HeaderError(f'"{cursor.name}" has an impossible tensor name', fix=_DOWNLOAD)
+    axes = cursor.number("I")
     if axes > _MAX_AXES:
         what = f'tensor "{name}" in "{cursor.name}" has an impossible number of axes'
         raise HeaderError(what, expected=f"at most {_MAX_AXES}", received=axes, fix=_DOWNLOAD)

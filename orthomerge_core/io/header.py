@@ -9,6 +9,7 @@ overlap.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +19,20 @@ from ..errors import HeaderError, UnsupportedError
 from .dtypes import DTYPES, n_bytes_of
 from .rawfile import RawFile
 
-__all__ = ["MAX_HEADER_BYTES", "Header", "TensorInfo", "parse_header", "read_header"]
+__all__ = [
+    "MAX_HEADER_BYTES",
+    "Header",
+    "TensorInfo",
+    "is_name",
+    "parse_header",
+    "read_header",
+]
 
 MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
 _MAX_RANK = 64  # torch's own limit
 _MAX_NUMEL = 2**62
+_MAX_NAME = 1000
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _DOWNLOAD = "The file is damaged or incomplete: download or convert it again."
 
 
@@ -156,9 +166,10 @@ def _parse_json(name: str, raw: bytes) -> dict[str, Any]:
         what = f'the header of "{name}" is not a JSON object'
         raise HeaderError(what, expected="an object", received=type(tree).__name__, fix=_DOWNLOAD)
     for key in tree:
-        if not _is_text(key):
-            what = f'"{name}" has a tensor name that is not valid Unicode'
-            raise HeaderError(what, received=_shown(key), fix=_DOWNLOAD)
+        if not is_name(key):
+            what = f'"{name}" has an impossible tensor name'
+            expected = f"at most {_MAX_NAME} printable characters"
+            raise HeaderError(what, expected=expected, received=_shown(key), fix=_DOWNLOAD)
     return tree
 
 
@@ -247,6 +258,11 @@ def _check_cover(name: str, infos: Mapping[str, TensorInfo], data_start: int, si
         raise HeaderError(
             f'"{name}" {short}', expected=f"{end} bytes", received=f"{size} bytes", fix=_DOWNLOAD
         )
+
+
+def is_name(value: object) -> bool:
+    """Whether a name can be shown in one line: text without controls, not endlessly long."""
+    return _is_text(value) and len(str(value)) <= _MAX_NAME and not _CONTROLS.search(str(value))
 
 
 def _is_text(value: Any) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import FileError, HeaderError
 from .bytesource import ByteSource
 from .hashing import bytes_hash
-from .header import MAX_HEADER_BYTES, TensorInfo
+from .header import MAX_HEADER_BYTES, TensorInfo, is_name
 from .rawfile import RawFile
 from .reader import SafetensorsSource
 
@@ -66,11 +66,15 @@ def _read_index(path: Path) -> dict[str, str]:
         what = f'the index "{path.name}" lists no tensors'
         raise HeaderError(what, expected='{"weight_map": {…}}', fix=_AGAIN)
     for key, name in where.items():
-        if not isinstance(name, str) or not re.fullmatch(r"[^/\\:\0]+\.(safetensors|sft)", name):
+        if (
+            not is_name(key)
+            or not is_name(name)
+            or not re.fullmatch(r"[^/\\:\0]+\.(safetensors|sft)", name)
+        ):
             raise HeaderError(
-                f'the index "{path.name}" names a file that cannot belong to it for "{key}"',
+                f'the index "{path.name}" names a file that cannot belong to it',
                 expected="a .safetensors file in the same folder",
-                received=str(name)[:80],
+                received=json.dumps(name)[:80],
                 fix=_AGAIN,
             )
     return where

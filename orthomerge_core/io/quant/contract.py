@@ -100,6 +100,6 @@ class QuantLayer(ABC):
         raise UnsupportedError(
             f"{where} has an unknown {what}",
             expected=expected,
-            received=received,
+            received=str(received)[:80],
             fix="Use the BF16 or FP8 version of this model.",
         )

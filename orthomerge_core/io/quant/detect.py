@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import HeaderError, UnsupportedError
 from ..bytesource import ByteSource
-from ..header import TensorInfo
+from ..header import TensorInfo, is_name
 from .contract import LayerSpec, QuantLayer
 from .registry import make_layer
 
@@ -151,6 +151,7 @@ def _options(file: str, where: str, raw: bytes) -> dict[str, Any]:
 def _json(file: str, where: str, raw: bytes) -> dict[str, Any]:
     try:
         tree = json.loads(raw.rstrip(b"\0").decode("utf-8"))
+        json.dumps(tree, ensure_ascii=False).encode()  # it may be shown: no lone surrogates
     except (ValueError, RecursionError):
         tree = None
     if isinstance(tree, dict):
@@ -159,7 +160,7 @@ def _json(file: str, where: str, raw: bytes) -> dict[str, Any]:
 
 
 def _checked(file: str, where: str, options: Any) -> dict[str, Any]:
-    if isinstance(options, dict) and isinstance(options.get("format"), str):
+    if isinstance(options, dict) and is_name(options.get("format")):
         return options
     what = f'"{where}" in "{file}" names no quantisation format'
     raise HeaderError(what, expected='{"format": "…"}', fix=_AGAIN)

@@ -47,7 +47,9 @@ WRONG = {
     "too deep": (b"[" * 100_000, b"", "not valid JSON"),
     "not an object": (b"[1]", b"", "not a JSON object: expected an object, received list"),
     "key twice": (b'{"a": 1, "a": 2}', b"", 'has the key "a" twice'),
-    "lone surrogate": (b'{"\\ud800": 1}', b"", "not valid Unicode"),
+    "lone surrogate": (b'{"\\ud800": 1}', b"", "impossible tensor name"),
+    "endless name": ({"a" * 1001: 1}, b"", "expected at most 1000 printable characters"),
+    "name with a line end": ({"a\nb": 1}, b"", r'received "a\nb"'),
     "metadata number": ({"__metadata__": {"a": 1}}, b"", "not a map of strings"),
     "metadata list": ({"__metadata__": [1]}, b"", "not a map of strings"),
     "no offsets": (

@@ -32,40 +32,35 @@ def align(
 ) -> AlignedSet:
     """Lay `models` (name or spec, source) over `base`; reads samples only, to find duplicates.
 
-    A model with less than half of the base's keys goes to `skipped` with its report, or raises
-    `CompatibilityError` (all misfits in one message) where `repairs.skip_misfits` is off.
-    `architecture`: a name of `keys.known`, or "auto". `find_duplicates`: compare models that agree
-    in every sampled element to the end (reads only those).
+    A model of another architecture, or with less than half of the base's keys, goes to `skipped`
+    with its report, or raises `CompatibilityError` (all misfits in one message) where
+    `repairs.skip_misfits` is off. `architecture`: a name of `keys.known`, or "auto"; "generic" lays
+    anything over anything that shares half of its keys. `find_duplicates`: compare models that
+    agree in every sampled element to the end (reads only those).
     """
     repairs = repairs or Repairs()
     view = normalise_shapes(_shapes(base), repairs)
     known = view.architecture if architecture == "auto" else get_architecture(architecture)
     keys, carried = _split_base(base, view)
     shapes = {k: view.pieces[k].shape for k in (*keys, *carried)}
-    wanted = {k: shapes[k] for k in keys}
-    fitted: list[AlignedModel] = []
-    skipped: list[ModelReport] = []
+    laid = []
     for spec, source in models:
-        found = match(
-            wanted, known, normalise_shapes(_shapes(source), repairs), source, repairs, carried
-        )
-        model = _model(spec, source, found, known, wanted)
-        if model.report.ok:
-            fitted.append(model)
-        else:
-            skipped.append(model.report)
-    if skipped and not repairs.skip_misfits:
-        raise _misfits(skipped)
-    _check_names([*(m.name for m in fitted), *(r.name for r in skipped)])
+        theirs = normalise_shapes(_shapes(source), repairs)
+        wanted = {k: shapes[k] for k in keys}
+        found = match(wanted, known, theirs, source, repairs, carried)
+        known_names = {"generic", known.name, view.architecture.name}
+        foreign = known.name != "generic" and theirs.architecture.name not in known_names
+        laid.append(_model(spec, source, replace(found, foreign=foreign), known, wanted))
     aligned = AlignedSet(
         architecture=known,
         base=_base(base, view, known, keys, carried),
-        models=tuple(fitted),
+        models=tuple(m for m in laid if m.report.ok),
         keys=keys,
         carried=carried,
         shapes=shapes,
-        skipped=tuple(skipped),
+        skipped=tuple(m.report for m in laid if not m.report.ok),
     )
+    _check(laid, repairs)
     return mark_duplicates(aligned, progress or Progress()) if find_duplicates else aligned
 
 
@@ -75,6 +70,13 @@ def _shapes(source: Source) -> dict[str, tuple[int, ...]]:
 
 def _split_base(base: Source, view: View) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The base's canonical keys that are merged, and those that are carried."""
+    unread = [key for key in base.dropped if key.endswith(".weight")]
+    if unread:
+        raise CompatibilityError(
+            f'base "{base.name}" is quantised and dequantise is switched off',
+            received=f"{len(unread)} layers that were not read",
+            fix="Switch dequantise on.",
+        )
     keys: list[str] = []
     carried: list[str] = []
     for name, piece in view.pieces.items():
@@ -159,15 +161,16 @@ def _repairs(done: tuple[str, ...], entries: Sequence[Entry]) -> tuple[str, ...]
     return (*done, "dequantise") if any(e.quant for e in entries) else done
 
 
-def _misfits(skipped: Sequence[ModelReport]) -> CompatibilityError:
-    words = "; ".join(f'"{r.name}" is {r.verdict}' for r in skipped)
-    return CompatibilityError(
-        f"{len(skipped)} of the models do not fit the base: {words}",
-        fix="Take them out, or switch skip_misfits on to go on without them.",
-    )
-
-
-def _check_names(names: Sequence[str]) -> None:
+def _check(models: Sequence[AlignedModel], repairs: Repairs) -> None:
+    """Raise for names that cannot stand, and for misfits where they are not to be skipped."""
+    misfits = [m.report for m in models if not m.report.ok]
+    if misfits and not repairs.skip_misfits:
+        words = "; ".join(f'"{r.name}" is {r.verdict}' for r in misfits)
+        raise CompatibilityError(
+            f"{len(misfits)} of the models do not fit the base: {words}",
+            fix="Take them out, or switch skip_misfits on to go on without them.",
+        )
+    names = [m.name for m in models]
     for name in names:
         if name == "base" or names.count(name) > 1:
             reason = "is reserved for the base" if name == "base" else "is used twice"

@@ -31,7 +31,8 @@ class Match:
 
     `mismatched`: base key → the model's shape. `unreadable`: base key → stored dtype that is no
     weight. `extra`: the model's keys that the base does not have. `unread`: missing keys that the
-    file holds in a quantisation which was not to be read.
+    file holds in a quantisation which was not to be read. `foreign`: it is another architecture,
+    however many names the two share.
     """
 
     view: View
@@ -42,11 +43,12 @@ class Match:
     extra: tuple[str, ...]
     repairs: tuple[str, ...]
     unread: tuple[str, ...] = ()
+    foreign: bool = False
 
     @property
     def ok(self) -> bool:
-        """Whether the model belongs in the set: enough of it fits and nothing was left unread."""
-        return self.coverage_frac >= MIN_COVERAGE_FRAC and not self.unread
+        """Whether the model belongs in the set: enough of it fits and nothing speaks against it."""
+        return self.coverage_frac >= MIN_COVERAGE_FRAC and not (self.unread or self.foreign)
 
     @property
     def coverage_frac(self) -> float:

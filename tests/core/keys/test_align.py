@@ -12,21 +12,9 @@ from orthomerge_core.keys.align import align
 from orthomerge_core.keys.aligned import AlignedModel, ModelReport, Segment
 from orthomerge_core.keys.normalise import PREFIXES
 from orthomerge_core.keys.setspec import ModelSpec, Repairs
+from tests.core.keys.small import sd3, source
 from tests.fakes import MemorySource
-from tests.inventories import small_sd3
-
-
-def sd3(seed: int = 0, hidden: int = 8, dtype: torch.dtype = torch.bfloat16, **changes):
-    generator = torch.Generator().manual_seed(seed)
-    tensors = {
-        key: torch.randn(shape, generator=generator).to(dtype)
-        for key, shape in small_sd3(hidden=hidden).items()
-    }
-    return tensors | changes
-
-
-def source(name: str, tensors, prefix: str = "", **rest) -> MemorySource:
-    return MemorySource(name, {prefix + k: v for k, v in tensors.items()} | rest)
+from tests.inventories import inventory, shrunk
 
 
 def test_plain_models_share_every_key():
@@ -191,6 +179,18 @@ def unet(channels: int = 4):
     return tensors
 
 
+def test_another_architecture_is_a_misfit_even_where_most_names_agree():
+    def small(name):
+        return {k: torch.randn(s) for k, s in shrunk(inventory(name), 512).items()}
+
+    base, chroma = MemorySource("b", small("flux1-dev")), MemorySource("c", small("chroma"))
+    (report,) = align(base, [("c", chroma)]).skipped
+    assert report.coverage_frac > 0.7
+    assert report.verdict == "other architecture: Chroma, base is Flux.1"
+    forced = align(base, [("c", chroma)], "generic")
+    assert [m.name for m in forced.models] == ["c"]
+
+
 def test_inpaint_variant_is_named():
     base, model = MemorySource("b", unet()), MemorySource("m", unet(9))
     report = align(base, [("m", model)]).models[0].report
@@ -258,35 +258,6 @@ def test_architecture_by_name():
     assert "Valid: auto, " in words and "generic" in words
 
 
-def test_duplicates_are_named_and_cheap_where_models_differ():
-    base = source("b", sd3())
-    other = source("o", sd3(2), "model.diffusion_model.")
-    models = [("one", source("1", sd3(1))), ("two", source("2", sd3(1))), ("o", other)]
-    copy = source("c", sd3(), "model.diffusion_model.")
-    aligned = align(base, [*models, ("copy", copy)])
-    found = {m.name: m.report.duplicate_of for m in aligned.models}
-    assert found == {"one": None, "two": "one", "o": None, "copy": "base"}
-    assert "byte for byte that of the base" in aligned.model("copy").report.findings[-1]
-    assert sum(stop - start for _, start, stop in other.reads) < 4000
-
-
-def test_a_difference_outside_the_samples_is_found():
-    changed = sd3(1)
-    key = "joint_blocks.1.x_block.mlp.fc2.weight"
-    changed[key] = changed[key].clone()
-    changed[key][0, 0] += 1
-    models = [("a", source("a", sd3(1))), ("b", source("b", changed))]
-    aligned = align(source("base", sd3()), models)
-    assert [m.report.duplicate_of for m in aligned.models] == [None, None]
-
-
-def test_duplicates_need_the_same_dtype():
-    wide = {k: v.float() for k, v in sd3(1).items()}
-    models = [("a", source("a", sd3(1))), ("b", source("b", wide))]
-    aligned = align(source("base", sd3()), models)
-    assert [m.report.duplicate_of for m in aligned.models] == [None, None]
-
-
 def test_specs_carry_name_and_file():
     spec = ModelSpec("nice", "sub/file.safetensors")
     report = align(source("b", sd3()), [(spec, source("x", sd3(1)))]).models[0].report
@@ -311,21 +282,15 @@ def test_segments_read_as_one_tensor(data):
     assert torch.equal(model.read_raw("k", (len(whole),)), whole)
 
 
-def test_known_hashes_spare_the_reading_of_duplicates():
-    one, two = source("a", sd3(1)), source("b", sd3(1))
-    for model in (one, two):
-        for key in model.entries:
-            model.read_raw(key)
-        model.reads.clear()
-    aligned = align(source("base", sd3()), [("a", one), ("b", two)])
-    assert aligned.model("b").report.duplicate_of == "a"
-    assert sum(stop - start for _, start, stop in two.reads) < 4000
-
-
-def test_the_same_open_source_twice_is_a_duplicate():
-    live = source("live", sd3(1))
-    aligned = align(source("base", sd3()), [("a", live), ("b", live)])
-    assert aligned.model("b").report.duplicate_of == "a"
+def test_a_quantised_base_must_be_read():
+    layers = {"blocks.0.lin.weight": "quantised"}
+    base = MemorySource("base.st", {"blocks.0.norm.scale": torch.ones(2)}, dropped=layers)
+    with pytest.raises(CompatibilityError) as error:
+        align(base, [])
+    assert str(error.value) == (
+        'base "base.st" is quantised and dequantise is switched off: received 1 layers that were '
+        "not read. Switch dequantise on."
+    )
 
 
 def test_switched_off_dequantising_is_the_reason_given():

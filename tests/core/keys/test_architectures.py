@@ -175,6 +175,13 @@ def test_sd2_differs_from_sd15_by_its_context():
     assert detect(shapes | {key: (320, 1024)}).name == "sd2"
 
 
+def test_the_refiner_is_no_sdxl():
+    shapes = inventory("sdxl")
+    for i in (9, 10, 11):
+        shapes[f"input_blocks.{i}.0.in_layers.0.weight"] = (1536,)
+    assert detect(shapes).name == "sdxl_refiner"
+
+
 def test_descriptions_are_sound():
     known = all_architectures()
     names = [a.name for a in known]

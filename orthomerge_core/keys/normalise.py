@@ -80,11 +80,7 @@ def normalise_shapes(shapes: Mapping[str, tuple[int, ...]], repairs: Repairs | N
     names, prefix = _without_prefix(inside, shapes) if repairs.fix_prefixes else ({}, "")
     if prefix:
         done.append("fix_prefixes")
-        outside = tuple(k for k in inside if k not in names)
-        if outside and _CHECKPOINT in prefix:
-            left_out[OUTSIDE_KEYS] = outside
-        else:
-            names.update({k: k for k in outside})
+        names |= _outside(inside, names, prefix, left_out)
     else:
         names = {k: k for k in inside}
     pieces = {name: whole(key, shapes[key]) for key, name in names.items()}
@@ -97,6 +93,23 @@ def normalise_shapes(shapes: Mapping[str, tuple[int, ...]], repairs: Repairs | N
             diffusers = True
             done.append("remap_diffusers")
     return View(architecture, pieces, left_out, tuple(done), prefix, diffusers)
+
+
+def _outside(
+    inside: Iterable[str],
+    names: Mapping[str, str],
+    prefix: str,
+    left_out: dict[str, tuple[str, ...]],
+) -> dict[str, str]:
+    """Keys without the prefix, which keep their names; of a checkpoint only those asked for."""
+    outside = tuple(k for k in inside if k not in names)
+    if _CHECKPOINT not in prefix:
+        return {k: k for k in outside}
+    wanted = {k: k for k in outside if k.startswith((*_TEXT_ENCODER, *_VAE))}
+    rest = tuple(k for k in outside if k not in wanted)
+    if rest:
+        left_out[OUTSIDE_KEYS] = rest
+    return wanted
 
 
 _TOGGLES = {TEXT_ENCODER_KEYS: "strip_text_encoder", VAE_KEYS: "strip_vae"}

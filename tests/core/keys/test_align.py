@@ -99,6 +99,14 @@ def test_kept_text_encoder_counts_as_extra_where_the_toggle_is_off():
     assert aligned.models[0].report.extra == 1
 
 
+def test_text_encoders_of_checkpoints_are_merged_where_the_toggle_is_off():
+    rest = {"text_encoders.clip_l.x": torch.zeros(2), "vae.y": torch.zeros(2)}
+    base, model = (source(n, sd3(i), "model.diffusion_model.", **rest) for i, n in enumerate("bm"))
+    aligned = align(base, [("m", model)], repairs=Repairs(strip_text_encoder=False))
+    assert aligned.keys == (*sd3(), "text_encoders.clip_l.x")
+    assert aligned.models[0].report.coverage_frac == 1.0
+
+
 @pytest.mark.parametrize("there", ["weight", "scale"])
 def test_norm_weight_and_scale_are_one_key(there):
     here = "scale" if there == "weight" else "weight"

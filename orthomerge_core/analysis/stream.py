@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from torch import Tensor
 
 from ..errors import AnalysisError
 from ..io.hashing import HashMemo
-from ..keys.aligned import AlignedSet
+from ..keys.aligned import AlignedModel, AlignedSet
 from ..keys.content import model_content_hash
 from ..progress import Progress
 from ..recipe.model import BASE
 from .accumulator import Accumulator
-from .device import device_sums
-from .kernel import chunk_sums, padded
+from .device import DeviceKernel
+from .kernel import ChunkKernel, exact_sums, padded
 from .pool import Ticker, run_pool, usable_cores
 from .result import Analysis
 from .spectrum import Energies, sample_spectra, spectra_cost
@@ -33,7 +34,7 @@ def analyze(
     aligned: AlignedSet,
     *,
     rank_samples: int = 5,
-    chunk_elements: int = 65536,
+    chunk_elements: int = 131072,
     threads: int | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
@@ -134,20 +135,27 @@ def _worker(
     models = (aligned.base, *aligned.models)
     longest = max((aligned.numel(key) for key in aligned.keys), default=0)
     buffer = torch.empty((len(models), padded(max(1, min(chunk, longest)))), dtype=torch.float32)
-    kernel = chunk_sums if device.type == "cpu" else device_sums(device)
+    kernel = ChunkKernel(*buffer.shape) if device.type == "cpu" else DeviceKernel(device)
+
+    def read(key: str, start: int, rows: Tensor, readers: Sequence[AlignedModel]) -> None:
+        for row, model in zip(rows, readers, strict=True):
+            model.read_into(key, row, start)
 
     def work(group: list[int], tick: Ticker) -> None:
         for index in group:
             key = aligned.keys[index]
-            readers = [(i, m) for i, m in enumerate(models) if m.has(key)]
-            rows = buffer[: len(readers)]
+            places = [i for i, m in enumerate(models) if m.has(key)]
+            readers = [models[i] for i in places]
+            cost = sum(key_bytes(m, key) for m in readers)
             total = aligned.numel(key)
-            cost = sum(key_bytes(m, key) for _, m in readers)
             for start in range(0, total, chunk):
-                size = min(chunk, total - start)
-                for row, (_, model) in zip(rows, readers, strict=True):
-                    model.read_into(key, row[:size], start)
-                sums.add(index, [i for i, _ in readers], kernel(rows.numpy(), size))
+                rows, size = buffer[: len(readers)], min(chunk, total - start)
+                read(key, start, rows[:, :size], readers)
+                found = kernel(rows.numpy(), size)
+                if found is None:
+                    read(key, start, rows[:, :size], readers)
+                    found = exact_sums(rows.numpy(), size)
+                sums.add(index, places, found)
                 tick(cost * size / total)
 
     return work

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from orthomerge_core.analysis import kernel
-from orthomerge_core.analysis.device import device_sums
+from orthomerge_core.analysis.device import DeviceKernel
+from orthomerge_core.analysis.signs import SignCounter
 from tests.oracles import naive_gram, naive_sign_counts
 
 
@@ -34,30 +35,45 @@ def check(found, buffer, size):
 @pytest.mark.parametrize("count", [1, 2, 4, 12, 32])
 @pytest.mark.parametrize("size", [1, 5000])
 def test_both_kernels_agree_with_the_oracle(count, size):
-    for sums in (kernel.chunk_sums, device_sums(torch.device("cpu"))):
-        buffer = rows(count, size)
+    buffer = rows(count, size)
+    for sums in (
+        kernel.ChunkKernel(*buffer.shape),
+        DeviceKernel(torch.device("cpu")),
+        kernel.exact_sums,
+    ):
         check(sums(buffer.copy(), size), buffer, size)
 
 
-def test_the_device_kernel_leaves_bad_chunks_to_the_cpu():
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+@pytest.mark.parametrize("row", [0, 1])
+def test_bad_chunks_are_left_to_the_exact_kernel(row, bad):
     buffer = rows(2, 100)
-    buffer[1, 7] = np.inf
-    found = device_sums(torch.device("cpu"))(buffer.copy(), 100)
-    expected = kernel.chunk_sums(buffer.copy(), 100)
-    np.testing.assert_array_equal(found.gram, expected.gram)
-    np.testing.assert_array_equal(found.nonfinite, [0, 1, 0])
+    buffer[row, 7] = bad
+    assert kernel.ChunkKernel(*buffer.shape)(buffer.copy(), 100) is None
+    assert DeviceKernel(torch.device("cpu"))(buffer.copy(), 100) is None
+    found = kernel.exact_sums(buffer.copy(), 100)
+    assert found.nonfinite.tolist() == [int(row == 0), int(row == 1), 0]
+    assert np.isfinite(found.gram).all() and found.active[1, 1] <= 100 - (row == 0)
+
+
+def test_a_chunk_longer_than_sixteen_bits_is_counted():
+    deltas = np.ones((2, 1 << 17), dtype=np.float32)
+    deltas[1, ::2] = -1
+    active, conflict = SignCounter(*deltas.shape)(deltas)
+    assert active.tolist() == [[1 << 17] * 2] * 2
+    assert conflict.tolist() == [[0, 1 << 16], [1 << 16, 0]]
 
 
 def test_bits_are_counted_alike_without_a_population_count(monkeypatch):
     deltas = rows(3, 4096)[1:]
-    fast = kernel.sign_counts(deltas)
+    fast = SignCounter(*deltas.shape)(deltas)
     monkeypatch.delattr(np, "bitwise_count", raising=False)
-    slow = kernel.sign_counts(deltas)
+    slow = SignCounter(*deltas.shape)(deltas)
     np.testing.assert_array_equal(fast, slow)
 
 
 def test_a_base_alone_has_no_pairs():
     buffer = rows(0, 64)
-    found = kernel.chunk_sums(buffer.copy(), 64)
-    assert found.active.shape == (0, 0) and found.max_abs.shape == (0,)
+    found = kernel.ChunkKernel(*buffer.shape)(buffer.copy(), 64)
+    assert found is not None and found.active.shape == (0, 0) and found.max_abs.shape == (0,)
     assert found.gram[0, 0] == pytest.approx(float((buffer[0, :64].astype(float) ** 2).sum()))

@@ -75,7 +75,7 @@ def test_accuracy_on_a_large_tensor(scale):
     "options",
     [
         {"chunk_elements": 64},
-        {"chunk_elements": 5000},
+        {"chunk_elements": 10**9},
         {"threads": 1},
         {"threads": 3},
     ],

@@ -1,0 +1,212 @@
+"""The analysis pass against the floor (read, upcast, sum) and a pairwise loop, in one run.
+
+    python benchmarks/analysis.py                        200 MB bf16 files, N = 2, 4, 8, 12, 16
+    python benchmarks/analysis.py --models 4 --mb 400    one set, other sizes
+    python benchmarks/analysis.py --growth               how time grows with size at N = 4
+    python benchmarks/analysis.py --wide                 3072-wide blocks, 2 GB files, N = 3
+
+Files are made in a temporary folder and read once before anything is timed, so all figures are for
+a warm page cache. Each figure is the best of --repeats, taken in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from orthomerge_core.analysis.pool import Ticker, run_pool, usable_cores
+from orthomerge_core.analysis.stream import analyze
+from orthomerge_core.keys.aligned import AlignedSet
+from orthomerge_core.keys.opening import open_set, spec_from_paths
+from orthomerge_core.progress import Progress
+
+CHUNK = 65536
+NARROW = {"attn.qkv.weight": (3456, 1152), "mlp.fc1.weight": (4608, 1152), "norm.weight": (1152,)}
+WIDE = {"linear1.weight": (21504, 3072), "linear2.weight": (3072, 15360), "mod.bias": (9216,)}
+
+
+def make_family(folder: Path, count: int, mb: int, block: dict[str, tuple[int, ...]]) -> list[Path]:
+    """A base and `count` fine-tunes with deltas of about 1 %, bf16, `mb` MB each."""
+    from safetensors.torch import save_file
+
+    per_block = 2 * sum(torch.Size(s).numel() for s in block.values())
+    shapes = {
+        f"blocks.{i}.{name}": shape
+        for i in range(max(1, round(mb * 1e6 / per_block)))
+        for name, shape in block.items()
+    }
+    paths = []
+    for number in range(count + 1):
+        g = torch.Generator().manual_seed(1 + number)
+        tensors = {}
+        for place, (name, shape) in enumerate(shapes.items()):
+            base = torch.randn(shape, generator=torch.Generator().manual_seed(1000 + place))
+            delta = torch.randn(shape, generator=g) * (0.01 if number else 0.0)
+            tensors[name] = base.add_(delta).bfloat16()
+        paths.append(folder / ("base.safetensors" if not number else f"m{number:02}.safetensors"))
+        save_file(tensors, paths[-1])
+    return paths
+
+
+def floor(aligned: AlignedSet) -> None:
+    """Read every tensor in chunks with the same reader and threads, and add it up."""
+    models = (aligned.base, *aligned.models)
+
+    def worker() -> Callable[[str, Ticker], None]:
+        buffer = torch.empty(CHUNK)
+
+        def work(key: str, tick: Ticker) -> None:
+            total = aligned.numel(key)
+            for start in range(0, total, CHUNK):
+                part = buffer[: min(CHUNK, total - start)]
+                for model in models:
+                    model.read_into(key, part, start)
+                    part.sum()
+            tick(1)
+
+        return work
+
+    run_pool(list(aligned.keys), worker, usable_cores(), Progress())
+
+
+def loop(aligned: AlignedSet) -> None:
+    """What one would write first: whole tensors, every pair's deltas, dot products and signs."""
+    for key in aligned.keys:
+        base = aligned.base.source.read(key)
+        for i, a in enumerate(aligned.models):
+            for b in aligned.models[i:]:
+                d, e = a.source.read(key) - base, b.source.read(key) - base
+                (d * e).sum(), d.norm(), e.norm(), d.abs().max()
+                active = (d != 0) & (e != 0)
+                active.sum(), (active & (torch.sign(d) != torch.sign(e))).sum()
+
+
+def ours(aligned: AlignedSet) -> None:
+    """The pass as users run it, without spectra."""
+    analyze(aligned, rank_samples=0)
+
+
+def with_spectra(aligned: AlignedSet) -> None:
+    """The pass with one sampled matrix."""
+    analyze(aligned, rank_samples=1)
+
+
+SUBJECTS = {"floor": floor, "ours": ours, "loop": loop, "spectra": with_spectra}
+
+
+def run_one(subject: str, paths: list[Path], repeats: int) -> dict[str, float]:
+    """Best time of a subject, opening included, and the process's peak memory."""
+    best, best_cpu = float("inf"), float("inf")
+    for _ in range(repeats):
+        start, start_cpu = time.perf_counter(), time.process_time()
+        with open_set(spec_from_paths(paths[0], paths[1:], "generic")) as aligned:
+            SUBJECTS[subject](aligned)
+        best = min(best, time.perf_counter() - start)
+        best_cpu = min(best_cpu, time.process_time() - start_cpu)
+    return {"seconds": best, "cpu_s": best_cpu, "peak_rss_mib": peak_rss_mib()}
+
+
+def peak_rss_mib() -> float:
+    """This process's own peak; `ru_maxrss` on Linux starts from that of the parent."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        found = [x for x in status.read_text().splitlines() if x.startswith("VmHWM")]
+        return int(found[0].split()[1]) / 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 1024
+
+
+def measure(subject: str, paths: list[Path], repeats: int) -> dict[str, float]:
+    """`run_one` in a fresh process."""
+    command = [sys.executable, __file__, "--child", subject, "--repeats", str(repeats)]
+    done = subprocess.run([*command, *map(str, paths)], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def table(folder: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """One row per (N, size)."""
+    cases = [(n, args.mb) for n in args.models]
+    if args.growth:
+        cases = [(4, mb) for mb in (50, 100, 200, 400)]
+    rows = []
+    made: dict[int, list[Path]] = {}
+    print("  N  MB/file  floor s   ours s  x floor  x (CPU)   loop s  loop/ours  peak MiB")
+    for count, mb in cases:
+        if mb not in made:
+            target = folder / str(mb)
+            target.mkdir()
+            most = max(n for n, size in cases if size == mb)
+            made[mb] = make_family(target, most, mb, NARROW)
+        paths = made[mb][: count + 1]
+        for path in paths:
+            path.read_bytes()
+        row: dict[str, Any] = {"models": count, "mb": mb}
+        row["floor"] = measure("floor", paths, args.repeats)
+        row["ours"] = measure("ours", paths, args.repeats)
+        if count <= args.loop_up_to:
+            row["loop"] = measure("loop", paths, 1)
+        rows.append(row)
+        print(_line(row), flush=True)
+    return rows
+
+
+def _line(row: dict[str, Any]) -> str:
+    bottom, own = row["floor"], row["ours"]
+    text = f"{row['models']:3} {row['mb']:8} {bottom['seconds']:8.2f} {own['seconds']:8.2f}"
+    text += f" {own['seconds'] / bottom['seconds']:8.2f} {own['cpu_s'] / bottom['cpu_s']:8.2f}"
+    naive = row.get("loop", {}).get("seconds")
+    text += f" {naive:8.2f} {naive / own['seconds']:10.1f}" if naive else f" {'':8} {'':10}"
+    return text + f" {own['peak_rss_mib']:9.0f}"
+
+
+def wide(folder: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """3072-wide blocks, as in Flux and Chroma: the pass alone, and with one spectrum per model."""
+    paths = make_family(folder, 3, 2000, WIDE)
+    rows = []
+    for subject in ("floor", "ours", "spectra"):
+        found = measure(subject, paths, 1)
+        rows.append({"subject": subject, **found})
+        seconds, peak = found["seconds"], found["peak_rss_mib"]
+        print(f"{subject:8} {seconds:8.1f} s  {peak:6.0f} MiB", flush=True)
+    return rows
+
+
+def main() -> None:
+    """Make the files, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", type=int, nargs="+", default=[2, 4, 8, 12, 16])
+    parser.add_argument("--mb", type=int, default=200, help="size of each file")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--loop-up-to", type=int, default=4, help="largest N for the slow loop")
+    parser.add_argument("--growth", action="store_true")
+    parser.add_argument("--wide", action="store_true")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("paths", nargs="*", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        print(json.dumps(run_one(args.child, args.paths, args.repeats)))
+        return
+    print(f"{platform.machine()}, {usable_cores()} cores, {time.strftime('%Y-%m-%d')}")
+    with tempfile.TemporaryDirectory() as folder:
+        rows = (wide if args.wide else table)(Path(folder), args)
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

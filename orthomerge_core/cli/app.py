@@ -35,12 +35,7 @@ for _command in (inspect, analyze, optimize, merge, export, verify, preview):
 def run(arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit code: 0 done, 1 failed, 2 wrong use."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    code = _guarded(arguments)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if any(t.name == "orthomerge-compute" for t in threading.enumerate()):
-        os._exit(code)  # an abandoned decomposition need not be waited for
-    sys.exit(code)
+    sys.exit(_guarded(arguments))
 
 
 def _guarded(arguments: list[str] | None) -> int:
@@ -51,7 +46,7 @@ def _guarded(arguments: list[str] | None) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped. Nothing half-written was left behind.", err=True)
-        return 1
+        return _leave()
     except OrthoMergeError as error:
         click.echo(f"Error: {error}", err=True)
         return 1
@@ -61,3 +56,12 @@ def _guarded(arguments: list[str] | None) -> int:
         click.echo(f"Error: {error.strerror or type(error).__name__}.", err=True)
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _leave() -> int:
+    """After a stop an abandoned decomposition may still compute; it is not waited for."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if threading.active_count() > 1:
+        os._exit(1)
+    return 1

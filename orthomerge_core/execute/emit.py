@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from ..io.hashing import Hasher, tensor_bytes, tensor_hash
 from ..keys.aligned import AlignedModel
-from ..progress import Progress
 from .chunks import CHUNK
 from .outputs import cast, fp8_scale, scale_key
 from .plan import TensorPlan
 from .sinks import Sink
 
-__all__ = ["Emitter", "TensorOut", "read_stored"]
+__all__ = ["Emitter", "Listen", "TensorOut", "read_stored"]
+
+Listen = Callable[[], None]
 
 
 class Emitter:
     """Everything that reaches the sink, and the hashes of it.
 
-    `hashes`: key → (dtype, shape, XXH3-128 of the stored bytes).
+    Threads may send different tensors at the same time. `listen` is called at least every 0.1 s
+    of work and may raise to stop. `hashes`: key → (dtype, shape, XXH3-128 of the stored bytes).
     """
 
-    def __init__(self, sink: Sink, base: AlignedModel, progress: Progress) -> None:
-        self.sink, self.base, self.progress = sink, base, progress
+    def __init__(self, sink: Sink, base: AlignedModel) -> None:
+        self.sink, self.base = sink, base
         self.hashes: dict[str, tuple[str, tuple[int, ...], str]] = {}
 
     def raw(self, key: str, tensor: Tensor, dtype: str, shape: tuple[int, ...]) -> None:
@@ -31,20 +35,20 @@ class Emitter:
         self.sink.write_flat(key, tensor.reshape(-1), 0)
         self.hashes[key] = (dtype, shape, tensor_hash(tensor))
 
-    def copy_base(self, plan: TensorPlan) -> None:
+    def copy_base(self, plan: TensorPlan, listen: Listen) -> None:
         """The base's tensor: its very bytes where the dtype stays, else its values cast once."""
         entry = self.base.entry(plan.key)
         if plan.stored.dtype == entry.dtype and not plan.stored.scaled and not entry.quant:
             stored = read_stored(self.base, plan.key)
             self.raw(plan.key, stored, plan.stored.dtype, plan.shape)
             return
-        out = TensorOut(self, plan)
+        out = TensorOut(self, plan, listen)
         buffer = torch.empty(min(CHUNK, plan.numel), dtype=torch.float32)
         for start in range(0, plan.numel, CHUNK):
             part = buffer[: min(CHUNK, plan.numel - start)]
             self.base.read_into(plan.key, part, start)
             out.put(part)
-            self.progress.check()
+            listen()
         out.finish()
 
 
@@ -55,8 +59,8 @@ class TensorOut:
     largest value is known.
     """
 
-    def __init__(self, emitter: Emitter, plan: TensorPlan) -> None:
-        self._emitter, self._plan = emitter, plan
+    def __init__(self, emitter: Emitter, plan: TensorPlan, listen: Listen) -> None:
+        self._emitter, self._plan, self._listen = emitter, plan, listen
         self._hasher = Hasher()
         self._done = 0
         self._whole = torch.empty(plan.numel) if plan.stored.scaled else None
@@ -98,7 +102,7 @@ class TensorOut:
             self._store(stored)
             error = stored.float().mul_(scale).sub_(values)
             energy += float(torch.dot(error, error))
-            self._emitter.progress.check()
+            self._listen()
         key = scale_key(self._plan.key)
         self._emitter.raw(key, torch.tensor(scale, dtype=torch.float32), "F32", ())
         return energy

@@ -7,9 +7,10 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..analysis.pool import usable_cores
 from ..io.dtypes import n_bytes_of
 from ..methods.contract import LinearMethod
-from .chunks import CHUNK, HOLD_BYTES
+from .chunks import CHUNK
 
 if TYPE_CHECKING:
     from .plan import Plan, TensorPlan
@@ -62,19 +63,18 @@ def estimate(plan: Plan) -> Estimate:
     n_read += sum(plan.aligned.base.entry(key).n_bytes for key in plan.aligned.carried)
     n_written = sum(n_bytes_of(dtype, shape) or 0 for dtype, shape in plan.layout().values())
     flops = sum(plan.method.flops(t.shape, len(plan.rows)) for t in plan.tensors if any(t.alphas))
-    linear = isinstance(plan.method, LinearMethod)
     seconds = n_read / _READ_BYTES_PER_S + n_written / _WRITE_BYTES_PER_S
-    seconds += 0.0 if linear else flops / _FLOPS_PER_S
-    ram = _ram_bytes(plan, linear)
+    seconds += 0.0 if isinstance(plan.method, LinearMethod) else flops / _FLOPS_PER_S
+    ram = _ram_bytes(plan)
     return Estimate(n_read, n_written, ram, seconds, tuple(_memory_notes(plan, ram, n_written)))
 
 
-def _ram_bytes(plan: Plan, linear: bool) -> int:
+def _ram_bytes(plan: Plan) -> int:
     width = len(plan.models) + len(plan.rows) + 4
     largest = max((t.numel for t in plan.tensors if acting(plan, t)), default=0)
-    if linear:
+    if isinstance(plan.method, LinearMethod):
         scaled = max((t.numel for t in plan.tensors if t.stored.scaled), default=0)
-        return 4 * (width * min(CHUNK, largest) * 4 + scaled) + min(HOLD_BYTES, 4 * largest * width)
+        return usable_cores() * 4 * (width * min(CHUNK, largest) + scaled)
     return 4 * largest * width
 
 

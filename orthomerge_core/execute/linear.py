@@ -1,4 +1,4 @@
-"""Linear methods at the speed of the disk: W = B + Σ c_i δ_i, chunk by chunk, reading ahead."""
+"""Linear methods at the speed of the disk: W = B + Σ c_i δ_i, in chunks, a tensor per thread."""
 
 from __future__ import annotations
 
@@ -8,179 +8,183 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ..analysis.pool import Ticker, run_pool, usable_cores
+from ..analysis.work import key_groups
 from ..methods.contract import LinearMethod
 from ..shapes import Float64
-from .chunks import CHUNK, HOLD_BYTES, Chunk, Job, ReadAhead, read_chunk
+from .chunks import CHUNK, Chunk, Job, new_buffer, read_chunk
 from .emit import TensorOut
+from .estimate import read_bytes
 from .plan import TensorPlan
-from .work import Work, acting_rows, difference, has_own_rows, row_deltas
+from .work import Fate, Outcome, Work, acting_rows, difference, has_own_rows, row_deltas
 
 __all__ = ["LinearMerge"]
 
+_MAX_THREADS = 8
+
 
 class LinearMerge:
-    """Streams every tensor of a plan whose method is linear.
+    """Merges every tensor of a plan whose method is linear.
 
-    A method that needs the Gram reads a tensor twice, unless its chunks fit `hold_bytes`. Where the
-    coefficients depend on which rows have a delta there (an average), all are assumed to, and a
-    tensor where one has none is done again. `chunk` and `hold_bytes` change memory and time only.
+    A method that needs the Gram reads a tensor twice, the second time from the system's cache:
+    holding it in float32 instead measured no faster. Where the coefficients depend on which rows
+    have a delta there (an average), all are assumed to, and a tensor where one has none is done
+    again. `chunk` and `threads` change memory and time only.
     """
 
     def __init__(
-        self, work: Work, method: LinearMethod, chunk: int = CHUNK, hold_bytes: int = HOLD_BYTES
+        self,
+        work: Work,
+        method: LinearMethod,
+        *,
+        chunk: int = CHUNK,
+        threads: int | None = None,
     ) -> None:
         self._work, self._method, self._chunk = work, method, chunk
-        plan = work.plan
-        self._own = has_own_rows(plan)
-        width = len(plan.models) + 2
-        self._held = hold_bytes // (4 * width * chunk) if method.needs_gram else 0
-        self._rows = torch.empty(len(plan.rows) + 1, 0 if self._own else chunk)
-        self._out, self._texture = torch.empty(chunk), torch.empty(chunk)
+        self._threads = threads or min(usable_cores(), _MAX_THREADS)
+
+    def total(self) -> float:
+        """Progress units: bytes to read."""
+        return float(sum(read_bytes(self._work.plan, t) for t in self._work.plan.tensors))
 
     def run(self) -> None:
-        """Merge all tensors in the plan's order."""
+        """Merge all tensors."""
         plan = self._work.plan
-        jobs = (job for tensor in plan.tensors for job in self._jobs(tensor))
-        with ReadAhead(
-            plan.aligned.base, plan.models, jobs, chunk=self._chunk, buffers=self._held + 3
-        ) as ahead:
-            for tensor in plan.tensors:
-                self._tensor(tensor, ahead)
+        outcomes: dict[int, Outcome] = {}
 
-    def passes(self, tensor: TensorPlan) -> int:
-        """How often a tensor is read."""
-        if not tensor.numel or not (self._work.plan.rows or self._work.plan.texture):
-            return 0
-        return 2 if self._needs_gram(tensor) and not self._holds(tensor) else 1
+        def worker() -> _Task:
+            return _Task(_Worker(self._work, self._method, self._chunk), outcomes)
 
-    def _needs_gram(self, tensor: TensorPlan) -> bool:
-        return self._method.needs_gram and any(tensor.alphas)
+        run_pool(key_groups(plan.aligned), worker, self._threads, self._work.progress)
+        for index, tensor in enumerate(plan.tensors):
+            self._work.record(tensor, outcomes[index])
 
-    def _holds(self, tensor: TensorPlan) -> bool:
-        return math.ceil(tensor.numel / self._chunk) <= self._held
 
-    def _jobs(self, tensor: TensorPlan) -> Iterator[Job]:
-        for _ in range(self.passes(tensor)):
-            for start in range(0, tensor.numel, self._chunk):
-                yield Job(tensor.key, start, min(start + self._chunk, tensor.numel))
+class _Task:
+    """What a thread does with a group of tensors."""
 
-    def _tensor(self, tensor: TensorPlan, ahead: ReadAhead) -> None:
-        work, rows = self._work, acting_rows(tensor)
-        if not self.passes(tensor):
-            work.keep_base(tensor)
-            work.progress.advance(work.bytes_of(tensor))
-        elif not rows and work.plan.texture is None:
-            gram, _ = self._sum_gram(tensor, ahead)
-            work.measure(tensor, gram)
-            work.keep_base(tensor)
-        elif self._needs_gram(tensor):
-            gram, held = self._sum_gram(tensor, ahead)
-            rows = [i for i in rows if gram[i, i] != 0.0]  # NaN stays
-            chunks = held or self._chunks(tensor, ahead)
-            if torch.isfinite(gram[rows][:, rows]).all():
-                self._merge(tensor, rows, self._coefficients(tensor, rows, gram), chunks, ahead)
-            else:
-                for chunk in chunks:
-                    ahead.free(chunk)
-                work.repair(tensor)
-        else:
-            blank = torch.zeros(len(work.plan.rows), len(work.plan.rows), dtype=torch.float64)
+    def __init__(self, worker: _Worker, outcomes: dict[int, Outcome]) -> None:
+        self._worker, self._outcomes = worker, outcomes
+
+    def __call__(self, group: list[int], tick: Ticker) -> None:
+        with torch.inference_mode():  # a property of the thread
+            for index in group:
+                self._outcomes[index] = self._worker.merge(index, tick)
+
+
+class _Worker:
+    """One thread's buffers and its way with a tensor."""
+
+    def __init__(self, work: Work, method: LinearMethod, chunk: int) -> None:
+        self._plan, self._emitter, self._method = work.plan, work.emitter, method
+        longest = max((t.numel for t in work.plan.tensors), default=1)
+        self._chunk = max(1, min(chunk, longest))
+        self._own = has_own_rows(work.plan)
+        self._buffer = new_buffer(len(work.plan.models), self._chunk)
+        self._rows = torch.empty(len(work.plan.rows) + 1, 0 if self._own else self._chunk)
+        self._out, self._texture = torch.empty(self._chunk), torch.empty(self._chunk)
+
+    def merge(self, index: int, tick: Ticker) -> Outcome:
+        """Merge one tensor and store it."""
+        plan, tensor = self._plan, self._plan.tensors[index]
+        rows, size = acting_rows(tensor), len(self._plan.rows)
+        if not tensor.numel or not (plan.rows or plan.texture):
+            tick(float(read_bytes(plan, tensor)))
+            return self._keep(tensor, tick)
+        if not rows and plan.texture is None:
+            gram = self._sum_gram(tensor, tick)
+            return self._keep(tensor, tick, gram)
+        if not (self._method.needs_gram and rows):
+            blank = torch.zeros(size, size, dtype=torch.float64)
             chosen = self._coefficients(tensor, rows, blank)
-            self._merge(tensor, rows, chosen, self._chunks(tensor, ahead), ahead)
-
-    def _coefficients(self, tensor: TensorPlan, rows: Sequence[int], gram: Tensor) -> list[float]:
-        """c over all rows of the recipe, zero for rows that do not act here."""
-        full = [0.0] * len(self._work.plan.rows)
-        if not rows:
-            return full
-        found = self._method.coefficients(
-            gram[rows][:, rows],
-            [tensor.alphas[i] for i in rows],
-            [self._work.plan.rows[i].row.repeat for i in rows],
-            self._work.plan.options,
-        )
-        for i, value in zip(rows, found.tolist(), strict=True):
-            full[i] = value
-        return full
-
-    def _chunks(self, tensor: TensorPlan, ahead: ReadAhead) -> Iterator[Chunk]:
-        """The tensor's next pass, with progress and a chance to stop at least every 0.1 s."""
-        count = math.ceil(tensor.numel / self._chunk)
-        share = self._work.bytes_of(tensor) / (tensor.numel * self.passes(tensor))
-        for _ in range(count):
-            chunk = ahead.next_chunk()
-            while chunk is None:
-                self._work.progress.check()
-                chunk = ahead.next_chunk()
-            self._work.progress.advance(share * chunk.size)
-            yield chunk
-
-    def _sum_gram(self, tensor: TensorPlan, ahead: ReadAhead) -> tuple[Tensor, list[Chunk]]:
-        """Gram of all rows, with a last row of zeros for Δ, and the chunks that were kept."""
-        size = len(self._work.plan.rows) + 1
-        gram = torch.zeros(size, size, dtype=torch.float64)
-        keep = self._needs_gram(tensor) and self._holds(tensor)
-        held: list[Chunk] = []
-        for chunk in self._chunks(tensor, ahead):
-            rows = self._row_buffer(chunk)
-            rows[-1].zero_()
-            gram += _product(rows)
-            if keep:
-                held.append(chunk)
-            else:
-                ahead.free(chunk)
-        return gram, held
+            return self._merge(tensor, rows, chosen, self._chunks(tensor, tick), tick)
+        gram = self._sum_gram(tensor, tick)
+        if not torch.isfinite(gram[rows][:, rows]).all():
+            return self._repair(tensor, tick)
+        rows = [i for i in rows if gram[i, i] > 0.0]
+        chosen = self._coefficients(tensor, rows, gram)
+        again = self._chunks(tensor, tick, share=0.0)
+        return self._merge(tensor, rows, chosen, again, tick)
 
     def _merge(
         self,
         tensor: TensorPlan,
         rows: Sequence[int],
         chosen: Sequence[float],
-        chunks: Iterator[Chunk] | list[Chunk],
-        ahead: ReadAhead,
-    ) -> None:
-        work = self._work
-        size = len(work.plan.rows) + 1
+        chunks: Iterator[Chunk],
+        tick: Ticker,
+    ) -> Outcome:
+        size = len(self._plan.rows) + 1
         gram = torch.zeros(size, size, dtype=torch.float64)
-        out, rounding, finite = TensorOut(work.emitter, tensor), 0.0, True
+        out, rounding = TensorOut(self._emitter, tensor, lambda: tick(0.0)), 0.0
         for chunk in chunks:
-            if finite:
-                product = self._delta(chunk, rows, chosen)
-                finite = bool(torch.isfinite(product[-1, -1]))
-                gram += product
-                if finite:
-                    rounding += out.put(self._result(chunk))
-            ahead.free(chunk)
-        if not finite:
-            work.repair(tensor)
-            return
+            gram += self._delta(chunk, rows, chosen)
+            if not torch.isfinite(gram[-1, -1]):
+                return self._repair(tensor, tick)
+            rounding += out.put(self._result(chunk))
         there = [i for i in rows if gram[i, i] > 0.0]
         better = self._coefficients(tensor, there, gram)
-        if not there and work.plan.texture is None:
-            work.measure(tensor, gram)
-            work.keep_base(tensor)
-        elif better != list(chosen) and not self._method.needs_gram:
-            self._merge(tensor, there, better, self._again(tensor), ahead)
-        else:
-            work.settle(tensor, gram, rounding + out.finish())
+        if not there and self._plan.texture is None:
+            return self._keep(tensor, tick, gram)
+        if better != list(chosen) and not self._method.needs_gram:
+            again = self._chunks(tensor, tick, share=0.0)
+            return self._merge(tensor, there, better, again, tick)
+        return Outcome(Fate.MERGED, gram, rounding + out.finish())
 
-    def _again(self, tensor: TensorPlan) -> Iterator[Chunk]:
-        """One more pass, read by this thread since the other is already further."""
-        plan = self._work.plan
+    def _keep(self, tensor: TensorPlan, tick: Ticker, gram: Tensor | None = None) -> Outcome:
+        self._emitter.copy_base(tensor, lambda: tick(0.0))
+        return Outcome(Fate.FROM_BASE, gram)
+
+    def _repair(self, tensor: TensorPlan, tick: Ticker) -> Outcome:
+        self._emitter.copy_base(tensor, lambda: tick(0.0))
+        return Outcome(Fate.REPAIRED)
+
+    def _coefficients(self, tensor: TensorPlan, rows: Sequence[int], gram: Tensor) -> list[float]:
+        """c over all rows of the recipe, zero for rows that do not act here."""
+        full = [0.0] * len(self._plan.rows)
+        if not rows:
+            return full
+        found = self._method.coefficients(
+            gram[rows][:, rows],
+            [tensor.alphas[i] for i in rows],
+            [self._plan.rows[i].row.repeat for i in rows],
+            self._plan.options,
+        )
+        for i, value in zip(rows, found.tolist(), strict=True):
+            full[i] = value
+        return full
+
+    def _chunks(self, tensor: TensorPlan, tick: Ticker, *, share: float = 1.0) -> Iterator[Chunk]:
+        """The tensor once through; `share` of its bytes counts as progress."""
+        plan, cost = self._plan, share * read_bytes(self._plan, tensor) / tensor.numel
         for start in range(0, tensor.numel, self._chunk):
             job = Job(tensor.key, start, min(start + self._chunk, tensor.numel))
-            buffer = torch.empty(len(plan.models) + 2, self._chunk)
-            self._work.progress.check()
-            yield read_chunk(plan.aligned.base, plan.models, job, buffer)
+            yield read_chunk(plan.aligned.base, plan.models, job, self._buffer)
+            tick(cost * (job.stop - job.start))
+
+    def _sum_gram(self, tensor: TensorPlan, tick: Ticker) -> Float64[Tensor, "r r"]:
+        """Gram of all rows, with a last row of zeros for Δ."""
+        size = len(self._plan.rows) + 1
+        gram = torch.zeros(size, size, dtype=torch.float64)
+        for chunk in self._chunks(tensor, tick):
+            rows = self._row_deltas(chunk)
+            rows[-1].zero_()
+            gram += _product(rows)
+        return gram
 
     def _delta(self, chunk: Chunk, rows: Sequence[int], chosen: Sequence[float]) -> Tensor:
         """Δ = Σ c_i δ_i + texture into the last row; returns the Gram of all rows and Δ."""
-        matrix = self._row_buffer(chunk)
-        delta = matrix[-1].zero_()
-        for i in rows:
+        matrix = self._row_deltas(chunk)
+        delta, rest = matrix[-1], rows
+        if rows:
+            torch.mul(matrix[rows[0]], chosen[rows[0]], out=delta)
+            rest = rows[1:]
+        else:
+            delta.zero_()
+        for i in rest:
             delta.add_(matrix[i], alpha=chosen[i])
-        if self._work.plan.texture is not None:
-            alpha, model, parent = self._work.plan.texture
+        if self._plan.texture is not None:
+            alpha, model, parent = self._plan.texture
             texture = self._texture[: chunk.size]
             difference(chunk.deltas, model, parent, texture)
             delta.add_(texture, alpha=alpha)
@@ -190,19 +194,19 @@ class LinearMerge:
         delta = chunk.buffer[-1] if self._own else self._rows[-1]
         return torch.add(chunk.base, delta[: chunk.size], out=self._out[: chunk.size])
 
-    def _row_buffer(self, chunk: Chunk) -> Tensor:
+    def _row_deltas(self, chunk: Chunk) -> Tensor:
         """[rows + 1, size]: the rows' deltas and room for Δ."""
         if self._own:
             return chunk.buffer[1:, : chunk.size]
         matrix = self._rows[:, : chunk.size]
-        row_deltas(self._work.plan, chunk.deltas, matrix[:-1])
+        row_deltas(self._plan, chunk.deltas, matrix[:-1])
         return matrix
 
 
 def _product(matrix: Tensor) -> Float64[Tensor, "r r"]:
     """Float32 products; once more in float64 where those overflow, NaN where a value is."""
-    product = (matrix @ matrix.T).double()
-    if torch.isfinite(product.diagonal()).all():
+    product = torch.mm(matrix, matrix.T).double()
+    if math.isfinite(float(product.diagonal().sum())):
         return product
     wide = matrix.double()
     return wide @ wide.T

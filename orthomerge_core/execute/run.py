@@ -22,7 +22,7 @@ from .result import MergeReport, peak_rss_mib
 from .retention import Retention
 from .sinks import FileSink, Sink
 from .whole import WholeMerge
-from .work import Work
+from .work import Fate, Work
 
 if TYPE_CHECKING:
     from .decomposition_cache import DecompositionCache
@@ -62,9 +62,7 @@ def run_merge(
     with torch.inference_mode():
         sink.begin(plan.layout(), metadata)
         try:
-            work = Work(
-                plan, Emitter(sink, plan.aligned.base, progress), _retention(plan), progress
-            )
+            work = Work(plan, Emitter(sink, plan.aligned.base), _retention(plan), progress)
             _merge_all(work, device, cache)
             hashes = _source_hashes(plan, memo, progress)
             for model in (plan.aligned.base, *plan.models):
@@ -84,12 +82,11 @@ def _retention(plan: Plan) -> Retention:
 def _merge_all(work: Work, device: str | torch.device, cache: DecompositionCache | None) -> None:
     plan, progress = work.plan, work.progress
     n_carried = [plan.aligned.base.entry(key).n_bytes for key in plan.aligned.carried]
-    total = float(sum(n_carried)) + sum(work.bytes_of(t) for t in plan.tensors)
     if isinstance(plan.method, LinearMethod):
         merge: LinearMerge | WholeMerge = LinearMerge(work, plan.method)
     else:
         merge = WholeMerge(work, device, cache)
-        total += sum(merge.cost(tensor) for tensor in plan.tensors)
+    total = float(sum(n_carried)) + merge.total()
     progress.start(total, f"Merging {len(plan.tensors)} tensors ({plan.method.label})")
     for key, n_bytes in zip(plan.aligned.carried, n_carried, strict=True):
         stored = read_stored(plan.aligned.base, key)
@@ -123,9 +120,9 @@ def _report(
 ) -> MergeReport:
     plan, kept = work.plan, work.retention
     keys = {
-        "merged": work.merged,
-        "from_base": work.from_base + len(plan.aligned.carried),
-        "repaired": len(work.repaired),
+        "merged": work.counts[Fate.MERGED],
+        "from_base": work.counts[Fate.FROM_BASE] + len(plan.aligned.carried),
+        "repaired": work.counts[Fate.REPAIRED],
         "extra": sum(model.report.extra for model in plan.models),
     }
     path: Path | None = sink.path if isinstance(sink, FileSink) else None

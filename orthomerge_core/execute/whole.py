@@ -7,15 +7,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..analysis.pool import run_abandonable
 from ..io.hashing import bytes_hash
 from ..methods.contract import DecomposedMethod, Rows
 from .chunks import CHUNK, Job, read_chunk
 from .decomposition_cache import DecompositionCache, decomposition_key
 from .emit import TensorOut
-from .patiently import patiently
+from .estimate import read_bytes
 from .plan import TensorPlan
 from .retention import gram_of
-from .work import Work, acting_rows, difference, has_own_rows, row_deltas
+from .work import Fate, Outcome, Work, acting_rows, difference, has_own_rows, row_deltas
 
 __all__ = ["WholeMerge", "key_generator"]
 
@@ -46,24 +47,28 @@ class WholeMerge:
     def run(self) -> None:
         """Merge all tensors in the plan's order."""
         for tensor in self._work.plan.tensors:
-            self._tensor(tensor)
+            self._work.record(tensor, self._tensor(tensor))
+            self._work.progress.advance(self._cost(tensor))
         if self.on_cpu:
             self._work.notes.append(
                 f"{self.on_cpu} tensors did not fit the memory of {self._device} and were merged "
                 "on the CPU."
             )
 
-    def cost(self, tensor: TensorPlan) -> float:
-        """Progress units beside the bytes read: FLOPs, ten to a byte."""
+    def total(self) -> float:
+        """Progress units: bytes to read, and FLOPs, ten to a byte."""
+        plan = self._work.plan
+        return sum(read_bytes(plan, t) + self._cost(t) for t in plan.tensors)
+
+    def _cost(self, tensor: TensorPlan) -> float:
         rows = len(acting_rows(tensor))
         return self._work.plan.method.flops(tensor.shape, rows) / 10.0 if rows else 0.0
 
-    def _tensor(self, tensor: TensorPlan) -> None:
+    def _tensor(self, tensor: TensorPlan) -> Outcome:
         plan, work = self._work.plan, self._work
         if not tensor.numel or not (plan.rows or plan.texture):
-            work.keep_base(tensor)
-            work.progress.advance(work.bytes_of(tensor))
-            return
+            work.progress.advance(float(read_bytes(plan, tensor)))
+            return self._keep(tensor)
         buffer = self._read(tensor)
         matrix = buffer[1:]
         if not self._own:
@@ -73,21 +78,26 @@ class WholeMerge:
         norms = [bool(row.count_nonzero()) for row in matrix[:-1]]
         rows = [i for i in acting_rows(tensor) if norms[i]]
         if any(not torch.isfinite(matrix[i]).all() for i in rows):
-            work.repair(tensor)
-        elif not rows and plan.texture is None:
-            work.measure(tensor, gram_of(matrix))
-            work.keep_base(tensor)
-        else:
-            result = self._result(tensor, rows, buffer, matrix)
-            torch.sub(result, buffer[0], out=delta)
-            self._store(tensor, result, matrix)
-        work.progress.advance(self.cost(tensor))
+            return self._repair(tensor)
+        if not rows and plan.texture is None:
+            return self._keep(tensor, gram_of(matrix))
+        result = self._result(tensor, rows, buffer, matrix)
+        torch.sub(result, buffer[0], out=delta)
+        return self._store(tensor, result, matrix)
+
+    def _keep(self, tensor: TensorPlan, gram: Tensor | None = None) -> Outcome:
+        self._work.emitter.copy_base(tensor, self._work.progress.check)
+        return Outcome(Fate.FROM_BASE, gram)
+
+    def _repair(self, tensor: TensorPlan) -> Outcome:
+        self._work.emitter.copy_base(tensor, self._work.progress.check)
+        return Outcome(Fate.REPAIRED)
 
     def _read(self, tensor: TensorPlan) -> Tensor:
         """[2 + models, params]: base, D_i, a spare row; in chunks, so that a stop is heard."""
         plan = self._work.plan
         buffer = torch.empty(len(plan.models) + 2, tensor.numel)
-        share = self._work.bytes_of(tensor) / tensor.numel
+        share = read_bytes(plan, tensor) / tensor.numel
         for start in range(0, tensor.numel, CHUNK):
             job = Job(tensor.key, start, min(start + CHUNK, tensor.numel))
             read_chunk(plan.aligned.base, plan.models, job, buffer[:, job.start : job.stop])
@@ -133,12 +143,13 @@ class WholeMerge:
         local, method, options = base.to(device), self._work.plan.method, self._work.plan.options
 
         def merge() -> Tensor:
-            if isinstance(method, DecomposedMethod):
-                return self._composed(method, tensor, local, there, which)
-            generator = key_generator(tensor.key, int(options.get("seed", 0)))
-            return method.merge(local, there, options, generator)
+            with torch.inference_mode():  # a property of the thread
+                if isinstance(method, DecomposedMethod):
+                    return self._composed(method, tensor, local, there, which)
+                generator = key_generator(tensor.key, int(options.get("seed", 0)))
+                return method.merge(local, there, options, generator)
 
-        return patiently(merge, self._work.progress).to("cpu")
+        return run_abandonable(merge, self._work.progress).to("cpu")
 
     def _composed(
         self,
@@ -160,13 +171,12 @@ class WholeMerge:
             self._work.plain[reason] = self._work.plain.get(reason, 0) + 1
         return method.compose(base, rows, parts, options)
 
-    def _store(self, tensor: TensorPlan, result: Tensor, matrix: Tensor) -> None:
+    def _store(self, tensor: TensorPlan, result: Tensor, matrix: Tensor) -> Outcome:
         work = self._work
         if not torch.isfinite(result).all():
-            work.repair(tensor)
-            return
-        out, rounding = TensorOut(work.emitter, tensor), 0.0
+            return self._repair(tensor)
+        out, rounding = TensorOut(work.emitter, tensor, work.progress.check), 0.0
         for values in result.split(CHUNK):
             rounding += out.put(values)
             work.progress.check()
-        work.settle(tensor, gram_of(matrix), rounding + out.finish())
+        return Outcome(Fate.MERGED, gram_of(matrix), rounding + out.finish())

@@ -1,8 +1,9 @@
-"""What the two ways of merging a tensor share: the plan, the way out, and the counts."""
+"""What the two ways of merging a tensor share: its rows' deltas, and what came of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 import torch
 from torch import Tensor
@@ -10,55 +11,60 @@ from torch import Tensor
 from ..progress import Progress
 from ..shapes import Float32, Float64
 from .emit import Emitter
-from .estimate import read_bytes
 from .plan import Plan, TensorPlan
 from .retention import Retention
 
-__all__ = ["Work", "acting_rows", "has_own_rows", "row_deltas"]
+__all__ = ["Fate", "Outcome", "Work", "acting_rows", "difference", "has_own_rows", "row_deltas"]
+
+
+class Fate(Enum):
+    """What became of a tensor."""
+
+    MERGED = "merged"
+    FROM_BASE = "from_base"
+    REPAIRED = "repaired"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished tensor.
+
+    `gram` [rows + 1, rows + 1] of the rows' deltas and W − B, None where nothing was measured;
+    `rounding` is the energy of the output's rounding error.
+    """
+
+    fate: Fate
+    gram: Float64[Tensor, "r r"] | None = None
+    rounding: float = 0.0
 
 
 @dataclass
 class Work:
     """A running merge.
 
-    `merged` counts changed tensors, `from_base` those that kept the base's values. `repaired` names
-    tensors that were not finite. `notes` are sentences for the report, `plain` counts by reason the
-    tensors that a method merged by its simple rule.
+    `counts` of tensors by fate, `repaired` names those that were not finite. `notes` are sentences
+    for the report; `plain` counts, by reason, tensors that a method merged by its simple rule.
     """
 
     plan: Plan
     emitter: Emitter
     retention: Retention
     progress: Progress
-    merged: int = 0
-    from_base: int = 0
+    counts: dict[Fate, int] = field(default_factory=lambda: dict.fromkeys(Fate, 0))
     repaired: list[str] = field(default_factory=list)
     plain: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def keep_base(self, tensor: TensorPlan) -> None:
-        """The base's tensor goes out unchanged."""
-        self.emitter.copy_base(tensor)
-        self.from_base += 1
-
-    def repair(self, tensor: TensorPlan) -> None:
-        """The base's tensor takes the place of one that is not finite."""
-        self.emitter.copy_base(tensor)
-        self.repaired.append(tensor.key)
-
-    def settle(self, tensor: TensorPlan, gram: Float64[Tensor, "r r"], rounding: float) -> None:
-        """Count a merged tensor and add its measures."""
-        self.merged += 1
-        self.retention.rounding_energy += rounding
-        self.measure(tensor, gram)
-
-    def measure(self, tensor: TensorPlan, gram: Float64[Tensor, "r r"]) -> None:
-        """Add a tensor's Gram; rows that are not finite and do not act count as zero there."""
-        self.retention.add(tensor.block, torch.nan_to_num(gram, nan=0.0, posinf=0.0, neginf=0.0))
-
-    def bytes_of(self, tensor: TensorPlan) -> float:
-        """Bytes that one pass over this tensor reads, the unit of progress."""
-        return float(read_bytes(self.plan, tensor))
+    def record(self, tensor: TensorPlan, outcome: Outcome) -> None:
+        """Count a tensor and add its measures; call in the plan's order, for equal last digits."""
+        self.counts[outcome.fate] += 1
+        if outcome.fate is Fate.REPAIRED:
+            self.repaired.append(tensor.key)
+        self.retention.rounding_energy += outcome.rounding
+        if outcome.gram is not None:
+            # a row that is not finite, and does not act here, counts as zero
+            gram = torch.nan_to_num(outcome.gram, nan=0.0, posinf=0.0, neginf=0.0)
+            self.retention.add(tensor.block, gram)
 
 
 def acting_rows(tensor: TensorPlan) -> list[int]:

@@ -57,10 +57,12 @@ class LiveSource(Source):
         """The MODEL, for whoever wants to run it."""
         return self._model
 
+    @torch.no_grad()  # a mode of the thread, and workers read as well
     def read_into(self, key: str, out: Tensor, start: int = 0) -> None:
         """Fill `out` with elements [start, start + len(out)) of the patched tensor."""
         out.copy_(self._value(key)[start : start + len(out)])
 
+    @torch.no_grad()
     def read_raw(self, key: str) -> Tensor:
         """The stored tensor where nothing patches it; else the patched float32 values."""
         entry = self.entries[key]

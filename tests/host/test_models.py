@@ -28,8 +28,8 @@ def lora(comfy: ComfyHost) -> str:
     folder.mkdir(exist_ok=True)
     generator = torch.Generator().manual_seed(5)
     tensors = {
-        f"{LAYER}.lora_up.weight": torch.randn(384, 4, generator=generator) * 0.1,
-        f"{LAYER}.lora_down.weight": torch.randn(4, 128, generator=generator) * 0.1,
+        f"{LAYER}.lora_up.weight": torch.randn(384, 4, generator=generator) * 0.4,
+        f"{LAYER}.lora_down.weight": torch.randn(4, 128, generator=generator) * 0.4,
     }
     save_file(tensors, folder / LORA)
     return LORA

@@ -56,7 +56,6 @@ def test_true_ancestry_and_the_near_duplicate(first_run: dict):
 def test_same_prompt_is_answered_from_the_cache(comfy: ComfyHost, first_run: dict):
     again = comfy.prompt(quickstart())
     assert {IDS[kind] for kind in OURS} <= comfy.cached_nodes(again)
-    assert payload(again, IDS["OrthoMergeExecute"]) == payload(first_run, IDS["OrthoMergeExecute"])
 
 
 def test_table_edit_reruns_the_mixer_and_what_follows(comfy: ComfyHost, first_run: dict):

@@ -62,6 +62,25 @@ def test_patches_are_applied_in_float32_and_in_pieces(model: Any, source_type: A
     torch.testing.assert_close(out, expected.reshape(-1)[13:33], rtol=0, atol=1e-6)
 
 
+def test_workers_may_read_into_views_of_the_nodes_tensors(
+    pack: ModuleType, model: Any, source_type: Any
+):
+    from concurrent.futures import ThreadPoolExecutor
+
+    clone, expected = patched(model)
+    source = source_type(clone, "live")
+
+    def work() -> torch.Tensor:
+        rows = torch.empty(2, 48).unbind(0)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(source.read_into, "block.weight", rows[1]).result()
+        return rows[1]
+
+    with torch.inference_mode():
+        found = pack.host.guarded(work)()
+    torch.testing.assert_close(found, expected.reshape(-1), rtol=0, atol=1e-6)
+
+
 def test_the_model_is_not_changed(model: Any, source_type: Any):
     clone, _ = patched(model)
     before = {k: v.clone() for k, v in model.model.state_dict().items()}

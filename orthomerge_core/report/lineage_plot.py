@@ -21,7 +21,8 @@ __all__ = ["lineage"]
 
 WIDTH, DPI = 1024, 100
 _ROW, _HEAD, _FOOT = 46, 74, 66  # pixels
-_LONGEST_NAME, _LONGEST_REASON = 44, 84
+_LONGEST_NAME, _LONGEST_REASON = 44, 86
+_CJK = ("Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "Hiragino Sans GB", "SimHei")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def lineage(analysis: Analysis, proposal: Proposal, dark: bool = False) -> NDArr
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
     look = _DARK if dark else _LIGHT
     leaves = _ordered(analysis, proposal)
@@ -70,8 +72,23 @@ def lineage(analysis: Analysis, proposal: Proposal, dark: bool = False) -> NDArr
     bottom, top = _FOOT / height, 1.0 - _HEAD / height
     axes = figure.add_axes((0.03, bottom, 0.94, top - bottom), facecolor=look.paper)
     _draw(axes, look, leaves, proposal)
+    fonts, drawable = _fonts()
+    for text in figure.findobj(Text):
+        text.set_fontfamily(fonts)
+        text.set_parse_math(False)  # a $ in a file name is a $
+        text.set_text("".join(c if ord(c) in drawable else "□" for c in text.get_text()))
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _fonts() -> tuple[list[str], set[int]]:
+    """DejaVu Sans and what this machine has for names in Chinese, and the characters they draw."""
+    from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+
+    installed = set(fontManager.get_font_names())
+    names = ["DejaVu Sans", *(name for name in _CJK if name in installed)]
+    fonts = [get_font(findfont(FontProperties(family=[name]))) for name in names]
+    return names, {code for font in fonts for code in font.get_charmap()}
 
 
 def _ordered(analysis: Analysis, proposal: Proposal) -> list[_Leaf]:
@@ -135,7 +152,7 @@ def _draw_leaf(
     axes: Axes, look: _Look, leaf: _Leaf, y: int, parent_y: int, proposal: Proposal, far: float
 ) -> None:
     rows = {row.model: row for row in proposal.rows}
-    row, pad = rows.get(leaf.name), 0.026 * far
+    row, pad = rows.get(leaf.name), 0.032 * far
     off = row is not None and not row.enabled
     color = look.line if off else look.on
     axes.plot([leaf.start, leaf.start], [parent_y, y], color=look.line, lw=1.2, zorder=1)
@@ -146,14 +163,15 @@ def _draw_leaf(
         axes.text(pad, y, "base", color=look.ink, fontsize=12, weight="bold", va="center")
         return
     _dot(axes, look, leaf.end, y, "ring" if off else "double" if row.repeat > 1 else "dot")
-    size = f"{leaf.end - leaf.start:.2g} %"
-    name = _shorten(leaf.name, _LONGEST_NAME)
+    size, name = _percent(leaf.end - leaf.start), _shorten(leaf.name, _LONGEST_NAME)
     axes.text(
         leaf.end + pad, y - 0.17, f"{name}   {size}", fontsize=12, weight="bold",
         color=look.faint if off else look.ink, va="center",
     )  # fmt: skip
     warned = off or leaf.name in _warned(proposal)
-    reason = _shorten(("off: " if off else "") + row.info, _LONGEST_REASON)
+    reason = ("off: " if off else "") + row.info
+    if len(reason) > _LONGEST_REASON:
+        reason = reason[: _LONGEST_REASON - 1] + "…"
     axes.text(
         leaf.end + pad, y + 0.2, reason, fontsize=10,
         color=look.warn if warned else look.faint, va="center",
@@ -176,6 +194,10 @@ def _dot(axes: Axes, look: _Look, x: float, y: float, style: str) -> None:
     if style == "double":
         axes.plot([x], [y], "o", ms=14, mfc=look.paper, mec=color, mew=2, zorder=3, clip_on=False)
     axes.plot([x], [y], "s" if style == "base" else "o", ms=8, color=color, zorder=4, clip_on=False)
+
+
+def _percent(value: float) -> str:
+    return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %"
 
 
 def _shorten(text: str, longest: int) -> str:

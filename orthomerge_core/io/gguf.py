@@ -95,9 +95,9 @@ class GgufSource(ByteSource):
         self._file.read_at(buffer, self.infos[key].start + start)
 
     def fingerprint(self) -> str:
-        """See `Source`: XXH3-128 of the size, the mtime and the header."""
+        """See `Source`: XXH3-128 of the inode, size, times and header."""
         hasher = Hasher()
-        hasher.update(f"{self._file.size} {self._file.mtime_ns} ".encode())
+        hasher.update(self._file.identity.encode())
         hasher.update(self._raw_header)
         return hasher.hexdigest()
 

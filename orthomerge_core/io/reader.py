@@ -41,9 +41,9 @@ class SafetensorsSource(ByteSource):
         self._file.read_at(buffer, self.infos[key].start + start)
 
     def fingerprint(self) -> str:
-        """See `Source`: XXH3-128 of the size, the mtime and the header."""
+        """See `Source`: XXH3-128 of the inode, size, times and header."""
         hasher = Hasher()
-        hasher.update(f"{self._file.size} {self._file.mtime_ns} ".encode())
+        hasher.update(self._file.identity.encode())
         hasher.update(self._header.raw)
         return hasher.hexdigest()
 

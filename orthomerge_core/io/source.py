@@ -86,7 +86,10 @@ class Source(ABC):
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Hash of size, mtime and header: changes when the file does; costs no tensor read."""
+        """Hash of which file it is, its size, times and header: changes when the file does.
+
+        Two files never share one, whatever their times say. Costs no tensor read.
+        """
 
     @abstractmethod
     def tensor_hashes(self) -> Mapping[str, str]:

@@ -137,6 +137,16 @@ def test_fingerprint_follows_the_file(path):
         assert later.fingerprint() != first.fingerprint()
 
 
+def test_siblings_of_one_archive_have_their_own_fingerprints(tmp_path):
+    """Same size, mtime and header, other weights: as after unpacking with stored times."""
+    paths = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    for value, path in enumerate(paths):
+        save_file({"w": torch.full((4, 4), float(value))}, path)
+        os.utime(path, ns=(1, 1))
+    with SafetensorsSource(paths[0]) as one, SafetensorsSource(paths[1]) as other:
+        assert one.fingerprint() != other.fingerprint()
+
+
 def test_closed(path):
     source = SafetensorsSource(path)
     source.close()

@@ -36,7 +36,7 @@ class RawFile:
             raise FileError(what, received=explain_os_error(error), fix=fix) from None
         stat = os.fstat(self._file.fileno())
         self.size, self.mtime_ns = stat.st_size, stat.st_mtime_ns
-        # Siblings unpacked from one archive share size, mtime and header; the inode tells them apart.
+        # Siblings out of one archive share size, mtime and header; the inode tells them apart.
         self.identity = f"{stat.st_ino} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
         self._lock = threading.Lock()
 

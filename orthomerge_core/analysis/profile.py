@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from .result import Analysis
 
-__all__ = ["Profile", "profile"]
+__all__ = ["Profile", "home_labels", "profile"]
 
 
 @dataclass(frozen=True)
@@ -43,3 +44,10 @@ def profile(analysis: Analysis, labels: Sequence[str]) -> Profile:
     share = np.divide(deltas, totals, out=np.zeros_like(deltas), where=totals > 0)
     relative = np.sqrt(np.divide(deltas, base, out=np.zeros_like(deltas), where=base > 0))
     return Profile(parts, np.sqrt(deltas), share, relative)
+
+
+def home_labels(analysis: Analysis) -> tuple[str, ...]:
+    """Per key its group of blocks and kind of layer: "single_blocks attention"."""
+    families = (re.sub(r"\.\d+$", "", block) for block in analysis.blocks)
+    pairs = zip(families, analysis.layer_types, strict=True)
+    return tuple(family if kind == "other" else f"{family} {kind}" for family, kind in pairs)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..errors import OrthoMergeError
 from ..io.hashing import HashMemo, content_hash
 from ..keys.content import model_content_hash
 from ..methods.contract import LinearMethod
@@ -45,25 +46,27 @@ def run_merge(
 
     Args:
         sink: takes the tensors; nothing is left in it on an error.
-        device: where methods other than the linear ones compute.
+        device: where methods other than the linear ones compute; no room there falls back to CPU.
         cache: keeps decompositions between runs.
         memo: remembers the sources' content hashes.
         provenance: write the recipe into the metadata.
         extra_metadata: more strings for the header, e.g. a workflow.
 
     Raises:
+        OrthoMergeError: there is no such device.
         FileChangedError, FileError: a source changed or cannot be read any more.
         WriteError: the result cannot be stored.
         Cancelled: or whatever `progress` raises to stop.
     """
     begun = time.perf_counter()
+    where = _device(device)
     progress = progress or Progress()
     metadata = dict(extra_metadata or {}) | header_metadata(plan, full=provenance)
     with torch.inference_mode():
         sink.begin(plan.layout(), metadata)
         try:
             work = Work(plan, Emitter(sink, plan.aligned.base), _retention(plan), progress)
-            _merge_all(work, device, cache)
+            _merge_all(work, where, cache)
             hashes = _source_hashes(plan, memo, progress)
             for model in (plan.aligned.base, *plan.models):
                 model.source.check_unchanged()
@@ -79,7 +82,18 @@ def _retention(plan: Plan) -> Retention:
     return Retention([row.label for row in plan.rows])
 
 
-def _merge_all(work: Work, device: str | torch.device, cache: DecompositionCache | None) -> None:
+def _device(name: str | torch.device) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        what, fix = f'unknown device "{name}"', "Choose cpu or cuda."
+        raise OrthoMergeError(what, fix=fix) from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise OrthoMergeError("no CUDA device is available here", fix="Choose cpu.")
+    return device
+
+
+def _merge_all(work: Work, device: torch.device, cache: DecompositionCache | None) -> None:
     plan, progress = work.plan, work.progress
     n_carried = [plan.aligned.base.entry(key).n_bytes for key in plan.aligned.carried]
     if isinstance(plan.method, LinearMethod):

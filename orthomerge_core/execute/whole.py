@@ -37,10 +37,10 @@ class WholeMerge:
     def __init__(
         self,
         work: Work,
-        device: str | torch.device = "cpu",
+        device: torch.device,
         cache: DecompositionCache | None = None,
     ) -> None:
-        self._work, self._device, self._cache = work, torch.device(device), cache
+        self._work, self._device, self._cache = work, device, cache
         self._own = has_own_rows(work.plan)
         self.on_cpu = 0
 

@@ -10,7 +10,7 @@ from orthomerge_core.execute.sinks import FileSink, StateDictSink
 from orthomerge_core.execute.verify import verify_file
 from orthomerge_core.recipe.model import Row, TextureBoost
 from tests.core.execute.conftest import base_tensors, live_spec, recipe_for, tuned
-from tests.oracles import naive_row_deltas, naive_retention, naive_sum_of_rows
+from tests.oracles import naive_retention, naive_row_deltas, naive_sum_of_rows
 
 LINEAR = ["task_arithmetic", "average", "orthogonal_projection"]
 EXACT = [*LINEAR, "slerp", "orthomerge"]

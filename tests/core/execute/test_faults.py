@@ -1,0 +1,215 @@
+"""Whatever goes wrong in mid-merge: nothing half-written, nothing lost, a clear message."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from orthomerge_core.errors import Cancelled, FileChangedError, OrthoMergeError, WriteError
+from orthomerge_core.execute import whole
+from orthomerge_core.execute.plan import plan_merge
+from orthomerge_core.execute.run import run_merge
+from orthomerge_core.execute.sinks import FileSink, StateDictSink
+from orthomerge_core.progress import Progress
+from orthomerge_core.recipe.model import Row
+from tests.core.execute.conftest import StopAfter, live_spec, recipe_for
+
+METHODS = ["task_arithmetic", "orthogonal_projection", "orthomerge"]
+
+
+def merged_files(folder):
+    sources = {"base.safetensors", "a.safetensors", "b.safetensors", "child.safetensors"}
+    return sorted(p.name for p in folder.iterdir() if p.name not in sources)
+
+
+def plan_for(spec, target, method="task_arithmetic", overwrite=False):
+    recipe = recipe_for(spec, Row("a"), Row("b"), method=method)
+    return plan_merge(recipe, spec, target=target, overwrite=overwrite)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_cancel_leaves_nothing(on_disk, tmp_path, method):
+    target = tmp_path / "merged.safetensors"
+    with plan_for(on_disk(), target, method) as plan, pytest.raises(Cancelled):
+        run_merge(plan, FileSink(target), progress=StopAfter(1))
+    assert merged_files(tmp_path) == []
+
+
+def test_cancel_leaves_an_older_result_alone(on_disk, tmp_path):
+    target = tmp_path / "merged.safetensors"
+    target.write_bytes(b"older")
+    with plan_for(on_disk(), target, overwrite=True) as plan, pytest.raises(Cancelled):
+        run_merge(plan, FileSink(target, overwrite=True), progress=StopAfter(1))
+    assert target.read_bytes() == b"older"
+    assert merged_files(tmp_path) == ["merged.safetensors"]
+
+
+def test_cancel_empties_a_state_dict(family):
+    spec, sink = live_spec(family), StateDictSink()
+    with plan_for(spec, None) as plan, pytest.raises(Cancelled):
+        run_merge(plan, sink, progress=StopAfter(1))
+    assert sink.state_dict == {} and sink.metadata == {}
+
+
+def test_a_stop_is_heard_while_one_tensor_computes(family, monkeypatch):
+    spec, sink = live_spec(family), StateDictSink()
+    with plan_for(spec, None, "orthomerge") as plan:
+        begun = time.monotonic()
+        monkeypatch.setattr(
+            type(plan.method), "decompose", lambda *_: time.sleep(3.0), raising=True
+        )
+
+        class Impatient(Progress):
+            def check(self):
+                if time.monotonic() - begun > 0.3:
+                    raise Cancelled
+
+        with pytest.raises(Cancelled):
+            run_merge(plan, sink, progress=Impatient())
+        assert time.monotonic() - begun < 2.0
+
+
+def test_progress_reaches_its_total(family):
+    for method in METHODS:
+        spec, told = live_spec(family), StopAfter(10**9)
+        with plan_for(spec, None, method) as plan:
+            run_merge(plan, StateDictSink(), progress=told)
+        assert told.done == pytest.approx(told.total)
+
+
+@pytest.mark.parametrize("failing_write", [2, 4])
+def test_a_full_disk_leaves_nothing(on_disk, tmp_path, monkeypatch, failing_write):
+    target, real, count = tmp_path / "merged.safetensors", os.pwrite, []
+
+    def full(descriptor, data, offset):
+        count.append(1)
+        if len(count) >= failing_write:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, data, offset)
+
+    with plan_for(on_disk(), target) as plan:
+        monkeypatch.setattr(os, "pwrite", full)
+        with pytest.raises(WriteError, match=r'the disk is full while writing "merged'):
+            run_merge(plan, FileSink(target))
+    assert merged_files(tmp_path) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_disk_that_is_really_full(on_disk, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        (small / "filler").write_bytes(b"x" * 60_000)
+        target = small / "merged.safetensors"
+        with plan_for(on_disk(), target) as plan, pytest.raises(WriteError, match=r"room|full"):
+            run_merge(plan, FileSink(target))
+        assert [p.name for p in small.iterdir()] == ["filler"]
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_target_that_appears_meanwhile_is_not_overwritten(on_disk, tmp_path):
+    target = tmp_path / "merged.safetensors"
+    with plan_for(on_disk(), target) as plan:
+        target.write_bytes(b"somebody else's")
+        with pytest.raises(WriteError, match="exists already"):
+            run_merge(plan, FileSink(target))
+    assert target.read_bytes() == b"somebody else's"
+
+
+def test_a_source_that_shrinks_is_named(on_disk, tmp_path):
+    target = tmp_path / "merged.safetensors"
+    with plan_for(on_disk(), target) as plan:
+        os.truncate(tmp_path / "a.safetensors", 2000)
+        with pytest.raises(FileChangedError, match=r'"a.safetensors" shrank') as caught:
+            run_merge(plan, FileSink(target))
+    assert str(tmp_path) not in str(caught.value)
+    assert merged_files(tmp_path) == []
+
+
+@pytest.mark.parametrize("how", ["rewritten", "vanished"])
+def test_a_source_that_changes_spoils_the_merge(on_disk, tmp_path, family, how):
+    target, victim = tmp_path / "merged.safetensors", tmp_path / "b.safetensors"
+    with plan_for(on_disk(), target) as plan:
+        if how == "vanished":
+            victim.unlink()
+        else:
+            save_file({k: t + 1 for k, t in family["b"].items()}, victim)
+            os.utime(victim, ns=(1, 1))
+        with pytest.raises(FileChangedError, match=r'"b.safetensors"'):
+            run_merge(plan, FileSink(target))
+    assert merged_files(tmp_path) == []
+
+
+def test_a_device_out_of_memory_falls_back_to_the_cpu(family, monkeypatch):
+    spec, sink = live_spec(family), StateDictSink()
+    failed = []
+    real = whole.WholeMerge._on
+
+    def scarce(self, device, tensor, *rest):
+        if device.type != "cpu":
+            failed.append(tensor.key)
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return real(self, device, tensor, *rest)
+
+    monkeypatch.setattr(whole.WholeMerge, "_on", scarce)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with plan_for(spec, None, "orthomerge") as plan:
+        report = run_merge(plan, sink, device="cuda")
+        reference = run_merge(plan, StateDictSink())
+    assert len(failed) == 6
+    assert report.content_hash == reference.content_hash
+    assert any("6 tensors did not fit the memory of cuda" in note for note in report.notes)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_an_unknown_device_is_refused(family):
+    spec = live_spec(family)
+    with plan_for(spec, None) as plan:
+        for device, says in (("warp", 'unknown device "warp"'), ("cuda", "no CUDA device")):
+            with pytest.raises(OrthoMergeError, match=says):
+                run_merge(plan, StateDictSink(), device=device)
+
+
+def test_kill_leaves_no_result(on_disk, tmp_path):
+    """A killed process cannot clean up, but what it leaves is never taken for a result."""
+    on_disk()
+    script = f"""
+import json, sys, time
+sys.path.insert(0, {str(Path.cwd())!r})
+from pathlib import Path
+from orthomerge_core.execute import run
+from orthomerge_core.cli.app import app
+real = run.content_hash
+def slow(items):
+    print("writing", flush=True)
+    time.sleep(30)
+run.content_hash = slow
+folder = Path({str(tmp_path)!r})
+recipe = {{"base": "base.safetensors", "models": {{"a": "a.safetensors"}},
+          "rows": [{{"model": "a"}}], "method": "average"}}
+(folder / "recipe.json").write_text(json.dumps(recipe))
+app(["merge", str(folder / "recipe.json"), "-o", str(folder / "merged.safetensors"), "--no-cache"])
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"writing\n"
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.wait()
+        process.stdout.close()
+    assert not (tmp_path / "merged.safetensors").exists()
+    left = [name for name in merged_files(tmp_path) if name != "recipe.json"]
+    assert all(name.startswith(".merged.safetensors.") and name.endswith(".tmp") for name in left)

@@ -27,7 +27,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from orthomerge_core.io.opening import open_source
 
 SIDE = 2048
-CLOCK = time.perf_counter
 PLAIN = ("float32", "float16", "bfloat16")
 FP8 = ("float8_e4m3fn", "float8_e5m2")
 TARGETS = {**dict.fromkeys(PLAIN, 1.15), **dict.fromkeys((*FP8, "fp8_scaled"), 1.3)}
@@ -134,16 +133,20 @@ def floor(path: Path) -> None:
 
 
 def both(
-    run: Callable[[], None], other: Callable[[], None], rounds: int, forget: Callable[[], None]
+    run: Callable[[], None],
+    other: Callable[[], None],
+    args: argparse.Namespace,
+    forget: Callable[[], None],
 ) -> tuple[float, float]:
     """Best seconds of each, taken in turns so that a busy machine slows both."""
     times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(rounds):
+    clock = time.process_time if args.cpu else time.perf_counter
+    for _ in range(args.rounds):
         for call, into in zip((run, other), times, strict=True):
             forget()
-            start = CLOCK()
+            start = clock()
             call()
-            into.append(CLOCK() - start)
+            into.append(clock() - start)
     return min(times[0]), min(times[1])
 
 
@@ -188,7 +191,7 @@ def measure(made: dict[str, tuple[Path, str]], args: argparse.Namespace) -> list
             continue
         base = made[like][0]
         forget = partial(drop_from_cache, path, base) if args.cold else lambda: None
-        mine, least = both(partial(ours, path), partial(floor, base), args.rounds, forget)
+        mine, least = both(partial(ours, path), partial(floor, base), args, forget)
         size, values = path.stat().st_size, args.count * SIDE * SIDE
         ratio, target = mine / least, TARGETS.get(name)
         rows.append({"format": name, "ratio": ratio, "target": target, "seconds": mine})
@@ -204,6 +207,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=8, help="matrices per file (default 8)")
     parser.add_argument("--rounds", type=int, default=7, help="measurements, best counts")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cpu", action="store_true", help="processor time, for a busy machine")
     parser.add_argument("--cold", action="store_true", help="from the disk, not the page cache")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     args = parser.parse_args()

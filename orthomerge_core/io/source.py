@@ -10,8 +10,6 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
-from ..errors import CompatibilityError
-
 __all__ = ["Entry", "Source"]
 
 
@@ -23,8 +21,9 @@ class Entry:
     quantisation scheme whose dequantised values `read` returns, or is None for plain tensors.
     `shape` is the logical (dequantised) shape. `n_bytes` is what must be read, scales included.
 
-    Some schemes round rows and columns up to a multiple (`padding`; 0 = never) without storing the
-    original sizes: `shape` is then the rounded one, until `Source.crop` is told the right one.
+    Some schemes round rows and columns up to a multiple (`padding`; 0 = never) and do not store the
+    original sizes: `shape` is then the rounded one, and whoever knows a reference model reads the
+    leading rows and columns only.
     """
 
     shape: tuple[int, ...]
@@ -32,13 +31,6 @@ class Entry:
     n_bytes: int
     quant: str | None = None
     padding: int = 0
-
-    def fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether the tensor has this shape, or had it before padding (then `crop` it)."""
-        if not self.padding or len(shape) != len(self.shape):
-            return shape == self.shape
-        rounded = tuple(-(-size // self.padding) * self.padding for size in shape)
-        return self.shape in (shape, rounded)
 
     @property
     def numel(self) -> int:
@@ -102,25 +94,6 @@ class Source(ABC):
     @abstractmethod
     def check_unchanged(self) -> None:
         """Raise `FileChangedError` if the file is no longer what was opened."""
-
-    def crop(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Tell padded entries their original shapes, as known from a reference model.
-
-        Afterwards `entries` and all reading speak of these shapes: leading rows and columns. Shapes
-        that an entry has already are fine.
-
-        Raises:
-            CompatibilityError: a shape that the entry does not fit (see `Entry.fits`).
-        """
-        for key, shape in shapes.items():
-            entry = self.entries[key]
-            if tuple(shape) != entry.shape:
-                raise CompatibilityError(
-                    f'"{key}" in "{self.name}" has another shape',
-                    expected=list(shape),
-                    received=list(entry.shape),
-                    fix="Leave this tensor out, or choose a model of the base's architecture.",
-                )
 
     def close(self) -> None:  # noqa: B027  # nothing to release is the common case
         """Release files; reading afterwards is an error."""

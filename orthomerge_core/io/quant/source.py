@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from ...errors import CompatibilityError
 from ..bytesource import BUFFER_BYTES, ByteSource
 from ..hashing import bytes_hash
 from ..source import Entry, Source
@@ -35,7 +33,6 @@ class QuantisedSource(Source):
         self.entries: dict[str, Entry] = {
             key: self._entry(key) for key in source.entries if key not in found.dropped
         }
-        self._full = {key: self.entries[key].shape for key in found.layers}
         self._local = threading.local()
 
     def _entry(self, key: str) -> Entry:
@@ -45,37 +42,13 @@ class QuantisedSource(Source):
         n_bytes = stored.n_bytes + sum(layer.side(suffix).n_bytes for suffix in layer.needs)
         return Entry(layer.shape, stored.dtype, n_bytes, layer.quant, layer.padding)
 
-    def crop(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """See `Source`."""
-        for key, shape in shapes.items():
-            entry, full = self.entries[key], self._full.get(key, self.entries[key].shape)
-            if not replace(entry, shape=full).fits(tuple(shape)):
-                raise CompatibilityError(
-                    f'"{key}" in "{self.name}" has another shape',
-                    expected=list(shape),
-                    received=list(full),
-                    fix="Leave this tensor out, or choose a model of the base's architecture.",
-                )
-            self.entries[key] = replace(entry, shape=tuple(shape))
-
     def read_into(self, key: str, out: Tensor, start: int = 0) -> None:
         """See `Source`."""
         layer = self._layers.get(key)
         if layer is None:
             self._source.read_into(key, out, start)
-        elif self.entries[key].shape[1:] == layer.shape[1:]:
-            self._decode(layer, key, out, start)
         else:
-            self._decode_cropped(layer, key, out, start)
-
-    def _decode_cropped(self, layer: QuantLayer, key: str, out: Tensor, start: int) -> None:
-        cols, padded = self.entries[key].shape[1], layer.shape[1]
-        done = 0
-        while done < len(out):
-            row, col = divmod(start + done, cols)
-            size = min(cols - col, len(out) - done)
-            self._decode(layer, key, out[done : done + size], row * padded + col)
-            done += size
+            self._decode(layer, key, out, start)
 
     def _decode(self, layer: QuantLayer, key: str, out: Tensor, start: int) -> None:
         """Whole units go straight into `out`; one that `out` begins or ends in, through a

@@ -1,6 +1,6 @@
 /** Shows a node's last result inside the node; the widget appears with the first result. */
 import { el, shield } from "./dom.mjs";
-import { onRemoved } from "./edits.mjs";
+import { adoptPlace, markRenderer, onRemoved } from "./edits.mjs";
 import { faceFor } from "./faces.mjs";
 import { syncWords } from "./locale.mjs";
 import { recall } from "./payloads.mjs";
@@ -12,9 +12,17 @@ export function attachFace(node, app) {
   const face = faceFor(recall(node, app)?.payload);
   if (!face) return;
   const widget = node.widgets?.find((item) => item.name === NAME) ?? addFace(node);
+  markRenderer(widget.element);
   widget.element.firstChild.replaceChildren(face);
+  requestAnimationFrame(() => makeRoom(node)); // the face has its height only once it is drawn
+}
+
+function makeRoom(node) {
+  if (!node.graph) return;
   const [width, height] = node.computeSize();
-  if (node.size[0] < width || node.size[1] < height) node.setSize([Math.max(width, node.size[0]), Math.max(height, node.size[1])]);
+  if (node.size[0] < width || node.size[1] < height) {
+    node.setSize([Math.max(width, node.size[0]), Math.max(height, node.size[1])]);
+  }
 }
 
 /** Never serialised, and after every widget that is: a gap before those would shift their values. */
@@ -24,9 +32,18 @@ function addFace(node) {
   shield(frame, abort.signal);
   const widget = node.addDOMWidget(NAME, "ORTHOMERGE_FACE", frame, {
     serialize: false, getValue: () => "", setValue: () => {}, hideOnZoom: false, margin: 6,
-    getMinHeight: () => Math.min(260, Math.max(48, frame.firstChild.scrollHeight || 96)),
+    getMinHeight: () => faceHeight(frame.firstChild),
   });
   widget.serialize = false;
+  adoptPlace("face", node, frame);
   onRemoved(widget, "onRemove", () => abort.abort());
   return widget;
 }
+
+const faceHeight = (root) => {
+  const content = root.firstElementChild;
+  const list = content?.querySelector(".om-small-table") ?? null;
+  const wanted = (list?.offsetHeight ?? 0) + [...(content?.children ?? [])]
+    .filter((child) => !child.contains(list)).reduce((sum, child) => sum + child.offsetHeight, list ? 16 : 24);
+  return Math.min(280, Math.max(64, wanted));
+};

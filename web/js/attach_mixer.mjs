@@ -1,6 +1,6 @@
 /** OrthoMixer's table as a DOM widget: the bridge between ComfyUI's node and the view. */
 import { el } from "./dom.mjs";
-import { commitEdit, oncePerFrame, onRemoved, runHistory, say } from "./edits.mjs";
+import { adoptPlace, commitEdit, markRenderer, oncePerFrame, onRemoved, runHistory, say } from "./edits.mjs";
 import { rowFigures } from "./figures.mjs";
 import { syncWords } from "./locale.mjs";
 import { mixContext } from "./payloads.mjs";
@@ -30,7 +30,7 @@ export function mixerWidget({ app, api, views, node, name, data }) {
   const host = {
     getValue: () => value,
     commit: (next) => commitEdit(app, widget, owner(), next),
-    context: () => { syncWords(app); return mixContext(owner(), app); },
+    context: () => { syncWords(app); markRenderer(frame); return mixContext(owner(), app); },
     method: () => String(other("method")?.value ?? ""),
     methods: () => options.orthomerge?.methods ?? {},
     texture: () => ({ model: String(other("texture_model")?.value ?? ""), alpha: Number(other("texture_alpha")?.value ?? 0) }),
@@ -47,7 +47,8 @@ export function mixerWidget({ app, api, views, node, name, data }) {
   frame.append(view.root);
   views.add(view);
   onRemoved(widget, "onRemove", () => { abort.abort(); views.delete(view); });
-  requestAnimationFrame(() => { follow(owner(), view); restoreFocus(owner(), view); });
+  adoptPlace("table", node, frame);
+  requestAnimationFrame(() => { follow(owner(), view); setTimeout(() => restoreFocus(owner(), view), 150); });
   return { widget, minWidth: 420, minHeight: SIZE.least };
 }
 
@@ -92,8 +93,10 @@ function grow(node, frame, view) {
   const area = frame.querySelector(".om-scroll");
   const wanted = Math.min(SIZE.most, frame.scrollHeight - area.clientHeight + table.offsetHeight + 4);
   const marks = `${view.state.entries.length}:${view.host.cosmetic.optionsOpen === true}`;
+  const isFirst = view.grown === undefined; // as it was saved, or as undo brought it back
   if (view.grown === marks) return;
   view.grown = marks;
+  if (isFirst) return;
   const lack = wanted - frame.clientHeight;
   if (lack > 0) node.setSize([Math.max(node.size[0], SIZE.width), node.size[1] + lack]);
 }

@@ -1,6 +1,6 @@
 /** OrthoModelSet's `models` as a DOM widget. */
 import { el } from "./dom.mjs";
-import { commitEdit, onRemoved, say } from "./edits.mjs";
+import { adoptPlace, commitEdit, markRenderer, onRemoved, say } from "./edits.mjs";
 import { syncWords } from "./locale.mjs";
 import { createModelsView } from "./models_view.mjs";
 
@@ -22,7 +22,7 @@ export function modelsWidget({ app, api, node, name, data }) {
   const owner = () => widget.node ?? node;
   const base = () => owner().widgets?.find((item) => item.name === "base");
   view = createModelsView({
-    getValue: () => { syncWords(app); return value; },
+    getValue: () => { syncWords(app); markRenderer(frame); return value; },
     commit: (next) => commitEdit(app, widget, owner(), next),
     base: () => String(base()?.value ?? ""),
     available: () => listed ?? baseChoices(base()),
@@ -30,6 +30,7 @@ export function modelsWidget({ app, api, node, name, data }) {
     resized: () => {},
   }, abort.signal);
   frame.append(view.root);
+  adoptPlace("models", node, frame);
   fetchNames(api).then((names) => { listed = names.length ? names : null; view.refresh(); });
   onRemoved(widget, "onRemove", () => abort.abort());
   return { widget, minWidth: 320, minHeight: 120 };

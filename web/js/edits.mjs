@@ -46,3 +46,32 @@ export function oncePerFrame(action) {
     });
   };
 }
+
+const frames = new Map();
+const FRAMES_TO_WAIT = 4;
+
+/**
+ * Puts a new widget's element where the old one of the same node still hangs. Vue nodes mount an
+ * element once and keep it when undo, a reload or a change of tab makes the node anew: the page would
+ * show a dead table. Harmless where ComfyUI has mounted the new element by itself.
+ */
+export function adoptPlace(kind, node, frame) {
+  let left = FRAMES_TO_WAIT;
+  const look = () => {
+    const key = `${kind}:${node.id}`;
+    const old = frames.get(key);
+    if (old && old !== frame && old.isConnected && !frame.isConnected) old.replaceWith(frame);
+    if (frame.isConnected || left === 0) {
+      frames.set(key, frame);
+      return;
+    }
+    left -= 1;
+    requestAnimationFrame(look);
+  };
+  requestAnimationFrame(look);
+}
+
+/** Marks a widget's frame for the renderer it is shown in. */
+export function markRenderer(frame) {
+  frame.classList.toggle("om-vue", globalThis.LiteGraph?.vueNodesMode === true);
+}

@@ -4,7 +4,7 @@ import { copyText } from "./clipboard.mjs";
 import { el, icon } from "./dom.mjs";
 import { t } from "./words.mjs";
 
-const percent = (share) => `${Math.round(share * 1000) / 10} %`;
+const percent = (share) => `${String(Math.round(share * 1000) / 10).replace("-", "−")} %`;
 
 /** The face for a payload, or null where its kind has none. */
 export function faceFor(payload) {
@@ -23,23 +23,23 @@ function compatFace({ models }) {
 }
 
 function compatRow(report) {
-  const notes = compatNotes(report);
-  return el("tr", { class: notes.severe ? "om-bad" : "" },
-    el("th", { scope: "row", title: report.name }, report.name),
-    el("td", {}, barCell({ share: report.coverage ?? null, text: percent(report.coverage ?? 0), label: t("coverage"), tone: "om-tone-kept" })),
-    el("td", {}, [report.dtype, report.quantisation ?? report.quantization].filter(Boolean).join(" · ")),
-    el("td.om-wrap", {}, notes.lines.length ? notes.lines.join("; ") : t("compatible")));
+  const lines = compatNotes(report);
+  const coverage = report.coverage_frac ?? 0;
+  return el("tr", { class: report.ok === false ? "om-bad" : "" },
+    el("th", { scope: "row", title: report.file ?? report.name }, report.name),
+    el("td", {}, barCell({ share: coverage, text: percent(coverage), label: t("coverage"), tone: "om-tone-kept" })),
+    el("td", {}, [report.dtype, report.quantisation].filter((word) => word && word !== "none").join(" · ")),
+    el("td.om-wrap", { title: [report.verdict, ...(report.findings ?? [])].join("\n") }, lines.join("; ")));
 }
 
 function compatNotes(report) {
-  const verdict = report.verdict && !/^(ok|compatible|fits)$/i.test(report.verdict) ? [report.verdict] : [];
-  const lines = [...verdict];
-  const count = (value) => (Array.isArray(value) ? value.length : value ?? 0);
-  if (report.skipped) lines.push(t("skipped"));
-  if (count(report.missing)) lines.push(t("missing", { count: count(report.missing) }));
-  if (count(report.extra)) lines.push(t("extra", { count: count(report.extra) }));
+  const lines = [report.ok === false ? t("skipped") : t("compatible")];
+  if (report.ok === false && report.verdict) lines.push(report.verdict);
+  if (report.repairs?.length) lines.push(t("repaired", { count: report.repairs.length }));
+  if (report.missing) lines.push(t("missing", { count: report.missing }));
+  if (report.extra) lines.push(t("extra", { count: report.extra }));
   if (report.duplicate_of) lines.push(t("duplicateOf", { model: report.duplicate_of }));
-  return { lines, severe: Boolean(report.skipped) };
+  return lines;
 }
 
 function summaryFace({ summary }) {
@@ -51,9 +51,9 @@ function summaryFace({ summary }) {
 function mixFace({ proposal, warnings }) {
   const rows = (proposal ?? []).map((row) => el("tr", { class: row.enabled ? "" : "om-off" },
     el("th", { scope: "row", title: row.model }, row.model),
-    el("td", {}, `${row.enabled ? row.delta_from : t("no")}${row.repeat > 1 ? ` · ${row.repeat}×` : ""}`),
-    el("td.om-wrap", {}, row.info ?? "")));
-  return el("div", {}, table([t("model"), t("from"), ""], rows, t("model")),
+    el("td.om-wrap", {}, el("span", {}, `${row.enabled ? row.delta_from : t("no")}${row.repeat > 1 ? ` · ${row.repeat}×` : ""}`),
+      row.info ? el("div.om-note", {}, row.info) : null)));
+  return el("div.om-face-column", {}, table([t("model"), t("from")], rows, t("model")),
     ...(warnings ?? []).map((text) => el("div.om-problem.om-warning", {}, icon("warn"), el("span", {}, text.text ?? text))));
 }
 

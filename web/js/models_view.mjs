@@ -1,11 +1,10 @@
 /** OrthoModelSet's picker: a list of chosen files over a newline-separated string. */
 import { el, icon, iconButton, shield } from "./dom.mjs";
+import { readNames, writeNames } from "./model_names.mjs";
 import { splitFolder } from "./names.mjs";
 import { openPicker } from "./popup.mjs";
 import { t } from "./words.mjs";
 
-export const readNames = (value) => [...new Set(String(value ?? "").split(/\r?\n/).map((s) => s.trim()).filter(Boolean))];
-export const writeNames = (names) => names.join("\n");
 
 /**
  * @param {{getValue: () => string, commit: (value: string) => void, base: () => string,

@@ -14,7 +14,7 @@ const SHOWN = {
   model: (v) => splitFolder(v)[1],
 };
 const LABEL = { enabled: "on", model: "model", delta_from: "from", alpha: "alpha", repeat: "repeat", layers: "layers" };
-const percent = (share) => `${Math.round(share * 100)} %`;
+const percent = (share) => `${String(Math.round(share * 100)).replace("-", "−")} %`;
 
 export const parentName = (name) => (name === BASE ? t("base") : splitFolder(name)[1]);
 

@@ -1,0 +1,84 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { formula } from "../../web/js/formula.mjs";
+import { readNames, writeNames } from "../../web/js/model_names.mjs";
+import { badLayersPart, filterItems, groupByFolder, splitFolder } from "../../web/js/names.mjs";
+import { isLinked, mixContext, recall, remember, upstream } from "../../web/js/payloads.mjs";
+
+const row = (model, delta_from, alpha = 1, more = {}) => ({ enabled: true, model, delta_from, alpha, repeat: 1, layers: "", ...more });
+
+test("formula: sums, means and named methods", () => {
+  const rows = [row("a", "base"), row("x/b", "a", -0.5, { repeat: 2 }), row("c", "base", 1, { enabled: false })];
+  assert.equal(formula(rows, { method: "task_arithmetic" }), "W = base + (a − base) − 2 × 0.5 · (b − a)");
+  assert.equal(formula(rows, { method: "average" }), "W = base + [(a − base) − 2 × 0.5 · (b − a)] ∕ 3");
+  assert.equal(formula(rows, { method: "orthomerge" }), "W = base + orthomerge((a − base), −2 × 0.5 · (b − a))");
+});
+
+test("formula: nothing on, negative first, layers, texture", () => {
+  assert.equal(formula([], { method: "average" }), "W = base");
+  assert.equal(formula([row("a", "base", -1, { layers: "x=0" })], { method: "task_arithmetic", textureModel: "t", textureAlpha: 0.2 }),
+    "W = base − (a − base) ∘ layers + 0.2 · Δt");
+});
+
+test("names: folders, filters, groups", () => {
+  assert.deepEqual(splitFolder("a\\b/c"), ["a\\b", "c"]);
+  const items = ["z/one", "two", "z/Two", "a/three"].map((name) => ({ name }));
+  assert.deepEqual(groupByFolder(items).map((i) => i.name), ["two", "z/one", "z/Two", "a/three"]);
+  assert.deepEqual(filterItems(items, " tWo z").map((i) => i.name), ["z/Two"]);
+});
+
+test("layers: what cannot be read is named", () => {
+  assert.equal(badLayersPart("a.0-9=0.5, *attn*=0\ndefault=-1,"), null);
+  assert.equal(badLayersPart("a=1, b"), "b");
+  assert.equal(badLayersPart("a=x"), "a=x");
+});
+
+test("the model list is a plain string, one name a line", () => {
+  assert.deepEqual(readNames(" a \r\n\nb\na"), ["a", "b"]);
+  assert.deepEqual(readNames(null), []);
+  assert.equal(writeNames(["a", "b"]), "a\nb");
+});
+
+/** A node with wires, as far as the payload module looks. */
+function node(inputs = {}, more = {}) {
+  return {
+    graph: {}, properties: {}, inputs: Object.entries(inputs).map(([name, source]) => ({ name, link: source ? 1 : null })),
+    getInputNode: (slot) => Object.values(inputs)[slot] ?? null, ...more,
+  };
+}
+const mix = (model) => ({ orthomerge: [{ kind: "mix", names: [model], proposal: [row(model, "base")], warnings: [{ text: "w" }] }] });
+
+test("a mixer listens to whoever spoke last, itself or the optimizer above", () => {
+  const optimizer = node();
+  const mixer = node({ models: null, mix: optimizer });
+  assert.equal(mixContext(mixer, {}).proposal, null);
+  remember(optimizer, mix("a"));
+  assert.equal(mixContext(mixer, {}).proposal[0].model, "a");
+  remember(mixer, mix("b"));
+  assert.deepEqual([mixContext(mixer, {}).proposal[0].model, mixContext(mixer, {}).warnings], ["b", ["w"]]);
+});
+
+test("without a wire there is no proposal, but names", () => {
+  const mixer = node({ models: null, mix: null });
+  remember(mixer, mix("a"));
+  assert.deepEqual([mixContext(mixer, {}).proposal, mixContext(mixer, {}).names], [[], ["a"]]);
+  assert.equal(isLinked(mixer, "mix"), false);
+});
+
+test("virtual reroutes are followed, a removed node has no upstream", () => {
+  const source = node();
+  const reroute = node({ "": source }, { isVirtualNode: true });
+  assert.equal(upstream(node({ mix: reroute }), "mix"), source);
+  assert.equal(upstream(node({ mix: source }, { graph: null }), "mix"), null);
+});
+
+test("a reload finds the payload in the workflow; large figures stay out of it", () => {
+  const saved = node();
+  const payload = { ...mix("a").orthomerge[0], forecast: { data: "x".repeat(70_000) } };
+  remember(saved, { orthomerge: [payload] });
+  assert.equal(saved.properties.orthomerge.payload.forecast, undefined);
+  assert.equal(recall({ id: 1, properties: saved.properties }, {}).payload.names[0], "a");
+  assert.equal(recall({ id: 1 }, { nodeOutputs: { 1: mix("b") } }).payload.names[0], "b");
+  assert.equal(recall({ id: 2 }, {}), null);
+});

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..errors import HeaderError, UnsupportedError
 from .bytesource import ByteSource
 from .dtypes import DTYPES
+from .ggml_blocks import TORCH_DECODERS
 from .gguf_header import GgufTensor, parse_gguf
 from .hashing import Hasher
 from .header import TensorInfo
@@ -26,7 +27,6 @@ __all__ = ["GgufBlocks", "GgufSource"]
 
 # ggml's numbers of the types that need no decoding.
 _PLAIN = {0: "F32", 1: "F16", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 30: "BF16"}
-_Q8_0 = 8
 
 
 class GgufSource(ByteSource):
@@ -148,7 +148,7 @@ class GgufBlocks(QuantLayer):
         form = str(self._type.name)
         super().__init__(LayerSpec(file, key.removesuffix(".weight"), form, info, {}, {}))
         self.quant, self.shape, self.needs = f"gguf_{form.lower()}", tensor.shape, ()
-        self._decode = _decode_q8_0 if tensor.kind == _Q8_0 else self._decode_any
+        self._decode = TORCH_DECODERS.get(form, self._decode_any)
 
     def load(self, read: Callable[[str], Tensor]) -> Scales:
         """See `QuantLayer`: the scales lie in the blocks."""
@@ -164,8 +164,3 @@ class GgufBlocks(QuantLayer):
         with np.errstate(all="ignore"):  # a NaN or infinite scale is the file's, not an event
             values = gguf.dequantize(raw.numpy(), self._type)
         out.copy_(torch.from_numpy(np.ascontiguousarray(values, np.float32)).view(out.shape))
-
-
-def _decode_q8_0(raw: Tensor, out: Tensor) -> None:
-    out.copy_(raw[:, 2:].view(torch.int8))
-    out.mul_(raw[:, :2].contiguous().view(torch.float16).to(torch.float32))

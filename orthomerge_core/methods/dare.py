@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..params import number
+from ..params import integer, number
 from ._mecha import draw_seed, tensor_function
 from .contract import Method, Rows
 from .registry import register
@@ -16,6 +16,7 @@ from .registry import register
 __all__ = ["Dare", "Della"]
 
 _DROP = number("drop", 0.5, 0.0, 0.99, "Share of each delta dropped at random; 0 drops none.")
+_SEED = integer("seed", 0, 0, 2**31 - 1, "Another seed drops other weights; keys draw their own.")
 
 
 @register
@@ -30,7 +31,7 @@ class Dare(Method):
     summary = "Drops a random share of every change and scales up the rest, then adds."
     reference = "Yu et al. 2023, arXiv:2311.03099; sd-mecha dropout"
     order_matters = True  # rows draw their masks in turn
-    params = (_DROP,)
+    params = (_DROP, _SEED)
 
     def merge(
         self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
@@ -60,6 +61,7 @@ class Della(Method):
     order_matters = True  # rows draw their masks in turn
     params = (
         _DROP,
+        _SEED,
         number(
             "spread",
             0.2,

@@ -20,7 +20,8 @@ __all__ = ["GeometricMedian"]
 class GeometricMedian(Method):
     """W = B + argmin_x Σ ‖x − α_i δ_i‖ per tensor.
 
-    Weiszfeld's iteration, sd-mecha's `geometric_median`. A repeat counts as that many copies. One odd model among several is nearly ignored.
+    Weiszfeld's iteration, sd-mecha's `geometric_median`. A repeat counts as that many copies. One
+    odd model among several is nearly ignored.
     """
 
     name = "geometric_median"

@@ -20,8 +20,8 @@ __all__ = ["ModelStock"]
 class ModelStock(Method):
     """W = B + t · mean(α_i δ_i), t = n cos/(1 + (n − 1) cos) per output row.
 
-    sd-mecha's `model_stock`. cos is the mean cosine of neighbouring rows of the table, so their order matters a little for
-    three and more. A single row has no cosine: it is added as it is.
+    sd-mecha's `model_stock`. cos is the mean cosine of neighbouring rows of the table, so their
+    order matters a little for three and more. A single row has no cosine: it is added as it is.
     """
 
     name = "model_stock"

@@ -20,7 +20,8 @@ __all__ = ["Ties"]
 class Ties(Method):
     """W = B + mean over agreeing copies of the trimmed α_i δ_i, per tensor.
 
-    sd-mecha's `ties_sum`. A repeat counts as that many copies. The trim is per tensor, not over the whole model.
+    sd-mecha's `ties_sum`. A repeat counts as that many copies. The trim is per tensor, not over
+    the whole model.
     """
 
     name = "ties"

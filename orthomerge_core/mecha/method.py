@@ -1,0 +1,125 @@
+"""Our merge method inside sd-mecha: one call that carries a whole recipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import RecipeError
+from ..keys.architecture import Architecture
+from ..keys.detect import detect
+from ..keys.known import get_architecture
+from ..methods.contract import Rows
+from ..methods.registry import get_method
+from ..methods.seeds import key_generator
+from ..recipe.codec import from_json
+from ..recipe.layers import parse_layers
+from ..recipe.model import BASE, Recipe
+
+__all__ = ["METHOD", "merge_tensor", "register", "used_models"]
+
+METHOD = "orthomerge_studio"
+"""The name of our merge method in `.mecha` text."""
+
+
+def merge_tensor(
+    recipe: Recipe, key: str, block: str, base: Tensor, models: Mapping[str, Tensor]
+) -> Tensor:
+    """One tensor of a recipe, as the executor merges it: float32, repaired from the base.
+
+    Args:
+        block: the key's block, for `layers`.
+        models: name → weights of the base's shape; a model that is absent there has no delta.
+    """
+    deltas = {name: weights - base for name, weights in models.items()}
+
+    def between(model: str, parent: str) -> Tensor:
+        change = deltas.get(model, torch.zeros_like(base))
+        return change if parent == BASE else change - deltas.get(parent, torch.zeros_like(base))
+
+    acting: list[tuple[Tensor, float, int]] = []
+    for row in recipe.active_rows:
+        alpha = row.alpha * parse_layers(row.layers).weight(key, block)
+        delta = between(row.model, row.delta_from)
+        if alpha != 0.0 and bool(delta.count_nonzero()):
+            acting.append((delta, alpha, row.repeat))
+    merged = base.clone()
+    if acting:
+        method = get_method(recipe.method)
+        options = method.check_options(recipe.options)
+        generator = key_generator(key, int(options.get("seed", 0)))
+        rows = Rows(*(list(column) for column in zip(*acting, strict=True)))
+        merged = method.merge(base, rows, options, generator)
+    if recipe.texture_boost.model is not None and recipe.texture_boost.active:
+        texture = between(recipe.texture_boost.model, recipe.texture_parent())
+        merged = merged + recipe.texture_boost.alpha * texture
+    return merged if bool(torch.isfinite(merged).all()) else base.clone()
+
+
+def register() -> None:
+    """Make `orthomerge_studio` known to sd-mecha; a second call does nothing."""
+    from sd_mecha.extensions import merge_methods
+
+    if METHOD in {method.get_identifier() for method in merge_methods.get_all()}:
+        return
+    parameter, returned = merge_methods.Parameter, merge_methods.Return
+    weights = merge_methods.StateDict[Tensor]
+
+    def orthomerge_studio(base, *models, recipe="", **kwargs):  # type: ignore[no-untyped-def]
+        key = kwargs["key"]
+        own = base[key]
+        plan, names = _plan(recipe)
+        known = base.model_config.keys()
+        kind = known[key].dtype if key in known else None
+        if kind is not None and not kind.is_floating_point:
+            return own
+        present = {n: m[key] for n, m in zip(names, models, strict=True) if key in m}
+        fitting = {n: t for n, t in present.items() if t.shape == own.shape}
+        return merge_tensor(plan, key, _block(plan, key, known), own, fitting)
+
+    orthomerge_studio.__annotations__ = {
+        "base": parameter(weights, "weight"),
+        "models": parameter(weights, "weight"),
+        "recipe": parameter(str),
+        "return": returned(Tensor, "weight"),
+    }
+    merge_methods.merge_method(orthomerge_studio, identifier=METHOD)
+
+
+def used_models(recipe: Recipe) -> tuple[str, ...]:
+    """Models that act, and their parents, in the recipe's order."""
+    needed = {name for row in recipe.active_rows for name in (row.model, row.delta_from)}
+    if recipe.texture_boost.active:
+        needed |= {str(recipe.texture_boost.model), recipe.texture_parent()}
+    unknown = sorted(needed - set(recipe.models) - {BASE})
+    if unknown:
+        raise RecipeError(
+            f'model "{unknown[0]}" has no file in the recipe',
+            expected="one of " + ", ".join(recipe.models),
+            fix='Add it under "models".',
+        )
+    return tuple(name for name in recipe.models if name in needed)
+
+
+@lru_cache(maxsize=8)
+def _plan(text: str) -> tuple[Recipe, tuple[str, ...]]:
+    recipe = from_json(json.loads(text))
+    return recipe, used_models(recipe)
+
+
+def _block(recipe: Recipe, key: str, known: Mapping[str, Any]) -> str:
+    if not any(row.layers.strip() for row in recipe.active_rows):
+        return ""
+    if recipe.architecture != "auto":
+        return get_architecture(recipe.architecture).block(key)
+    return _detected(tuple((k, tuple(v.shape)) for k, v in known.items())).block(key)
+
+
+@lru_cache(maxsize=4)
+def _detected(shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> Architecture:
+    return detect(dict(shapes))

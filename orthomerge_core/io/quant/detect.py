@@ -55,7 +55,6 @@ def detect(source: ByteSource) -> Detected:
         HeaderError: a marker that cannot be read, or whose weight or scales are missing.
     """
     _refuse_foreign(source)
-    dropped = _sidecars(source.infos)
     found = _from_metadata(source)
     found.update(_from_markers(source))
     for layer, fmt in _from_scales(source.infos).items():
@@ -64,7 +63,7 @@ def detect(source: ByteSource) -> Detected:
     for layer, options in found.items():
         layers[f"{layer}.weight"] = make_layer(_spec(source, layer, options))
     _refuse_orphans(source, layers)
-    return Detected(layers, dropped)
+    return Detected(layers, _sidecars(source.infos, layers))
 
 
 _FOREIGN = (
@@ -94,13 +93,13 @@ def _split(key: str) -> tuple[str, str]:
     return layer, suffix
 
 
-def _sidecars(infos: Mapping[str, TensorInfo]) -> dict[str, str]:
+def _sidecars(infos: Mapping[str, TensorInfo], layers: Mapping[str, QuantLayer]) -> dict[str, str]:
     dropped = {}
     for key in infos:
         layer, suffix = _split(key)
         if suffix in _SCALES:
             dropped[key] = f'scale of "{layer}.weight"'
-        elif suffix in _ACTIVATION_SCALES and f"{layer}.weight" in infos:
+        elif suffix in _ACTIVATION_SCALES and f"{layer}.weight" in layers:
             dropped[key] = "scale of activations, of no use in a merge"
         elif suffix in ("scaled_fp8", "comfy_quant"):
             dropped[key] = "marker of quantisation"
@@ -173,7 +172,8 @@ def _from_scales(infos: Mapping[str, TensorInfo]) -> dict[str, str]:
         weight = infos.get(f"{layer}.weight")
         if suffix not in ("scale_weight", "weight_scale") or weight is None:
             continue
-        if weight.dtype in _FP8_FORMATS or weight.dtype in _FLOATS:
+        # the older name also stands beside layers that were left in 16 or 32 bits
+        if weight.dtype in _FP8_FORMATS or (suffix == "scale_weight" and weight.dtype in _FLOATS):
             found[layer] = _FP8_FORMATS.get(weight.dtype, "float8_e4m3fn")
     return found
 

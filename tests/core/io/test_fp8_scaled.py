@@ -140,6 +140,17 @@ def test_scale_of_unknown_meaning(tmp_path):
         opened(tmp_path, tensors)
 
 
+def test_a_scale_beside_bfloat16(tmp_path):
+    """The older marker scales such layers too; the newer name explains nothing there."""
+    weight = torch.randn(4, 8).bfloat16()
+    tensors = {"l.weight": weight, "l.scale_weight": SCALE, "m.input_scale": torch.ones(2)}
+    with opened(tmp_path, tensors) as source:
+        assert torch.equal(source.read("l.weight"), expected(weight))
+        assert "m.input_scale" in source.entries
+    with pytest.raises(UnsupportedError, match="nothing says how"):
+        opened(tmp_path, {"l.weight": weight, "l.weight_scale": SCALE})
+
+
 def test_wrong_scale_shape(tmp_path):
     tensors = {"l.weight": WEIGHT, "l.weight_scale": torch.ones(3)}
     with pytest.raises(UnsupportedError, match=r"unknown scale shape: expected \[\] or \[6, 1\]"):

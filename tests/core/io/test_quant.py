@@ -148,6 +148,38 @@ def test_int8_convrot(tmp_path, group, step):
     torch.testing.assert_close(got, theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("step", [300, 10**6])
+def test_convrot_w4a4(tmp_path, step):
+    layout = pytest.importorskip("comfy_kitchen.tensor.convrot_w4a4")
+    torch.manual_seed(4)
+    data, scale = layout.quantize_convrot_w4a4_weight(torch.randn(6, 512))
+    sides = {"weight": data, "weight_scale": scale}
+    with opened(tmp_path, sides, format="convrot_w4a4", convrot_groupsize=256) as source:
+        assert source.entries["l.weight"].shape == (6, 512)
+        got = in_pieces(source, "l.weight", step)
+    low, high = data.to(torch.int32) & 15, data.to(torch.int32) >> 4 & 15
+    whole = torch.stack((low, high), -1).view(6, 512)
+    whole = torch.where(whole > 7, whole - 16, whole).double().view(6, 2, 256)
+    exact = (whole @ regular_hadamard(256).double() / 16).view(6, 512) * scale.double().view(6, 1)
+    assert torch.equal(got, exact.float())
+    theirs = layout.dequantize_convrot_w4a4_weight(data, scale, output_dtype=torch.float32)
+    torch.testing.assert_close(got, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("step", [33, 10**6])
+def test_awq_is_bit_exact(tmp_path, step):
+    kitchen = pytest.importorskip("comfy_kitchen.tensor.awq_w4a16").TensorCoreAWQW4A16Layout
+    data = torch.randint(-128, 128, (6, 64), dtype=torch.int8)
+    scale, zeros = torch.rand(2, 6).bfloat16(), torch.rand(2, 6).bfloat16()
+    sides = {"weight": data, "weight_scale": scale, "weight_zeros": zeros}
+    params = kitchen.Params(
+        scale=scale, orig_dtype=torch.float32, orig_shape=(6, 128), zeros=zeros, group_size=64
+    )
+    with opened(tmp_path, sides, format="awq_w4a16", group_size=64) as source:
+        got = in_pieces(source, "l.weight", step)
+    assert torch.equal(got, kitchen.dequantize(data, params).float())
+
+
 def test_the_rotation_is_its_own_inverse():
     h = regular_hadamard(64)
     assert torch.equal(h, h.t()) and torch.equal(h @ h, 64 * torch.eye(64))
@@ -197,3 +229,4 @@ def test_every_scheme_is_registered_once():
     assert {"float8_e4m3fn", "float8_e5m2", "mxfp8", "nvfp4", "int8_tensorwise"} <= set(
         all_schemes()
     )
+    assert {"convrot_w4a4", "awq_w4a16"} <= set(all_schemes())

@@ -17,7 +17,7 @@ from ..methods.contract import LinearMethod, Method
 from ..methods.registry import get_method
 from ..recipe.layers import parse_layers
 from ..recipe.model import BASE, Row, TextureBoost
-from .estimate import Tensorwise, asked_weights, shares
+from .estimate import Tensorwise, asked_weights, can_foresee, noise_frac, shares
 from .geometry import Floats
 from .reduction import Reduced, read_reduced, reduce_for_table
 
@@ -45,7 +45,7 @@ class BlockForecast:
     """One block. norm: ‖W−B‖ there. cancellation, retention (one per row) as in `Forecast`."""
 
     block: str
-    norm: float
+    norm: float | None
     cancellation: float | None
     retention: tuple[float | None, ...]
 
@@ -54,14 +54,16 @@ class BlockForecast:
 class Forecast:
     """What `forecast` foresees.
 
-    exact: equal to what the merge measures; False marks an estimate. norm: ‖W−B‖. base_share:
-    ‖W−B‖/‖B‖. cancellation: 1 − ‖W−B‖² / Σ (w_i ‖δ_i‖)² with w_i what the table asks of the row: 0
-    for rows that do not meet, up to 1 where they cancel, below 0 where they reinforce each other.
+    exact: equal to what the merge measures; False marks an estimate, or (all of norm, base_share,
+    cancellation and retention None) a method whose outcome distances do not tell. norm: ‖W−B‖.
+    base_share: ‖W−B‖/‖B‖. cancellation: 1 − ‖W−B‖² / Σ (w_i ‖δ_i‖)² with w_i what the table asks
+    of the row: 0 for rows that do not meet, up to 1 where they cancel, below 0 where they reinforce
+    each other.
     """
 
     method: str
     exact: bool
-    norm: float
+    norm: float | None
     base_share: float | None
     cancellation: float | None
     rows: tuple[RowForecast, ...]
@@ -105,17 +107,18 @@ def forecast(
     if boost is not None:
         nodes = [*nodes, boost[0]]
     grams = _row_grams(data, nodes)
-    sums = _merge(data, chosen, settings, weights, [r.repeat for r in rows], grams, boost)
-    figures = _row_figures(rows, problems, weights, grams, sums)
+    sums = _unknown(data, grams, len(rows))
+    if can_foresee(chosen):
+        sums = _merge(data, chosen, settings, weights, [r.repeat for r in rows], grams, boost)
     base = float(np.sqrt(data.base_energy.sum()))
-    norm = float(np.sqrt(sums.merged2.sum()))
+    norm = _number(np.sqrt(sums.merged2.sum()))
     return Forecast(
         method=method,
         exact=isinstance(chosen, LinearMethod),
         norm=norm,
-        base_share=norm / base if base > 0 else None,
+        base_share=norm / base if norm is not None and base > 0 else None,
         cancellation=_cancellation(sums.merged2.sum(), sums.asked2.sum()),
-        rows=figures,
+        rows=_row_figures(rows, problems, grams, sums),
         blocks=_blocks(data, sums, problems),
     )
 
@@ -201,17 +204,29 @@ def _merge(
             dots[k] += share * product
             merged2[k] += share * max(float(full @ product), 0.0)
         asked2[k] = float(asked**2 @ norms2[k, on])
+        merged2[k] += noise_frac(options) * asked2[k]
         if boost is not None:
             asked2[k] += boost[1] ** 2 * norms2[k, -1]
     return _Sums(dots[:, :count], norms2[:, :count], merged2, asked2)
 
 
+def _unknown(data: Reduced, grams: Floats, count: int) -> _Sums:
+    """Sums of a method that cannot be foreseen: only the rows' own norms are known."""
+    nothing = np.full(len(data.keys), np.nan)
+    norms2 = np.einsum("krr->kr", grams)[:, :count]
+    return _Sums(np.full_like(norms2, np.nan), norms2, nothing, nothing)
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
 def _cancellation(merged2: float, asked2: float) -> float | None:
-    return float(1.0 - merged2 / asked2) if asked2 > 0 else None
+    return _number(1.0 - merged2 / asked2) if asked2 > 0 else None
 
 
 def _row_figures(
-    rows: Sequence[Row], problems: Sequence[str], weights: Floats, grams: Floats, sums: _Sums
+    rows: Sequence[Row], problems: Sequence[str], grams: Floats, sums: _Sums
 ) -> tuple[RowForecast, ...]:
     total = grams.sum(axis=0)
     own, kept = sums.norms2.sum(axis=0), sums.dots.sum(axis=0)
@@ -227,7 +242,7 @@ def _row_figures(
             RowForecast(
                 norm=float(np.sqrt(own[r])),
                 new_information=float(np.mean(news)) if news else None,
-                retention=float(kept[r] / own[r]) if own[r] > 0 else None,
+                retention=_number(kept[r] / own[r]) if own[r] > 0 else None,
             )
         )
     return tuple(figures)
@@ -241,9 +256,9 @@ def _blocks(data: Reduced, sums: _Sums, problems: Sequence[str]) -> tuple[BlockF
         own, kept = sums.norms2[inside].sum(axis=0), sums.dots[inside].sum(axis=0)
         merged2 = float(sums.merged2[inside].sum())
         retention = [
-            float(kept[r] / own[r]) if own[r] > 0 and not problem else None
+            _number(kept[r] / own[r]) if own[r] > 0 and not problem else None
             for r, problem in enumerate(problems)
         ]
         cancelled = _cancellation(merged2, float(sums.asked2[inside].sum()))
-        found.append(BlockForecast(name, float(np.sqrt(merged2)), cancelled, tuple(retention)))
+        found.append(BlockForecast(name, _number(merged2**0.5), cancelled, tuple(retention)))
     return tuple(found)

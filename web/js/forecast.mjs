@@ -4,14 +4,14 @@
  *
  * @typedef {{norm: number | null, new_information: number | null, retention: number | null,
  *   problem: "" | "model" | "delta_from" | "layers"}} RowForecast
- * @typedef {{method: string, exact: boolean, norm: number, base_share: number | null,
+ * @typedef {{method: string, exact: boolean, norm: number | null, base_share: number | null,
  *   cancellation: number | null, rows: RowForecast[],
- *   blocks: {block: string, norm: number, cancellation: number | null, retention: (number | null)[]}[]}} Forecast
+ *   blocks: {block: string, norm: number | null, cancellation: number | null, retention: (number | null)[]}[]}} Forecast
  */
 import { decode, layerWeights, rowGrams } from "./forecast_data.mjs";
 import { mergeLinear } from "./forecast_linear.mjs";
 import { readMethod } from "./forecast_methods.mjs";
-import { mergeRotations } from "./forecast_rotation.mjs";
+import { mergeTensorwise } from "./forecast_tensorwise.mjs";
 
 const BASE = "base";
 
@@ -21,7 +21,8 @@ const BASE = "base";
  * @param {string} method
  * @param {object} [options] the method's options, as far as they differ from the defaults
  * @param {{model: string | null, alpha: number} | null} [texture] the texture boost
- * @returns {Forecast} exact: equal to what the merge measures; else an estimate
+ * @returns {Forecast} exact: equal to what the merge measures; else an estimate, or all null where
+ *   distances between models do not tell what the method does
  */
 export function forecast(reduced, rows, method, options = {}, texture = null) {
   const chosen = readMethod(method, options);
@@ -35,13 +36,13 @@ export function forecast(reduced, rows, method, options = {}, texture = null) {
   return {
     method,
     exact: chosen.exact,
-    norm,
-    base_share: data.baseEnergy > 0 ? norm / Math.sqrt(data.baseEnergy) : null,
+    norm: number(norm),
+    base_share: data.baseEnergy > 0 ? number(norm / Math.sqrt(data.baseEnergy)) : null,
     cancellation: cancellation(merged2, total(sums.asked2)),
     rows: read.map((row, r) => rowFigures(row, r, read, grams, sums)),
     blocks: data.blocks.map((block, b) => ({
       block,
-      norm: Math.sqrt(sums.merged2[b]),
+      norm: number(Math.sqrt(sums.merged2[b])),
       cancellation: cancellation(sums.merged2[b], sums.asked2[b]),
       retention: read.map((row, r) => (row.problem ? null : ratio(sums.dots, grams.blockNorms2, b * grams.size + r))),
     })),
@@ -49,8 +50,9 @@ export function forecast(reduced, rows, method, options = {}, texture = null) {
 }
 
 const total = (values) => values.reduce((sum, v) => sum + v, 0);
+const number = (value) => (Number.isNaN(value) ? null : value);
 const cancellation = (merged2, asked2) => (asked2 > 0 ? 1 - merged2 / asked2 : null);
-const ratio = (dots, norms2, at) => (norms2[at] > 0 ? dots[at] / norms2[at] : null);
+const ratio = (dots, norms2, at) => (norms2[at] > 0 ? number(dots[at] / norms2[at]) : null);
 
 function readRow(data, row) {
   const [model, parent] = [data.node.get(row.model), data.node.get(row.delta_from ?? BASE)];
@@ -81,7 +83,8 @@ function merge(data, method, read, grams, boost) {
     merged2: new Float64Array(blocks),
     asked2: new Float64Array(blocks),
   };
-  (method.rotates ? mergeRotations : mergeLinear)(data, method, read, grams, boost, sums);
+  if (!method.foreseeable) for (const part of Object.values(sums)) part.fill(NaN);
+  else (method.tensorwise ? mergeTensorwise : mergeLinear)(data, method, read, grams, boost, sums);
   return sums;
 }
 
@@ -97,7 +100,7 @@ function rowFigures(row, r, read, grams, sums) {
   return {
     norm: Math.sqrt(own(r)),
     new_information: news.length ? total(news) / news.length : null,
-    retention: own(r) > 0 ? kept / own(r) : null,
+    retention: own(r) > 0 ? number(kept / own(r)) : null,
     problem: "",
   };
 }

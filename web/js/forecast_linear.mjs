@@ -16,19 +16,20 @@ export function mergeLinear(data, method, read, grams, boost, sums) {
   for (const group of groupsOf(data, method, read, grams, boost)) {
     let copies = 0;
     for (let r = 0; r < read.length; r += 1) if (group.on[r]) copies += read[r].repeat;
-    const share = method.averages ? 1 / copies : 1;
+    const share = method.averages ? 1 / copies : method.gain;
     for (let r = 0; r < read.length; r += 1) {
       weights[r] = group.on[r] ? read[r].alpha * read[r].repeat * group.layers[r] * share : 0;
     }
     if (boost) weights[size - 1] = boost.alpha;
-    addGroup(sums, group, weights, size);
+    addGroup(sums, group, weights, size, method);
   }
 }
 
-function addGroup(sums, group, weights, size) {
+function addGroup(sums, group, weights, size, { noise, gain }) {
   const { dots, pairs, block } = group;
   let merged = 0;
-  let asked = 0;
+  let asked = 0; // the texture boost is asked for too, but is not dropped from
+  let added = 0;
   for (let r = 0; r < size; r += 1) {
     let dot = 0;
     let energy = 0;
@@ -38,9 +39,12 @@ function addGroup(sums, group, weights, size) {
     }
     sums.dots[block * size + r] += dot;
     merged += weights[r] * energy;
-    asked += weights[r] * weights[r] * group.norms2[r];
+    const boosts = r >= group.on.length;
+    const wanted = (boosts ? weights[r] : weights[r] / gain) ** 2 * group.norms2[r];
+    asked += wanted;
+    if (!boosts) added += noise * wanted;
   }
-  sums.merged2[block] += Math.max(merged, 0);
+  sums.merged2[block] += Math.max(merged, 0) + added;
   sums.asked2[block] += asked;
 }
 

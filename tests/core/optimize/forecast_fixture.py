@@ -46,7 +46,13 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("orthomerge", {"theta_agg": "median", "direction_weight": "equal", "residual_agg": "sum"}),
     ("orthomerge", {"theta_agg": "max", "max_rotation_dim": 7}),
     ("orthomerge", {"theta_agg": "sum", "direction_weight": "magnitude"}),
+    ("ties", {}),
+    ("dare", {"drop": 0.6}),
+    ("della", {}),
+    ("model_stock", {}),
+    ("geometric_median", {"iterations": 4}),
 ]
+BOOSTED = ("average", "orthogonal_projection", "orthomerge", "geometric_median", "dare")
 
 
 def reduced() -> dict[str, Any]:
@@ -77,7 +83,7 @@ def cases() -> dict[str, Any]:
     found = []
     for name, rows in TABLES.items():
         for method, options in METHODS:
-            for boost in boosts if method in ("average", "orthomerge") else boosts[:1]:
+            for boost in boosts if method in BOOSTED else boosts[:1]:
                 said = forecast(
                     data,
                     [row_from_json(row) for row in rows],

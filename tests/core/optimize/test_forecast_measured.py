@@ -74,6 +74,9 @@ def merged(
         ("orthogonal_projection", {"variant": "symmetric"}, 1e-5),
         ("orthomerge", {}, 0.1),
         ("orthomerge", {"theta_agg": "max", "residual_agg": "sum"}, 0.3),
+        ("geometric_median", {}, 0.01),
+        ("dare", {"drop": 0.5}, 0.15),
+        ("della", {"drop": 0.3}, 0.15),
     ],
 )
 def test_forecast_equals_the_measured_figures(

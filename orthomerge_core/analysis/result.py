@@ -37,7 +37,8 @@ class Analysis:
     those the ones of opposite sign; the diagonal of `active` counts each delta's non-zero elements.
     `max_abs` [K, N]: max |D_i|. `nonfinite` [K, N+1] int64: non-finite inputs (base first); such
     elements count as zero in every sum. `present` [K, N]: whether the model holds the key.
-    `content_hashes`: "base" and each name → hash of the tensors read.
+    `content_hashes`: "base" and each name → hash of the tensors read. `reports`: what alignment
+    found (`ModelReport.to_json`), one per model in order, then those of models left out of the set.
     """
 
     base: str

@@ -55,7 +55,7 @@ def analyze(
 
     Delta norms are within 1e-5 relative and cosines within 1e-4 absolute of float64, down to
     ‖D‖/‖W‖ = 1e-4. A key that a model lacks counts as D = 0 for it. Memory: threads × (N + 1) ×
-    chunk_elements × 4 bytes, and for spectra one matrix in float32 and its smaller-side Gram.
+    chunk_elements × 6 bytes, and for spectra one matrix in float32 and its smaller-side Gram.
 
     Raises `AnalysisError` for an empty set or impossible arguments, whatever reading raises, and
     what `progress` raises to stop.

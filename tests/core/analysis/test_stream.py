@@ -177,6 +177,15 @@ def test_cancel_stops_the_workers():
     assert threading.active_count() == before
 
 
+def test_a_host_in_inference_mode_gets_the_same():
+    base, models = family(2)
+    plain = analyze(aligned(base, models), rank_samples=2)
+    with torch.inference_mode():
+        found = analyze(aligned(base, models), rank_samples=2)
+    np.testing.assert_array_equal(found.gram, plain.gram)
+    np.testing.assert_array_equal(found.spectra[0].energies, plain.spectra[0].energies)
+
+
 def test_torch_keeps_its_thread_count():
     before = torch.get_num_threads()
     analyze(aligned(*family(1)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from .proposal import Figures, Proposal
 from .search import Found, exhaustive_search, local_search
 from .settings import OptimizeSettings
 from .tree import nearest_tree
-from .words import notices, reason
+from .words import notices, reasons
 
 __all__ = ["optimise"]
 
@@ -71,10 +71,15 @@ def _proposal(
     quality: Sequence[float],
 ) -> Proposal:
     names, parents = analysis.names, found.parents
+    broken = [int(n) for n in analysis.nonfinite[:, 1:].sum(axis=0)]
     exact = found is not local
     return Proposal(
         names=names,
-        rows=_rows(names, geometry, parents, findings),
+        rows=_rows(
+            _named(names, parents),
+            findings,
+            reasons(names, geometry, parents, findings, broken),
+        ),
         parents=_named(names, parents),
         start_parents=_named(names, start),
         search="exhaustive" if exact else "local",
@@ -87,7 +92,7 @@ def _proposal(
         looked_at=found.looked_at,
         figures=_figures(names, geometry, parents, findings, quality),
         cosines=tuple(tuple(row) for row in geometry.cosines(parents).tolist()),
-        warnings=notices(names, geometry, parents, findings),
+        warnings=notices(names, geometry, parents, findings, broken),
         settings=settings.to_json(),
     )
 
@@ -97,19 +102,16 @@ def _named(names: Sequence[str], parents: Parents) -> dict[str, str]:
     return {name: every[int(p)] for name, p in zip(names, parents[1:], strict=True)}
 
 
-def _rows(
-    names: Sequence[str], geometry: Geometry, parents: Parents, findings: Findings
-) -> tuple[Row, ...]:
-    origin = _named(names, parents)
+def _rows(origin: Mapping[str, str], findings: Findings, why: Sequence[str]) -> tuple[Row, ...]:
     return tuple(
         Row(
             model=name,
-            delta_from=origin[name],
+            delta_from=parent,
             enabled=findings.enabled(i),
             repeat=2 if i in findings.repeated else 1,
-            info=reason(names, geometry, parents, findings, i),
+            info=why[i],
         )
-        for i, name in enumerate(names)
+        for i, (name, parent) in enumerate(origin.items())
     )
 
 

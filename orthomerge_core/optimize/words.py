@@ -9,7 +9,7 @@ from .findings import Findings
 from .geometry import Geometry, Parents
 from .proposal import Notice
 
-__all__ = ["notices", "reason"]
+__all__ = ["notices", "reasons"]
 
 
 def _percent(share: float) -> str:
@@ -27,9 +27,15 @@ class _Speaker:
     """Knows the names; says one thing at a time."""
 
     def __init__(
-        self, names: Sequence[str], geometry: Geometry, parents: Parents, findings: Findings
+        self,
+        names: Sequence[str],
+        geometry: Geometry,
+        parents: Parents,
+        findings: Findings,
+        broken: Sequence[int],
     ) -> None:
         self.names, self.geometry, self.parents, self.found = names, geometry, parents, findings
+        self.broken = broken
 
     def parent(self, i: int) -> str:
         """Name of the parent of model i, "base" for the base."""
@@ -45,6 +51,8 @@ class _Speaker:
 
     def off(self, i: int) -> str:
         """Why a row is off; "" for one that is on."""
+        if i in self.found.null and self.broken[i]:
+            return f"without a usable change, {self.broken[i]:,} values are not finite"
         if i in self.found.null:
             where = self.parent(i)
             return f"identical to {'the base' if where == BASE else where}"
@@ -74,25 +82,44 @@ class _Speaker:
         return parts
 
 
-def reason(
-    names: Sequence[str], geometry: Geometry, parents: Parents, findings: Findings, number: int
-) -> str:
-    """Why the row of model `number` (0..N−1) is as it is, one line."""
-    speaker = _Speaker(names, geometry, parents, findings)
-    off = speaker.off(number)
-    return off if off else "; ".join([speaker.origin(number), *speaker.on(number)])
+def reasons(
+    names: Sequence[str],
+    geometry: Geometry,
+    parents: Parents,
+    findings: Findings,
+    broken: Sequence[int],
+) -> tuple[str, ...]:
+    """Why each row is as it is, one line; broken [N]: how many values are not finite."""
+    speaker = _Speaker(names, geometry, parents, findings, broken)
+    return tuple(
+        speaker.off(i) or "; ".join([speaker.origin(i), *speaker.on(i)]) for i in range(len(names))
+    )
 
 
 def notices(
-    names: Sequence[str], geometry: Geometry, parents: Parents, findings: Findings
+    names: Sequence[str],
+    geometry: Geometry,
+    parents: Parents,
+    findings: Findings,
+    broken: Sequence[int],
 ) -> tuple[Notice, ...]:
     """Everything to warn about, full sentences, worst first within each kind."""
-    speaker = _Speaker(names, geometry, parents, findings)
-    said = [*_left_out(speaker), *_conflicts(speaker), *_incomplete(speaker)]
+    speaker = _Speaker(names, geometry, parents, findings, broken)
+    said = [*_damaged(speaker), *_left_out(speaker), *_conflicts(speaker), *_incomplete(speaker)]
     if not any(findings.enabled(i) for i in range(len(names))):
         text = "No model differs from the base or from another model: there is nothing to merge."
         said.insert(0, Notice("empty", tuple(names), text))
     return tuple(said)
+
+
+def _damaged(speaker: _Speaker) -> list[Notice]:
+    said = []
+    for name, count in zip(speaker.names, speaker.broken, strict=True):
+        if count:
+            values = "1 value that is" if count == 1 else f"{count:,} values that are"
+            text = f"{name} has {values} not finite, taken as no change. Get a sound copy."
+            said.append(Notice("nonfinite", (name,), text))
+    return said
 
 
 def _left_out(speaker: _Speaker) -> list[Notice]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 
 import numpy as np
@@ -174,6 +176,31 @@ def test_proposal_becomes_a_recipe() -> None:
     assert len(recipe.rows) == 4
     with pytest.raises(RecipeError, match='unknown option "speed" of method average'):
         proposal_recipe(analysis, optimise(analysis, quality=[0.5] * 4), "average", {"speed": 1})
+
+
+def test_damaged_models_are_named() -> None:
+    rng = np.random.default_rng(4)
+    base, sound = rng.standard_normal((2, 50))
+    analysis = analysis_of({"sound": [sound], "nan": [base]}, [base])
+    counts = np.array([[0, 1, 50]])
+    proposal = optimise(dataclasses.replace(analysis, nonfinite=counts), quality=[0.5, 0.0])
+    assert proposal.rows[0].enabled
+    assert proposal.rows[1].info == "without a usable change, 50 values are not finite"
+    assert [w.text for w in proposal.warnings] == [
+        "sound has 1 value that is not finite, taken as no change. Get a sound copy.",
+        "nan has 50 values that are not finite, taken as no change. Get a sound copy.",
+        "nan is off: without a usable change, 50 values are not finite.",
+    ]
+
+
+def test_unknown_quality_is_plain_json_and_keeps_the_earlier_model() -> None:
+    change = np.random.default_rng(1).standard_normal(64)
+    models = {name: [change * s] for name, s in (("a", 1.0), ("b", 3.0))}
+    analysis = analysis_of(models, [np.zeros(64)])
+    proposal = optimise(analysis, quality=[float("nan")] * 2)
+    assert [r.enabled for r in proposal.rows] == [True, False]
+    assert proposal.figures[0].quality is None
+    json.dumps(proposal.to_json(), allow_nan=False)
 
 
 def test_settings_refuse_what_cannot_be() -> None:

@@ -77,7 +77,13 @@ def corpus() -> list[tuple[str, bytes]]:
     layers = json.dumps({"layers": {"l": {"format": "float8_e4m3fn"}}})
     scaled = {"l.weight": fp8, "l.weight_scale": torch.tensor(0.5)}
     old = {"l.weight": fp8, "l.scale_weight": torch.tensor(0.5), "scaled_fp8": torch.zeros(2)}
+    w4a4 = {"l.weight": torch.zeros(4, 8, dtype=torch.int8), "l.weight_scale": torch.rand(4)}
+    w4a4 |= {"l.comfy_quant": marker(format="convrot_w4a4", convrot_groupsize=16)}
+    awq = {"l.weight": torch.zeros(4, 8, dtype=torch.int8), "l.weight_scale": torch.rand(2, 4)}
+    awq |= {"l.weight_zeros": torch.rand(2, 4), "l.comfy_quant": marker(format="awq_w4a16")}
     files = [
+        save(w4a4),
+        save(awq),
         save(plain, {"k": "v"}),
         save(nvfp4),
         save(mxfp8),
@@ -134,7 +140,9 @@ def remake(data: bytes, rng: random.Random) -> bytes:
         elif way == 3:
             key, tensor = "l.comfy_quant", marker(**{rng.choice(OPTIONS): rng.choice(NASTY)})
         elif way == 4:
-            form = rng.choice(("nvfp4", "mxfp8", "int8_tensorwise", "float8_e5m2", "?"))
+            form = rng.choice(
+                ("nvfp4", "mxfp8", "int8_tensorwise", "float8_e5m2", "awq_w4a16", "?")
+            )
             options = {"convrot": rng.choice(NASTY), "convrot_groupsize": rng.choice(NASTY)}
             key, tensor = "l.comfy_quant", marker(format=form, **options)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,10 @@ _SCALES = (
 _ACTIVATION_SCALES = ("input_scale", "scale_input", "input_amax", "output_scale", "scale_output")
 _FP8_FORMATS = {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
 _FLOATS = ("F16", "BF16", "F32")
+_PACKED = ("F8_E4M3", "F8_E5M2", "I8", "U8")
+_SCALE_LIKE = re.compile(
+    r"scale|zero|absmax"
+)  # beside packed numbers such a name is never a weight
 _AGAIN = "The file is incomplete or was converted wrongly: download or convert it again."
 
 
@@ -70,6 +75,9 @@ _FOREIGN = (
     (".quant_state.bitsandbytes__", "bitsandbytes"),
     (".weight.absmax", "bitsandbytes"),
     (".weight.quant_map", "bitsandbytes"),
+    (".SCB", "bitsandbytes (LLM.int8)"),
+    (".weight._data", "optimum-quanto"),
+    (".W_q", "HQQ"),
     (".wscales", "nunchaku (SVDQuant)"),
     (".proj_down", "nunchaku (SVDQuant)"),
     (".qzeros", "GPTQ or AWQ"),
@@ -80,8 +88,9 @@ _FOREIGN = (
 
 def _refuse_foreign(source: ByteSource) -> None:
     for mark, program in _FOREIGN:
-        key = next((key for key in source.infos if mark in key), None)
-        if key is not None and (mark != ".proj_down" or key.endswith(mark)):
+        infos = source.infos
+        key = next((k for k in infos if k.endswith(mark) or (mark[-1] == "_" and mark in k)), None)
+        if key is not None:
             raise UnsupportedError(
                 f'"{source.name}" is quantised by {program}, which is not read here: "{key}"',
                 fix="Use the BF16, FP8 or GGUF version of this model.",
@@ -196,7 +205,10 @@ def _refuse_orphans(source: ByteSource, layers: Mapping[str, QuantLayer]) -> Non
     for key in source.infos:
         layer, suffix = _split(key)
         weight = f"{layer}.weight"
-        if suffix in _SCALES and weight not in layers:
+        stored = source.infos.get(weight)
+        packed = stored is not None and stored.dtype in _PACKED
+        unknown = suffix in _SCALES or (packed and _SCALE_LIKE.search(suffix))
+        if unknown and weight not in layers:
             raise UnsupportedError(
                 f'"{source.name}" has "{key}" but nothing says how "{weight}" is quantised',
                 expected=f'a marker "{layer}.comfy_quant"',

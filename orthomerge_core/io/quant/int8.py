@@ -26,6 +26,12 @@ __all__ = ["Int8"]
 _PIECE = 256
 
 
+def _piece(cols: int) -> int:
+    """A unit that divides the row, large enough that looking up its row costs nothing."""
+    part = gcd(cols, _PIECE)
+    return max(part if part >= _PIECE // 4 else cols, 1)
+
+
 @register
 class Int8(QuantLayer):
     """See the module."""
@@ -45,7 +51,7 @@ class Int8(QuantLayer):
             self.expect_in("scale shape", tuple({expected: 0, (rows, 1): 0}), scale.shape)
         self._group = self._rotation(spec, cols) if spec.options.get("convrot") else 0
         self.quant = "int8_convrot" if self._group else "int8_tensorwise"
-        self.unit = self.unit_bytes = self._group or max(gcd(cols, _PIECE), 1)
+        self.unit = self.unit_bytes = self._group or _piece(cols)
         self._units_per_row = max(cols // self.unit, 1)
 
     def _rotation(self, spec: LayerSpec, cols: int) -> int:

@@ -173,12 +173,30 @@ def test_unreadable_markers(tmp_path, marker_tensor):
         ("l.wscales", "nunchaku"),
         ("l.qzeros", "GPTQ or AWQ"),
         ("l.qweight", "GPTQ, AWQ or nunchaku"),
+        ("l.proj_down", "nunchaku"),
+        ("l.SCB", "LLM.int8"),
+        ("l.weight._data", "optimum-quanto"),
     ],
 )
 def test_other_programs_are_refused_by_name(tmp_path, key, program):
     with pytest.raises(UnsupportedError) as caught:
         opened(tmp_path, {"l.weight": WEIGHT, key: torch.zeros(2)})
     assert program in str(caught.value) and "Use the BF16" in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", ["weight_scale_inv", "zero_point", "scale"])
+def test_scales_of_unknown_kinds_are_not_overlooked(tmp_path, suffix):
+    with pytest.raises(UnsupportedError) as caught:
+        opened(tmp_path, {"l.weight": WEIGHT, f"l.{suffix}": torch.ones(1)})
+    assert f'has "l.{suffix}" but nothing says how "l.weight" is quantised' in str(caught.value)
+
+
+def test_parameters_called_scale_are_weights(tmp_path):
+    names = ("norm.scale", "l.output_scale", "l.proj_down.weight")
+    with opened(
+        tmp_path, {"l.weight": torch.ones(2), **{n: torch.ones(2) for n in names}}
+    ) as source:
+        assert set(names) <= set(source.entries)
 
 
 @pytest.mark.parametrize("suffix", [".ckpt", ".pt", ".pth", ".bin"])

@@ -1,6 +1,7 @@
 """Reading is exact, in any pieces, and notices when the file changes."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -145,6 +146,13 @@ def test_siblings_of_one_archive_have_their_own_fingerprints(tmp_path):
         os.utime(path, ns=(1, 1))
     with SafetensorsSource(paths[0]) as one, SafetensorsSource(paths[1]) as other:
         assert one.fingerprint() != other.fingerprint()
+
+
+def test_threads_share_a_source(source):
+    keys = [key for key in TENSORS for _ in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        for key, got in zip(keys, pool.map(source.read, keys), strict=True):
+            assert same(got, TENSORS[key].float())
 
 
 def test_closed(path):

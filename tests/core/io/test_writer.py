@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -44,6 +45,18 @@ def test_order_of_writing_changes_nothing(tmp_path):
     write(tmp_path / "a.safetensors")
     write(tmp_path / "b.safetensors", dict(reversed(TENSORS.items())))
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+def test_threads_share_a_writer(tmp_path):
+    with (
+        SafetensorsWriter(tmp_path / "m.safetensors", LAYOUT, {}) as writer,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        list(pool.map(writer.write, TENSORS, TENSORS.values()))
+        writer.finish()
+    save_file(TENSORS, tmp_path / "theirs.safetensors")
+    both = [(tmp_path / f"{n}.safetensors").read_bytes() for n in ("m", "theirs")]
+    assert both[0] == both[1]
 
 
 def test_chunks_and_patch(tmp_path):

@@ -72,13 +72,18 @@ def read_json(path: Path, what: str) -> Any:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """A recipe from its JSON, or from the header of a merged safetensors file."""
+    """A recipe from its JSON, the header of a merged safetensors file, or sd-mecha's `.mecha`."""
     if path.suffix.lower() in (".safetensors", ".sft"):
         from ..execute.provenance import recipe_from_metadata
         from ..io.header import read_header
 
         return recipe_from_metadata(read_header(path).metadata, path.name)
-    return loads(_read_text(path, "a recipe"))
+    text = _read_text(path, "a recipe")
+    if path.suffix.lower() == ".mecha":
+        from ..mecha import recipe_from_text
+
+        return recipe_from_text(text)
+    return loads(text)
 
 
 def write_text(path: Path, text: str) -> None:

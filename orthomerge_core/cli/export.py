@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import UnsupportedError
+from ..mecha import recipe_text, script_text
 from ..recipe.codec import dumps
 from ..recipe.model import Recipe
 from .common import FILE, read_recipe, write_text
@@ -39,10 +39,4 @@ def export(recipe: Path, kind: str, output: Path | None, as_json: bool) -> int:
 def _text(recipe: Recipe, kind: str) -> str:
     if kind == "json":
         return dumps(recipe)
-    try:
-        from .. import mecha
-    except ImportError:
-        raise UnsupportedError(
-            "sd-mecha is not installed", fix="Install it: pip install sd-mecha."
-        ) from None
-    return str(mecha.recipe_text(recipe) if kind == "mecha" else mecha.script_text(recipe))
+    return recipe_text(recipe) if kind == "mecha" else script_text(recipe)

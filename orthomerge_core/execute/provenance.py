@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import OrthoMergeError, RecipeError
+from ..mecha import recipe_text
 from ..recipe import codec
 from ..recipe.model import BASE, Recipe
 from .outputs import fp8_metadata
@@ -69,7 +70,8 @@ def header_metadata(plan: Plan, *, full: bool = True) -> dict[str, str]:
     hashes = {BASE: PLACEHOLDER} | {model.name: PLACEHOLDER for model in plan.models}
     out |= _modelspec(plan, base)
     out[RECIPE] = _recipe_text(with_hashes(plan.recipe, hashes))
-    mecha = _mecha_text(plan.recipe)
+    # a preview's header goes nowhere, and loading sd-mecha takes seconds
+    mecha = _mecha_text(plan.recipe) if plan.target else ""
     return out | ({"mecha_recipe": mecha} if mecha else {})
 
 
@@ -129,11 +131,7 @@ def _modelspec(plan: Plan, base: Mapping[str, str]) -> dict[str, str]:
 def _mecha_text(recipe: Recipe) -> str:
     """The recipe in sd-mecha's words, or "" where sd-mecha or a way to say it is missing."""
     try:
-        from ..mecha import recipe_text
-    except ImportError:
-        return ""
-    try:
-        return str(recipe_text(recipe))
+        return recipe_text(recipe)
     except OrthoMergeError:
         return ""
 

@@ -217,3 +217,19 @@ def test_export_gives_the_recipe_back(shell, models):
     assert code == 0 and recipe["rows"][0]["model"] == "detail"
     code, out, _ = shell("export", "models/recipe.json", "--format", "json", "-o", "copy.json")
     assert code == 0 and json.loads(Path("copy.json").read_text())["method"] == "task_arithmetic"
+
+
+def test_export_for_sd_mecha_and_back(shell, models):
+    write_recipe(models)
+    code, _, _ = shell("export", "models/recipe.json", "--format", "mecha", "-o", "models/x.mecha")
+    assert code == 0
+    shell("merge", "models/recipe.json", "-o", "one.safetensors")
+    code, _, err = shell("merge", "models/x.mecha", "-o", "two.safetensors")
+    assert (code, err) == (0, "")
+    one, two = load_file("one.safetensors"), load_file("two.safetensors")
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    with safe_open("one.safetensors", "pt") as file:
+        assert file.metadata()["mecha_recipe"].startswith("version")
+    code, out, _ = shell("export", "models/recipe.json", "--format", "script")
+    assert code == 0
+    compile(out, "script", "exec")

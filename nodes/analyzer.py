@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..orthomerge_core.analysis.cache import AnalysisCache, analyze_cached
 from ..orthomerge_core.io.hashing import HashMemo
 from ..orthomerge_core.keys.opening import open_set
 from ..orthomerge_core.keys.setspec import SetSpec
+from ..orthomerge_core.report.analysis_plots import heatmaps
+from ..orthomerge_core.report.analysis_text import analysis_report
 from . import host
 from .widgets import picture, schema
 from .wire import AnalysisWire, Models, OrthoAnalysis
@@ -51,10 +54,6 @@ class DeltaGramAnalyzer(io.ComfyNode):
     @host.guarded
     def execute(cls, models: SetSpec, rank_samples: int = 5) -> io.NodeOutput:
         """Analyse, or take the result from the disk cache when no file has changed."""
-        from ..orthomerge_core.analysis.cache import AnalysisCache, analyze_cached
-        from ..orthomerge_core.report.analysis_plots import heatmaps
-        from ..orthomerge_core.report.analysis_text import analysis_report
-
         progress = host.HostProgress(cls.hidden.unique_id)
         cache = AnalysisCache(host.cache_dir("analysis"))
         memo = HashMemo(host.cache_dir("hashes"))

@@ -8,6 +8,7 @@ from comfy_api.latest import io
 
 from ..orthomerge_core.execute.provenance import with_hashes
 from ..orthomerge_core.recipe.model import OUTPUT_DTYPES
+from ..orthomerge_core.report.merge_text import merge_report
 from . import host
 from .merging import merge_to
 from .widgets import schema
@@ -58,8 +59,6 @@ class OrthoMergeExecute(io.ComfyNode):
         cls, recipe: RecipeWire, output_dtype: str = "base", device: str = "auto"
     ) -> io.NodeOutput:
         """Plan, merge into memory, hand over."""
-        from ..orthomerge_core.report.merge_text import merge_report
-
         report, sink = merge_to(recipe, output_dtype, device, cls.hidden.unique_id)
         model = host.load_model(sink.state_dict, sink.metadata)
         text = merge_report(report)

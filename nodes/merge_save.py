@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..orthomerge_core.recipe.model import OUTPUT_DTYPES
+from ..orthomerge_core.report.merge_text import merge_report
 from . import host
 from .merging import merge_to
 from .widgets import schema
@@ -68,8 +69,6 @@ class OrthoMergeSave(io.ComfyNode):
         device: str = "auto",
     ) -> io.NodeOutput:
         """Plan, merge into a new file."""
-        from ..orthomerge_core.report.merge_text import merge_report
-
         dtype = recipe.recipe.output_dtype if output_dtype == "recipe" else output_dtype
         path, shown = host.output_target(filename_prefix)
         report, _ = merge_to(recipe, dtype, device, cls.hidden.unique_id, target=path)

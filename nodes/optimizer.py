@@ -6,6 +6,8 @@ from comfy_api.latest import io
 
 from ..orthomerge_core.optimize.delta_base import optimise
 from ..orthomerge_core.optimize.settings import PARAMS, OptimizeSettings
+from ..orthomerge_core.report.lineage_plot import lineage
+from ..orthomerge_core.report.optimizer_text import optimizer_report
 from . import host
 from .payloads import mix_payload
 from .widgets import param_input, picture, schema
@@ -45,9 +47,6 @@ class DeltaBaseOptimizer(io.ComfyNode):
     @host.guarded
     def execute(cls, analysis: AnalysisWire, **settings: object) -> io.NodeOutput:
         """Search, and say why."""
-        from ..orthomerge_core.report.lineage_plot import lineage
-        from ..orthomerge_core.report.optimizer_text import optimizer_report
-
         progress = host.HostProgress(cls.hidden.unique_id)
         proposal = optimise(analysis.analysis, OptimizeSettings.from_json(settings), progress)
         wire = MixWire(proposal, analysis.analysis)

@@ -7,14 +7,29 @@ import { recall } from "./payloads.mjs";
 
 const NAME = "orthomerge_face";
 
+/** After a run: shows the result and makes room for it. */
 export function attachFace(node, app) {
+  if (showFace(node, app, recall(node, app)?.payload)) {
+    requestAnimationFrame(() => makeRoom(node)); // the face has its height only once it is drawn
+  }
+}
+
+/**
+ * After a load: only what was saved with the node, at the size it was saved with. Any change of size
+ * here would be an edit of its own to ComfyUI's undo, and end its redo.
+ */
+export function restoreFace(node, app) {
+  showFace(node, app, node.properties?.orthomerge?.payload);
+}
+
+function showFace(node, app, payload) {
   syncWords(app);
-  const face = faceFor(recall(node, app)?.payload);
-  if (!face) return;
+  const face = faceFor(payload);
+  if (!face) return false;
   const widget = node.widgets?.find((item) => item.name === NAME) ?? addFace(node);
   markRenderer(widget.element);
   widget.element.firstChild.replaceChildren(face);
-  requestAnimationFrame(() => makeRoom(node)); // the face has its height only once it is drawn
+  return true;
 }
 
 function makeRoom(node) {

@@ -1,7 +1,7 @@
 /** Registration: the one file ComfyUI loads by itself. Everything else is imported from here. */
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
-import { attachFace } from "./attach_face.mjs";
+import { attachFace, restoreFace } from "./attach_face.mjs";
 import { mixerWidget } from "./attach_mixer.mjs";
 import { modelsWidget } from "./attach_models.mjs";
 import { onPayload, remember } from "./payloads.mjs";
@@ -38,7 +38,7 @@ app.registerExtension({
     const configured = node.onConfigure;
     node.onConfigure = function onConfigure() {
       configured?.apply(this, arguments);
-      attachFace(this, app);
+      restoreFace(this, app);
     };
   },
 });

@@ -176,7 +176,7 @@ function footer(view, rows, problems) {
     ...(host.context().warnings ?? []).map((text) => [text, "om-warning"])];
   return el("div.om-footer", {},
     ...lines.map(([text, tone]) => el("div.om-problem", { class: tone }, icon(tone === "om-note-line" ? "info" : "warn"), el("span", {}, text))),
-    el("div.om-formula", { title: t("formula"), "aria-label": t("formula") }, formulaText(view, rows)));
+    el("div.om-formula", { role: "region", tabIndex: 0, "aria-label": t("formula") }, formulaText(view, rows)));
 }
 
 function methodTrouble(view, rows) {
@@ -279,7 +279,7 @@ function pickParent(view, index, anchor) {
   const loops = (name) => findProblems(rows.map((r, i) => (i === index ? { ...r, enabled: true, delta_from: name } : r)), known)
     .some((p) => p.row === index && p.code === "cycle");
   const items = [BASE, ...known.filter((name) => name !== row.model)].map((name) => ({
-    name, disabled: name !== BASE && loops(name), note: name === BASE ? t("base") : loops(name) ? "↻" : "",
+    name, disabled: name !== BASE && loops(name), note: loops(name) ? "↻" : "",
   }));
   openPicker(anchor, { label: `${t("from")}: ${parentName(row.model)}`, items, current: row.delta_from, onPick: (name) => view.act.set(index, "delta_from", name) });
 }

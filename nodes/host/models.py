@@ -50,7 +50,8 @@ def load_model(state_dict: dict[str, torch.Tensor], metadata: Mapping[str, str])
     """
     import comfy.sd
 
-    model = comfy.sd.load_diffusion_model_state_dict(state_dict, metadata=dict(metadata))
+    with torch.inference_mode():  # as the host's own loaders run; quantised weights insist on it
+        model = comfy.sd.load_diffusion_model_state_dict(state_dict, metadata=dict(metadata))
     if model is None:
         raise errors.CompatibilityError(
             "ComfyUI does not recognise these weights as a diffusion model",

@@ -161,3 +161,34 @@ def test_recipe_comes_back_out_of_a_saved_file(comfy: ComfyHost):
     assert '"alpha": 0.25' in payload(again, "load")["text"]
     first, second = (payload(run, "file")["report"]["content_hash"] for run in (entry, again))
     assert first == second
+
+
+def test_every_output_dtype_runs_and_shows_nearly_the_same(comfy: ComfyHost):
+    graph = merge_graph(family_files()[:2])
+    for dtype in ("base", "bf16", "fp16", "fp32", "fp8_e4m3fn"):
+        graph[f"{dtype}_merge"] = execute(["mixer", 0])
+        graph[f"{dtype}_merge"]["inputs"]["output_dtype"] = dtype
+        graph |= sampler([f"{dtype}_merge", 0], f"{dtype}_")
+    entry = comfy.prompt(graph)
+    reference = pixels(comfy, entry, "fp32_save").astype(int)
+    for dtype, tolerance in (("base", 2), ("bf16", 2), ("fp16", 2), ("fp8_e4m3fn", 8)):
+        difference = np.abs(pixels(comfy, entry, f"{dtype}_save") - reference).mean()
+        assert difference < tolerance, dtype
+    hashes = {d: payload(entry, f"{d}_merge")["report"]["content_hash"] for d in ("base", "bf16")}
+    assert hashes["base"] == hashes["bf16"]
+
+
+def test_a_saved_fp8_merge_loads(comfy: ComfyHost):
+    graph = merge_graph(family_files()[:2]) | {"merge": execute(["mixer", 0])}
+    graph["merge"]["inputs"]["output_dtype"] = "fp8_e4m3fn"
+    graph |= sampler(["merge", 0], seed=8)
+    graph["file"] = {"class_type": "OrthoMergeSave", "inputs": {"recipe": ["merge", 1]}}
+    entry = comfy.prompt(graph)
+    path = saved(comfy, entry)
+    loader = {
+        "class_type": "UNETLoader",
+        "inputs": {"unet_name": path.name, "weight_dtype": "default"},
+    }
+    again = comfy.prompt({"loaded": loader} | sampler(["loaded", 0], seed=8))
+    assert np.array_equal(pixels(comfy, entry, "save"), pixels(comfy, again, "save"))
+    assert verify_file(path).ok

@@ -12,6 +12,7 @@ import click
 from ..errors import Cancelled, OrthoMergeError, WriteError
 from ..execute.decomposition_cache import DEFAULT_BUDGET_BYTES, DecompositionCache
 from ..execute.plan import plan_merge
+from ..execute.renamed import resolve_by_content
 from ..execute.run import run_merge
 from ..execute.sinks import FileSink
 from ..execute.sources import FolderResolver, spec_from_recipe
@@ -135,7 +136,8 @@ def _attempt(job: _Job, caches: Caches, bar: Bar, *, alone: bool) -> dict[str, A
 
 def _merge(job: _Job, caches: Caches, bar: Bar) -> dict[str, Any]:
     recipe = read_recipe(job.recipe)
-    spec = spec_from_recipe(recipe, FolderResolver(job.folders))
+    resolve = resolve_by_content(recipe, FolderResolver(job.folders), caches.memo, bar)
+    spec = spec_from_recipe(recipe, resolve)
     with plan_merge(
         recipe, spec, output_dtype=job.dtype, target=job.target, overwrite=job.overwrite
     ) as plan:

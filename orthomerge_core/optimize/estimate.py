@@ -22,8 +22,8 @@ __all__ = ["Shares", "Tensorwise", "asked_weights", "can_foresee", "noise_frac",
 Options = Mapping[str, Any]
 Shares = list[tuple[float, Floats]]
 
-MEDIAN_STEPS = 10
-"""Weiszfeld steps of the geometric median's estimate; more change the third digit."""
+MEDIAN_STEPS = 6
+"""Weiszfeld steps of the geometric median's estimate; more change the fourth digit."""
 
 
 @dataclass(frozen=True)

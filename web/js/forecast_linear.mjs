@@ -68,7 +68,7 @@ function makeGroups(data, method, read, grams, boost) {
     const group = found.get(id);
     for (let r = 0; r < size; r += 1) group.norms2[r] += gram[r * size + r];
     if (method.basis === "own") addTo(group.dots, gram);
-    else addProjected(group, SOLVE[method.basis], gram, on, boost, size);
+    else addProjected(group, method.basis, gram, on, boost, size);
   }
   if (method.basis === "own") for (const group of found.values()) group.pairs = group.dots;
   return [...found.values()];
@@ -83,17 +83,22 @@ function addTo(total, values) {
   for (let i = 0; i < values.length; i += 1) total[i] += values[i];
 }
 
-function addProjected(group, solve, gram, on, boost, size) {
+function addProjected(group, kind, gram, on, boost, size) {
   const rows = on.flatMap((acts, r) => (acts ? [r] : []));
   const count = rows.length;
+  const columns = new Float64Array(size * count); // the Gram's columns of the acting rows
   const inner = new Float64Array(count * count);
-  rows.forEach((r, i) => rows.forEach((s, j) => { inner[i * count + j] = gram[r * size + s]; }));
-  const basis = solve(inner, count);
+  for (let r = 0; r < size; r += 1) {
+    for (let j = 0; j < count; j += 1) columns[r * count + j] = gram[r * size + rows[j]];
+  }
+  for (let i = 0; i < count; i += 1) inner.set(columns.subarray(rows[i] * count, (rows[i] + 1) * count), i * count);
+  const basis = SOLVE[kind](inner, count);
   const dots = new Float64Array(size * size);
   for (let r = 0; r < size; r += 1) {
     for (let i = 0; i < count; i += 1) {
+      const reach = kind === "sequential" ? i + 1 : count; // Gram–Schmidt looks at earlier rows only
       let dot = 0;
-      for (let j = 0; j < count; j += 1) dot += gram[r * size + rows[j]] * basis[i * count + j];
+      for (let j = 0; j < reach; j += 1) dot += columns[r * count + j] * basis[i * count + j];
       dots[r * size + rows[i]] = dot;
     }
     if (boost) dots[r * size + size - 1] = gram[r * size + size - 1];
@@ -106,10 +111,11 @@ function addProjected(group, solve, gram, on, boost, size) {
 function addPairs(pairs, dots, basis, rows, boost, size) {
   const count = rows.length;
   for (let i = 0; i < count; i += 1) {
-    for (let l = 0; l < count; l += 1) {
+    for (let l = 0; l <= i; l += 1) {
       let pair = 0;
-      for (let j = 0; j < count; j += 1) pair += basis[i * count + j] * dots[rows[j] * size + rows[l]];
+      for (let j = 0; j < count; j += 1) pair += basis[l * count + j] * dots[rows[j] * size + rows[i]];
       pairs[rows[i] * size + rows[l]] += pair;
+      if (l < i) pairs[rows[l] * size + rows[i]] += pair;
     }
   }
   if (!boost) return;

@@ -4,7 +4,7 @@
  * The share `spin` of every delta's energy is merged with the coefficients `turn`, the rest with `asked`;
  * `kept` and `turned` are their products with the Gram.
  */
-const MEDIAN_STEPS = 10;
+const MEDIAN_STEPS = 6;
 
 /** Adds to `sums` what the rows give on every block. */
 export function mergeTensorwise(data, method, read, grams, boost, sums) {

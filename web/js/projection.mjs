@@ -4,6 +4,7 @@
  */
 const TINY = 1e-10;
 const SWEEPS = 30;
+const SMALL = 1e-12;
 
 /** Gram–Schmidt in row order; a delta in the span of earlier ones becomes zero. */
 export function sequential(gram, size) {
@@ -46,21 +47,23 @@ export function symmetric(gram, size) {
   }
   const { values, vectors } = eigen(cosines, size);
   const floor = TINY * Math.max(1, ...values);
-  const basis = new Float64Array(size * size);
-  for (let i = 0; i < size; i += 1) {
-    let onto = 0;
-    for (let e = 0; e < size; e += 1) {
-      if (values[e] > floor) onto += vectors[e * size + i] ** 2 * Math.sqrt(values[e]);
-    }
-    for (let j = 0; j < size; j += 1) {
-      let axis = 0;
-      for (let e = 0; e < size; e += 1) {
-        if (values[e] > floor) axis += (vectors[e * size + i] * vectors[e * size + j]) / Math.sqrt(values[e]);
-      }
-      basis[i * size + j] = norms[j] > 0 ? (onto * norms[i] * axis) / norms[j] : 0;
+  const axes = new Float64Array(size * size); // C^(−1/2), the pseudo-inverse's where deltas depend
+  const onto = new Float64Array(size); // the diagonal of C^(1/2)
+  for (let e = 0; e < size; e += 1) {
+    if (!(values[e] > floor)) continue;
+    const root = Math.sqrt(values[e]);
+    for (let i = 0; i < size; i += 1) {
+      const x = vectors[e * size + i];
+      onto[i] += x * x * root;
+      for (let j = 0; j < size; j += 1) axes[i * size + j] += (x / root) * vectors[e * size + j];
     }
   }
-  return basis;
+  for (let i = 0; i < size; i += 1) {
+    for (let j = 0; j < size; j += 1) {
+      axes[i * size + j] *= norms[j] > 0 ? (onto[i] * norms[i]) / norms[j] : 0;
+    }
+  }
+  return axes;
 }
 
 /** Eigenvalues and eigenvectors (one a row) of a small symmetric matrix, which is overwritten: Jacobi. */
@@ -73,10 +76,10 @@ function eigen(a, size) {
       for (let q = p + 1; q < size; q += 1) {
         const x = a[p * size + q];
         off += x * x;
-        if (Math.abs(x) > 1e-17) turn(a, vectors, size, p, q);
+        if (Math.abs(x) > SMALL) turn(a, vectors, size, p, q);
       }
     }
-    if (off < 1e-26) break;
+    if (off < size * size * SMALL * SMALL) break;
   }
   const values = new Float64Array(size);
   for (let i = 0; i < size; i += 1) values[i] = a[i * size + i];

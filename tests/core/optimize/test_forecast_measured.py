@@ -74,7 +74,7 @@ def merged(
         ("orthogonal_projection", {"variant": "symmetric"}, 1e-5),
         ("orthomerge", {}, 0.1),
         ("orthomerge", {"theta_agg": "max", "residual_agg": "sum"}, 0.3),
-        ("geometric_median", {}, 0.01),
+        ("geometric_median", {}, 0.03),
         ("dare", {"drop": 0.5}, 0.15),
         ("della", {"drop": 0.3}, 0.15),
     ],

@@ -8,11 +8,10 @@ from ..orthomerge_core.errors import OrthoMergeError, RecipeError
 from ..orthomerge_core.execute.provenance import recipe_from_metadata
 from ..orthomerge_core.execute.sources import spec_from_recipe
 from ..orthomerge_core.io.opening import open_source
-from ..orthomerge_core.recipe.codec import loads
 from ..orthomerge_core.recipe.model import Recipe
 from . import host
-from .exports import FORMATS, export_text
 from .payloads import formula
+from .texts import FORMATS, read_text, write_text
 from .widgets import schema
 from .wire import RecipeSocket, RecipeWire
 
@@ -40,7 +39,7 @@ class OrthoRecipe(io.ComfyNode):
                     multiline=True,
                     default="",
                     optional=True,
-                    tooltip="A recipe as JSON text; used when neither file nor recipe is given.",
+                    tooltip="A recipe as JSON or .mecha text, where no file or recipe is given.",
                 ),
                 io.Combo.Input(
                     "file",
@@ -72,7 +71,7 @@ class OrthoRecipe(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, json: str | None = None) -> bool | str:
         """The text must be a recipe, if there is one."""
-        return True if not (json or "").strip() else host.explain(lambda: loads(json or ""))
+        return True if not (json or "").strip() else host.explain(lambda: read_text(json or ""))
 
     @classmethod
     def fingerprint_inputs(
@@ -96,7 +95,7 @@ class OrthoRecipe(io.ComfyNode):
     ) -> io.NodeOutput:
         """Load, find the models, export."""
         wire = recipe or _loaded(json, file)
-        text = export_text(wire, export)
+        text = write_text(wire.recipe, export)
         payload = {"kind": "recipe", "formula": formula(wire.recipe), "text": text}
         return io.NodeOutput(wire, text, ui={"orthomerge": [payload]})
 
@@ -107,7 +106,7 @@ def _read(text: str, file: str) -> Recipe:
         with open_source(path) as source:
             return recipe_from_metadata(source.metadata, path.name)
     if text.strip():
-        return loads(text)
+        return read_text(text)
     raise RecipeError(
         "no recipe is given", fix="Paste JSON, choose a merged file, or connect a recipe."
     )

@@ -217,6 +217,19 @@ def test_recipe_goes_out_as_json_and_comes_back(pack: ModuleType, family: Path):
     assert str(family) not in text + json.dumps(payload)
 
 
+def test_recipe_goes_out_for_sd_mecha_and_comes_back(pack: ModuleType, family: Path):
+    wire = mix(pack, model_set(pack), method="average", table=table({"model": "two"}))
+    (_, text), _ = run(pack.OrthoRecipe, recipe=wire, export="mecha")
+    (back, _), _ = run(pack.OrthoRecipe, json=text)
+    assert text.startswith("version ")
+    assert pack.OrthoRecipe.validate_inputs(json=text) is True
+    assert [(r.model, r.delta_from, r.alpha) for r in back.recipe.active_rows] == [
+        ("two", "base", 1.0)
+    ]
+    (_, script), _ = run(pack.OrthoRecipe, recipe=wire, export="script")
+    compile(script, "script.py", "exec")
+
+
 def test_recipe_from_nothing_and_from_a_plain_file(
     pack: ModuleType, errors: ModuleType, family: Path
 ):

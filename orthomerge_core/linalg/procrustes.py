@@ -8,7 +8,6 @@ with d the smaller side.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 from ..shapes import Float, Float32
 from .lie import cayley_change, generator_of
 from .polar import nearest_rotation
+from .probes import gaussian, residual_error
 
 __all__ = [
     "Frame",
@@ -24,15 +24,11 @@ __all__ = [
     "exact_rotation",
     "frame_of",
     "refined_rotation",
-    "residual_error",
     "small_error",
     "small_rotation",
 ]
 
 _BLOCKS = 6
-_PROBES = 8
-_REPEAT = 2
-_STEP = 1.0
 _STEPS = 5
 _WEAK = 24
 
@@ -49,10 +45,10 @@ class Frame:
 
 
 class Workspace:
-    """Three d×d float32 buffers, and 1/(λ_j + λ_k), shared by all rows of a tensor."""
+    """Four d×d float32 buffers, and 1/(λ_j + λ_k), shared by all rows of a tensor."""
 
     def __init__(self, frame: Frame) -> None:
-        self.a, self.b, self.c = (torch.empty_like(frame.basis) for _ in range(3))
+        self.e, self.x, self.f, self.p = (torch.empty_like(frame.basis) for _ in range(4))
         sums = frame.values[:, None] + frame.values[None, :]
         self.inverse = torch.where(sums > 0, sums, torch.ones_like(sums)).reciprocal_()
 
@@ -75,106 +71,60 @@ def small_rotation(
     """(X, P): the rotation's generator A = X/2 and the symmetric part P of R − I, to second order.
 
     X₁ = (E − Eᵀ)∘D, X₂ = −(F X₁ + X₁ F)∘D with F = (E + Eᵀ)/2 and D_jk = 1/(λ_j + λ_k); P = X²/2.
-    Both live in `work` until its next use. Cost: four products (two d²n, two d³).
+    Both live in `work` until its next use, as does E, which the other functions of a row look at.
+    Cost: four products (two d²n, two d³).
     """
-    e, x, f = work.a, work.b, work.c
+    e, x, f, p = work.e, work.x, work.f, work.p
     _in_basis(frame, delta, out=e)
     torch.sub(e, e.T, out=x).mul_(work.inverse)
     torch.add(e, e.T, out=f).mul_(0.5)
-    torch.mm(f, x, out=e)
-    torch.sub(e, e.T, out=f).mul_(work.inverse)  # X₁ F = −(F X₁)ᵀ, so one product gives both terms
+    torch.mm(f, x, out=p)
+    torch.sub(p, p.T, out=f).mul_(work.inverse)  # X₁ F = −(F X₁)ᵀ, so one product gives both terms
     x.sub_(f)
-    _skew_square(x, out=e)
-    return x, e.mul_(0.5)
+    _skew_square(x, out=p)
+    return x, p.mul_(0.5)
 
 
-def small_error(
-    frame: Frame,
-    delta: Float32[Tensor, "d n"],
-    x: Float32[Tensor, "d d"],
-    p: Float32[Tensor, "d d"],
-) -> float:
-    """`residual_error` of (X, P), and the third order that P leaves out of the skew part.
+def small_error(frame: Frame, size: float, work: Workspace) -> float:
+    """How far the last `small_rotation` is from polar(M), relative to ‖δ‖ = `size`.
 
-    That is X P/2, measured on W0 by random probes. Cost: as `residual_error`.
+    `probes.residual_error` of R = I + X + P + X P/2, and that third order, which the kept pair
+    leaves out, measured on W0. Cost: some forty products with a few vectors.
     """
+    x, p = work.x, work.p
 
-    def apply(v: Tensor, inverse: bool) -> Tensor:
-        twice = p @ v
-        skew = x @ (v + 0.5 * twice)
-        return v + twice - skew if inverse else v + twice + skew
+    def turn(v: Tensor, inverse: bool) -> Tensor:
+        twice = v @ p
+        skew = (v + 0.5 * twice) @ x  # rows: v Xᵀ = −v X
+        return v + twice + (skew if inverse else -skew)
 
-    probes = _probes(frame.coords.shape[1], _PROBES, delta.device)
-    third = 0.5 * (x @ (p @ (frame.coords @ probes)))
-    size = max(float(torch.linalg.vector_norm(delta)), 1e-30)
-    left_out = float(third.square().sum() / _PROBES) ** 0.5 / size
-    return math.hypot(residual_error(frame, delta, apply), left_out)
-
-
-def residual_error(
-    frame: Frame, delta: Float32[Tensor, "d n"], apply: Callable[[Tensor, bool], Tensor]
-) -> float:
-    """How far a rotation is from polar(M): an estimate of ‖ΔR W0‖ / ‖δ‖; inf if it is another turn.
-
-    `apply(v, inverse)` is R v or Rᵀ v. An error e leaves r = RᵀM − MᵀR, e_jk = r_jk/(λ_j + λ_k), so
-    ‖e Λ^½‖² = ½ Σ r_jk²/(λ_j + λ_k). With 1/(λ_j + λ_k) = ∫ exp(−tλ_j) exp(−tλ_k) dt as a sum
-    over t, every term is a norm that Gaussian probes estimate. M is rebuilt from W0 and δ, so that
-    the eigendecomposition's own error counts too. Cost: a dozen products with 30 vectors.
-    """
-    times = _times(frame.values)
-    decay = torch.exp(-0.5 * frame.values[:, None] * times[None, :]).repeat(1, _REPEAT)
-    z = _probes(len(decay), decay.shape[1], decay.device) * decay
-    s = frame.coords
-
-    def target(v: Tensor, transposed: bool) -> Tensor:
-        plain = s.T @ v
-        if transposed:
-            return s @ (plain + delta.T @ (frame.basis @ v)) + frame.damping * v
-        return s @ plain + frame.basis.T @ (delta @ plain) + frame.damping * v
-
-    if not _definite(
-        frame, lambda v: apply(target(v, False), True) + target(apply(v, False), True)
-    ):
-        return math.inf
-    skew = (apply(target(z, False), True) - target(apply(z, False), True)) * decay
-    total = (skew.square().sum(dim=0) * times.repeat(_REPEAT)).sum() * _STEP / _REPEAT
-    size = max(float(torch.linalg.vector_norm(delta)), 1e-30)
-    error = float((0.5 * total).sqrt()) / size
-    return error if math.isfinite(error) else math.inf
+    third = _third_order(frame, x, p)
+    error = residual_error(frame.values, lambda v, t: _target(frame, work.e, v, t), turn)
+    return math.hypot(error, third) / max(size, 1e-30)
 
 
 def refined_rotation(
-    frame: Frame,
-    delta: Float32[Tensor, "d n"],
-    x: Float32[Tensor, "d d"],
-    work: Workspace,
-    tolerance: float,
+    frame: Frame, size: float, work: Workspace, tolerance: float
 ) -> tuple[Float32[Tensor, "d d"], Float32[Tensor, "d d"]] | None:
-    """(A, R − I) by repeating the second-order step on what is left, from X; None if it diverges.
+    """(A, R − I) by repeating the second-order step on what the last one left; None if it diverges.
 
     R ← R · cayley(X'/2) with X' the second-order rotation of RᵀM. Meant for deltas of some ten
-    percent, where one or two steps reach `tolerance`. Cost: three products and an inverse per step.
+    percent, where one or two steps reach `tolerance` · `size`, size = ‖δ‖. Cost: four products and
+    an inverse per step.
     """
-    m = (frame.coords + frame.basis.T @ delta) @ frame.coords.T
+    m = torch.addmm(work.e, frame.coords, frame.coords.T)
     m.diagonal().add_(frame.damping)
-    turn = cayley_change(0.5 * x)
+    change = cayley_change(0.5 * work.x)
     for _ in range(_STEPS):
-        h = torch.addmm(m, turn.T, m)
-        x = torch.sub(h, h.T).mul_(work.inverse)
-        f = torch.add(h, h.T).mul_(0.5)
-        f.diagonal().sub_(frame.values)
-        torch.mm(f, x, out=h)
-        x.sub_(torch.sub(h, h.T).mul_(work.inverse))
-        step = cayley_change(x.mul_(0.5))
-        turn = turn + step + turn @ step
+        change = _step(frame, m, change, work)
 
-        def apply(v: Tensor, inverse: bool, turn: Tensor = turn) -> Tensor:
-            return v + (turn.T if inverse else turn) @ v
+        def turn(v: Tensor, inverse: bool, change: Tensor = change) -> Tensor:
+            return v + v @ (change if inverse else change.T)
 
-        error = residual_error(frame, delta, apply)
-        if error <= tolerance:
-            return _with_generator(turn, tolerance)
-        if not math.isfinite(error) or error > 1.0:
+        error = residual_error(frame.values, lambda v, t: v @ (m if t else m.T), turn)
+        if error <= tolerance * size:
+            return _with_generator(change, tolerance)
+        if not math.isfinite(error) or error > size:
             return None
     return None
 
@@ -190,43 +140,41 @@ def exact_rotation(
     return generator, cayley_change(generator)
 
 
-def _with_generator(turn: Tensor, tolerance: float) -> tuple[Tensor, Tensor] | None:
+def _step(frame: Frame, m: Tensor, change: Tensor, work: Workspace) -> Tensor:
+    """One refinement: the second-order rotation of RᵀM, appended to R = I + change."""
+    h, x, f = torch.addmm(m, change.T, m), work.x, work.f
+    torch.sub(h, h.T, out=x).mul_(work.inverse)
+    torch.add(h, h.T, out=f).mul_(0.5)
+    f.diagonal().sub_(frame.values)
+    torch.mm(f, x, out=h)
+    x.sub_(torch.sub(h, h.T, out=f).mul_(work.inverse))
+    more = cayley_change(0.5 * x)
+    return torch.addmm(change + more, change, more)
+
+
+def _target(frame: Frame, e: Tensor, v: Tensor, transposed: bool) -> Tensor:
+    """v Mᵀ or v M for rows v, with W0 W0ᵀ from W0 itself: the eigendecomposition's error counts."""
+    s = frame.coords
+    return torch.addmm(frame.damping * v, v @ s, s.T).addmm_(v, e if transposed else e.T)
+
+
+def _third_order(frame: Frame, x: Tensor, p: Tensor) -> float:
+    """‖X P W0‖/2 by random probes."""
+    probes = gaussian(8, frame.coords.shape[1], x.device)
+    third = probes @ frame.coords.T @ p @ x
+    return 0.5 * float(third.square().sum() / len(probes)) ** 0.5
+
+
+def _with_generator(change: Tensor, tolerance: float) -> tuple[Tensor, Tensor] | None:
     """(A, R − I), unless R is so near a half turn that float32 loses A."""
-    eye = torch.eye(len(turn), dtype=turn.dtype, device=turn.device)
-    generator = generator_of(turn + eye)
-    z = _probes(len(turn), _PROBES, turn.device)
-    moved = turn @ z
-    missed = moved - generator @ moved - 2.0 * (generator @ z)
+    eye = torch.eye(len(change), dtype=change.dtype, device=change.device)
+    generator = generator_of(change + eye)
+    z = gaussian(8, len(change), change.device)
+    moved = z @ change.T
+    missed = moved - (moved + 2.0 * z) @ generator.T
     if float(missed.norm()) <= tolerance * float(moved.norm()):
-        return generator, turn
+        return generator, change
     return None
-
-
-def _definite(frame: Frame, twice_h: Callable[[Tensor], Tensor]) -> bool:
-    """Whether H = (RᵀM + MᵀR)/2 stays within 70 % of Λ: a power iteration on Λ^−½ H Λ^−½ − I.
-
-    A rotation that makes RᵀM symmetric but not positive is a turning point, not the nearest one.
-    """
-    root = frame.values.clamp_min(1e-30).sqrt()[:, None]
-    v = _probes(len(root), 4, root.device)
-    for _ in range(6):
-        v = v / v.norm(dim=0)
-        v = 0.5 * twice_h(v / root) / root - v
-    return bool(v.norm(dim=0).max() < 0.7)
-
-
-def _probes(size: int, count: int, device: torch.device) -> Tensor:
-    """Gaussian vectors [size, count], the same on every call."""
-    generator = torch.Generator(device="cpu").manual_seed(0)
-    return torch.randn(size, count, generator=generator).to(device)
-
-
-def _times(values: Tensor) -> Tensor:
-    """Points t with Σ_t step·t·exp(−tλ) ≈ 1/λ for λ between twice the extremes of `values`."""
-    low = max(float(values.min()), 1e-7 * float(values.max())) * 2.0
-    first, last = -math.log(2.0 * float(values.max())) - 3.0, -math.log(low) + 1.5
-    count = int((last - first) / _STEP) + 2
-    return torch.exp(first + _STEP * torch.arange(count, device=values.device))
 
 
 def _in_basis(frame: Frame, delta: Tensor, out: Tensor) -> None:

@@ -126,11 +126,12 @@ class OrthoMerge(DecomposedMethod):
         work, store = Workspace(frame), RotationStore(len(deltas), kept > 0.3)
         for row, delta in enumerate(masked):
             target = _working(delta.to(where), flip)
+            size = float(torch.linalg.vector_norm(target))
             x, p = small_rotation(frame, target, work)
-            if small_error(frame, target, x, p) <= tolerance:
+            if small_error(frame, size, work) <= tolerance:
                 store.add_small(row, x, p)
                 continue
-            found = refined_rotation(frame, target, x, work, tolerance)
+            found = refined_rotation(frame, size, work, tolerance)
             store.add_large(row, *(found or exact_rotation(frame, target)))
         summary = {"gram": store.gram, "scales": store.scales, "norms": norms}
         return {"basis": frame.basis, **summary, **store.parts}
@@ -154,7 +155,7 @@ class OrthoMerge(DecomposedMethod):
         turned.sub_(weighted_sum(parts, share, "rotation", base.device))
         flip = base.shape[0] > base[0].numel()
         w0 = _working(base, flip)
-        change = (basis @ turned) @ (basis.T @ w0)
+        change = (basis @ turned @ basis.T) @ w0
         return merged.add_((change.T if flip else change).reshape(base.shape))
 
     def plain_reason(self, parts: Mapping[str, Tensor]) -> str:
@@ -224,12 +225,17 @@ def _kept_share(deltas: Sequence[Tensor], norms: Tensor) -> float:
 
 def _conflicting(deltas: Sequence[Tensor]) -> list[Tensor]:
     """Each delta's output rows (first axis) that oppose the mean delta; the others zero."""
-    matrices = [d.reshape(d.shape[0], -1) for d in deltas]
-    mean = torch.stack(matrices).mean(dim=0)
-    return [
-        (m * ((m * mean).sum(dim=1, dtype=torch.float64) < 0)[:, None]).reshape(d.shape)
-        for m, d in zip(matrices, deltas, strict=True)
-    ]
+    mean = deltas[0].clone()
+    for delta in deltas[1:]:
+        mean.add_(delta)
+    mean = mean.reshape(len(mean), -1)
+
+    def masked(delta: Tensor) -> Tensor:
+        matrix = delta.reshape(len(mean), -1)
+        against = (matrix * mean).sum(dim=1, dtype=torch.float64) < 0
+        return (matrix * against[:, None]).reshape(delta.shape)
+
+    return [masked(delta) for delta in deltas]
 
 
 def _shape_reason(base: Tensor, limit: int) -> int:

@@ -13,6 +13,7 @@ from ..errors import Cancelled, OrthoMergeError, WriteError
 from ..execute.decomposition_cache import DEFAULT_BUDGET_BYTES, DecompositionCache
 from ..execute.plan import plan_merge
 from ..execute.renamed import resolve_by_content
+from ..execute.result import MergeReport
 from ..execute.run import run_merge
 from ..execute.sinks import FileSink
 from ..execute.sources import FolderResolver, spec_from_recipe
@@ -67,7 +68,7 @@ class _Job:
 @click.option("--overwrite", is_flag=True, help="Replace existing results.")
 @click.option("--dry-run", is_flag=True, help="Check everything and estimate; write nothing.")
 @click.option("--no-provenance", is_flag=True, help="Leave the recipe out of the result.")
-@click.option("--report", type=FILE, help="Folder for a Markdown report per result.")
+@click.option("--report", type=FILE, help="Folder for a report and a picture per result.")
 @cache_options
 @json_flag
 @quiet_flag
@@ -153,9 +154,21 @@ def _merge(job: _Job, caches: Caches, bar: Bar) -> dict[str, Any]:
             provenance=job.provenance,
         )
     if job.report is not None:
-        job.report.mkdir(parents=True, exist_ok=True)
-        write_text(job.report / f"{job.target.stem}.md", merge_report(done))
+        _write_report(done, job.report, job.target.stem)
     return {"report": done.to_json(), "said": merge_summary(done) + list(done.notes)}
+
+
+def _write_report(done: MergeReport, folder: Path, stem: str) -> None:
+    """The report as Markdown, and the retention picture where matplotlib is installed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / f"{stem}.md", merge_report(done))
+    try:
+        from matplotlib.image import imsave
+    except ImportError:
+        return
+    from ..report.merge_plots import retention_picture
+
+    imsave(folder / f"{stem}.png", retention_picture(done))
 
 
 def _decompositions(caches: Caches) -> DecompositionCache | None:

@@ -233,3 +233,11 @@ def test_export_for_sd_mecha_and_back(shell, models):
     code, out, _ = shell("export", "models/recipe.json", "--format", "script")
     assert code == 0
     compile(out, "script", "exec")
+
+
+def test_merge_leaves_a_report(shell, models):
+    write_recipe(models)
+    code, _, _ = shell("merge", "models/recipe.json", "-o", "out.safetensors", "--report", "report")
+    assert code == 0
+    assert "| detail |" in Path("report/out.md").read_text(encoding="utf-8")
+    assert Path("report/out.png").read_bytes().startswith(b"\x89PNG")

@@ -135,7 +135,8 @@ def run_pool(
 def run_abandonable(work: Callable[[], Result], progress: Progress) -> Result:
     """Run one long library call beside the calling thread, so that a stop does not wait for it.
 
-    Cancelled, the call goes on in the background until it returns, and its result is dropped.
+    Cancelled, the call goes on in the background until it returns, and its result is dropped; only
+    the end of the process waits for it.
     """
     box: list[Any] = []
     errors: list[BaseException] = []
@@ -150,9 +151,12 @@ def run_abandonable(work: Callable[[], Result], progress: Progress) -> Result:
         finally:
             finished.set()
 
-    threading.Thread(target=body, daemon=True).start()
+    # Not a daemon: a process that ends while one is inside a BLAS call is aborted by C++.
+    thread = threading.Thread(target=body)
+    thread.start()
     while not finished.wait(_POLL_S):
         progress.check()
+    thread.join()
     if errors:
         raise errors[0]
     result: Result = box[0]

@@ -22,7 +22,7 @@ Energies = NDArray[np.float64]
 _PANEL = 1 << 21
 """Elements read, or columns × rows multiplied, between two looks at the stop button."""
 
-_TRUSTED_SNR = 1e3
+_TRUSTED_SNR = 1e4
 """Above it, what remains beside the leading energies may be float32 rounding of the Gram."""
 
 _FLOPS_PER_BYTE = 100.0

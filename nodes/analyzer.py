@@ -61,6 +61,7 @@ class DeltaGramAnalyzer(io.ComfyNode):
             analysis = analyze_cached(
                 aligned, cache, rank_samples=rank_samples, memo=memo, progress=progress
             )
+        progress.finish()
         text = analysis_report(analysis)
         payload = {"kind": "analysis", "names": list(analysis.names), "summary": text, "text": text}
         wire = AnalysisWire(analysis, models)

@@ -77,6 +77,7 @@ class CompatibilityFix(io.ComfyNode):
             written = _copies(aligned, progress) if write_copies else []
             text = "\n\n".join([compat_text(aligned), *written])
             usable = {m.name for m in aligned.models}
+        progress.finish()
         fixed = replace(spec, models=tuple(m for m in spec.models if m.name in usable))
         payload = {"kind": "compat", "models": found, "text": text}
         return io.NodeOutput(fixed, text, ui={"orthomerge": [payload]})

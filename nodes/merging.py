@@ -27,17 +27,18 @@ def merge_to(
 
     Raises: PlanError with everything that is wrong, before a tensor is read.
     """
-    chosen = host.torch_device(device)
+    chosen, progress = host.torch_device(device), host.HostProgress(node_id)
     sink = StateDictSink() if target is None else FileSink(target)
     with plan_merge(wire.recipe, wire.spec, output_dtype=dtype, target=target) as plan:
         host.free_memory(plan.estimate.ram_bytes, chosen)
         report = run_merge(
             plan,
             sink,
-            progress=host.HostProgress(node_id),
+            progress=progress,
             device=chosen,
             cache=DecompositionCache(host.cache_dir("decompositions")),
             memo=HashMemo(host.cache_dir("hashes")),
             provenance=host.metadata_allowed(),
         )
+    progress.finish()
     return report, sink

@@ -49,6 +49,7 @@ class DeltaBaseOptimizer(io.ComfyNode):
         """Search, and say why."""
         progress = host.HostProgress(cls.hidden.unique_id)
         proposal = optimise(analysis.analysis, OptimizeSettings.from_json(settings), progress)
+        progress.finish()
         wire = MixWire(proposal, analysis.analysis)
         text = optimizer_report(proposal)
         payload = mix_payload(wire, proposal.names) | {"text": text}

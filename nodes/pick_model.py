@@ -64,6 +64,7 @@ class OrthoPickModel(io.ComfyNode):
         with open_set(alone) as aligned:
             weights = _weights(aligned, name, progress)
             metadata = aligned.base.source.metadata
+        progress.finish()
         return io.NodeOutput(host.load_model(weights, metadata))
 
 

@@ -24,6 +24,7 @@ class HostProgress(Progress):
 
     def __init__(self, node_id: str | None) -> None:
         self._node, self._thread = node_id, threading.get_ident()
+        self._made = time.monotonic()
         self._total, self._done, self._label = 1.0, 0.0, ""
         self._started = self._bar_at = self._text_at = time.monotonic()
         self._bar: Any = None
@@ -71,6 +72,12 @@ class HostProgress(Progress):
         server = getattr(getattr(module, "PromptServer", None), "instance", None)
         if server is not None and self._node is not None:
             server.send_progress_text(text, self._node)
+
+    def finish(self) -> None:
+        """The work is done: a full bar, and how long it took in place of the last share."""
+        if self._bar is not None:
+            self._bar.update_absolute(1000, 1000)
+            self.note(f"Done in {time.monotonic() - self._made:.1f} s")
 
     def _time_left(self, share: float, now: float) -> str:
         spent = now - self._started

@@ -198,6 +198,16 @@ def test_progress_tells_the_time_left(host: ModuleType, bar: type[Bar], lines: l
     assert lines[-1] == "Reading: 20%, 7 min left"
 
 
+def test_progress_ends_with_the_time_it_took(host: ModuleType, bar: type[Bar], lines: list[str]):
+    progress = host.HostProgress("7")
+    progress.finish()
+    assert not bar.seen and not lines
+    progress.start(100.0, "Reading")
+    progress.finish()
+    assert bar.seen[-1] == (1000, 1000)
+    assert lines[-1] == "Done in 0.0 s"
+
+
 def test_stop_is_taken_by_the_nodes_thread_only(
     host: ModuleType, errors: ModuleType, bar: type[Bar], lines: list[str]
 ):

@@ -122,7 +122,7 @@ class Studio:
 
 @contextmanager
 def browser_page(
-    chromium: str, host: ComfyHost, *, vue: bool, theme: str = "dark", locale: str = "en"
+    chromium: str, host: ComfyHost, *, vue: bool, theme: str = "dark", **settings: object
 ) -> Iterator[Page]:
     """A fresh page with the settings of one test."""
     host.post(
@@ -132,7 +132,9 @@ def browser_page(
             "Comfy.TutorialCompleted": True,
             "Comfy.Workflow.Persist": False,
             "Comfy.ColorPalette": theme,
-            "Comfy.Locale": locale,
+            "Comfy.Locale": "en",
+            "OrthoMerge.Language": "auto",
+            **settings,
         },
     )
     with sync_playwright() as playwright:

@@ -4,7 +4,24 @@ import { useWords } from "./words.mjs";
 let messages = {};
 let shown = null;
 
-const locale = (app) => app.extensionManager?.setting?.get?.("Comfy.Locale") ?? "en";
+export const LANGUAGE_SETTING = {
+  id: "OrthoMerge.Language",
+  category: ["OrthoMerge", "General", "Language"],
+  name: "Language of OrthoMerge's own controls",
+  tooltip: "auto follows ComfyUI. ComfyUI itself may not offer every language that OrthoMerge has.",
+  type: "combo",
+  options: [
+    { text: "auto", value: "auto" }, { text: "English", value: "en" },
+    { text: "Deutsch", value: "de" }, { text: "中文", value: "zh" },
+  ],
+  defaultValue: "auto",
+};
+
+function locale(app) {
+  const read = (id) => app.extensionManager?.setting?.get?.(id);
+  const own = read(LANGUAGE_SETTING.id) ?? "auto";
+  return own === "auto" ? read("Comfy.Locale") ?? "en" : own;
+}
 
 /** Fetches the pack's translations; English stays where that fails. */
 export async function loadWords(app, api) {

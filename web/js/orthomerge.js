@@ -6,7 +6,7 @@ import { mixerWidget } from "./attach_mixer.mjs";
 import { modelsWidget } from "./attach_models.mjs";
 import { onPayload, remember } from "./payloads.mjs";
 import { loadStyle } from "./style.mjs";
-import { loadWords } from "./locale.mjs";
+import { LANGUAGE_SETTING, loadWords } from "./locale.mjs";
 
 const NODES = new Set([
   "OrthoModelSet", "OrthoAddModel", "CompatibilityFix", "DeltaGramAnalyzer", "DeltaBaseOptimizer",
@@ -18,6 +18,7 @@ onPayload(() => views.forEach((view) => view.refresh()));
 
 app.registerExtension({
   name: "orthomerge.studio",
+  settings: [LANGUAGE_SETTING],
   async init() {
     loadStyle(new URL("./orthomerge.css", import.meta.url));
     await loadWords(app, api);

@@ -44,7 +44,8 @@ function compatNotes(report) {
 
 function summaryFace({ summary }) {
   const lines = Array.isArray(summary) ? summary : typeof summary === "string" ? summary.split("\n") : [];
-  const shown = lines.map((line) => String(line).replace(/^[#*\-\s]+/, "").trim()).filter(Boolean).slice(0, 6);
+  const start = lines.slice(0, Math.max(0, lines.findIndex((line, i) => i > 0 && /^\s*(##|\|)/.test(line))) || lines.length);
+  const shown = start.map((line) => String(line).replace(/^[#\-\s]+/, "").replaceAll("**", "").trim()).filter(Boolean).slice(0, 6);
   return shown.length ? el("div.om-face-text", {}, shown.map((line) => el("p", {}, line))) : null;
 }
 

@@ -104,7 +104,7 @@ class WriteError(OrthoMergeError):
     """A result cannot be stored; nothing was left behind."""
 
 
-class Cancelled(OrthoMergeError):
+class Cancelled(OrthoMergeError):  # noqa: N818  stopping is no error of anybody's
     """The person stopped a long step; nothing was left behind."""
 
     def __init__(self, what: str = "Stopped on request") -> None:

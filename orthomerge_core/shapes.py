@@ -1,7 +1,7 @@
-"""Shape-annotated tensor types. jaxtyping where it is installed (tests check it), plain tensors elsewhere.
+"""Shape-annotated tensors: jaxtyping where it is installed, plain tensors elsewhere.
 
-Axis legend: `models` and `rows` (of the table) count models; `params` is a flattened tensor; `m n` are
-a matrix's rows and columns; `d` is its smaller side; `rank`, `blocks`, `keys` as they say.
+Axis legend: `models` and `rows` (of the table) count models; `params` is a flattened tensor; `m n`
+are a matrix's rows and columns; `d` is its smaller side; `rank`, `blocks`, `keys` as they say.
 """
 
 from __future__ import annotations

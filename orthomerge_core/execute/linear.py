@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..analysis.pool import Ticker, run_pool, usable_cores
 from ..analysis.work import key_groups
+from ..linalg.gram import row_gram
 from ..methods.contract import LinearMethod
 from ..shapes import Float64
 from .chunks import CHUNK, Chunk, Job, new_buffer, read_chunk
@@ -205,7 +206,7 @@ class _Worker:
 
 def _product(matrix: Tensor) -> Float64[Tensor, "r r"]:
     """Float32 products; once more in float64 where those overflow, NaN where a value is."""
-    product = torch.mm(matrix, matrix.T).double()
+    product = row_gram(matrix)
     if math.isfinite(float(product.diagonal().sum())):
         return product
     wide = matrix.double()

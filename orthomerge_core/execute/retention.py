@@ -5,24 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..shapes import Float32, Float64
+from ..shapes import Float64
 
-__all__ = ["Retention", "gram_of"]
+__all__ = ["Retention"]
 
 Floats = NDArray[np.float64]
-
-
-def gram_of(rows: Float32[Tensor, "rows params"], chunk: int = 1 << 16) -> Float64[Tensor, "r r"]:
-    """⟨x_i, x_j⟩ of all rows: float32 products within a chunk, float64 sums of chunks."""
-    total = torch.zeros(len(rows), len(rows), dtype=torch.float64)
-    for start in range(0, rows.shape[1], chunk):
-        part = rows[:, start : start + chunk]
-        total += (part @ part.T).double().cpu()
-    return total
 
 
 class Retention:

@@ -8,23 +8,17 @@ import torch
 from torch import Tensor
 
 from ..analysis.pool import run_abandonable
-from ..io.hashing import bytes_hash
+from ..linalg.gram import row_gram
 from ..methods.contract import DecomposedMethod, Rows
+from ..methods.seeds import key_generator
 from .chunks import CHUNK, Job, read_chunk
 from .decomposition_cache import DecompositionCache, decomposition_key
 from .emit import TensorOut
 from .estimate import read_bytes
 from .plan import TensorPlan
-from .retention import gram_of
 from .work import Fate, Outcome, Work, acting_rows, difference, has_own_rows, row_deltas
 
-__all__ = ["WholeMerge", "key_generator"]
-
-
-def key_generator(key: str, seed: int) -> torch.Generator:
-    """Random numbers that depend on the tensor's name and the seed alone."""
-    digest = bytes_hash(f"{seed}:{key}".encode())
-    return torch.Generator().manual_seed(int(digest[:15], 16))
+__all__ = ["WholeMerge"]
 
 
 class WholeMerge:
@@ -80,7 +74,7 @@ class WholeMerge:
         if any(not torch.isfinite(matrix[i]).all() for i in rows):
             return self._repair(tensor)
         if not rows and plan.texture is None:
-            return self._keep(tensor, gram_of(matrix))
+            return self._keep(tensor, row_gram(matrix))
         result = self._result(tensor, rows, buffer, matrix)
         torch.sub(result, buffer[0], out=delta)
         return self._store(tensor, result, matrix)
@@ -179,4 +173,4 @@ class WholeMerge:
         for values in result.split(CHUNK):
             rounding += out.put(values)
             work.progress.check()
-        return Outcome(Fate.MERGED, gram_of(matrix), rounding + out.finish())
+        return Outcome(Fate.MERGED, row_gram(matrix), rounding + out.finish())

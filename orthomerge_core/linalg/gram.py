@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..shapes import Float64
+from ..shapes import Float32, Float64
 
-__all__ = ["delta_gram"]
+__all__ = ["delta_gram", "row_gram"]
 
 _CHUNK = 1 << 18
+_RUN = 1 << 13
 
 
 def delta_gram(deltas: Sequence[Tensor]) -> Float64[Tensor, "rows rows"]:
@@ -28,3 +29,17 @@ def delta_gram(deltas: Sequence[Tensor]) -> Float64[Tensor, "rows rows"]:
         part = torch.stack([f[start : start + _CHUNK].double() for f in flat])
         total += (part @ part.T).cpu()
     return total
+
+
+def row_gram(rows: Float32[Tensor, "rows params"]) -> Float64[Tensor, "rows rows"]:
+    """G_ij = ⟨x_i, x_j⟩, float64 on the CPU: float32 products in runs of 8192, summed in float64.
+
+    Within 3e-7 of float64 relative to ‖x_i‖‖x_j‖, and as fast as one float32 product, which over
+    65,536 elements loses ten times as much. Not finite where a value is not, or a square leaves
+    float32.
+    """
+    runs = rows.shape[1] // _RUN
+    parts = rows[:, : runs * _RUN].unflatten(1, (runs, _RUN)).transpose(0, 1)
+    total = torch.bmm(parts, parts.transpose(1, 2)).sum(dim=0, dtype=torch.float64)
+    rest = rows[:, runs * _RUN :]
+    return (total + torch.mm(rest, rest.T)).cpu()

@@ -26,4 +26,4 @@ def test_measured_retention_is_the_forecast(family, method, layers):
         found = analyze(aligned, rank_samples=0)
     told = forecast(reduce_for_table(found), rows, method, {})
     for row, label in zip(told.rows, measured.retention, strict=True):
-        assert measured.retention[label] == pytest.approx(row.retention, abs=1e-4), label
+        assert measured.retention[label] == pytest.approx(row.retention, abs=1e-5), label

@@ -6,7 +6,7 @@ import torch
 from orthomerge_core.execute.emit import Emitter
 from orthomerge_core.execute.linear import LinearMerge
 from orthomerge_core.execute.plan import plan_merge
-from orthomerge_core.execute.retention import Retention, gram_of
+from orthomerge_core.execute.retention import Retention
 from orthomerge_core.execute.sinks import StateDictSink
 from orthomerge_core.execute.work import Work
 from orthomerge_core.progress import Progress
@@ -40,12 +40,6 @@ def test_chunks_and_threads_change_no_bit(family, method, output):
             if key in cut[0] and tensor.dtype in (torch.bfloat16, torch.float32):
                 assert torch.allclose(tensor.float(), cut[0][key].float(), rtol=1e-2, atol=1e-6)
         assert cut[1].shares() == pytest.approx(whole[1].shares(), abs=1e-6)
-
-
-def test_gram_of_agrees_with_float64():
-    rows = torch.randn(5, 3001)
-    wanted = rows.double() @ rows.double().T
-    assert torch.allclose(gram_of(rows, chunk=100), wanted, rtol=1e-5, atol=1e-3)
 
 
 def test_each_file_is_read_once_by_a_sum_and_twice_by_a_projection(family):

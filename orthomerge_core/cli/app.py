@@ -9,8 +9,8 @@ import threading
 
 import click
 
+from .. import __version__
 from ..errors import OrthoMergeError
-from ..execute.provenance import version
 from .analyze import analyze
 from .export import export
 from .inspect import inspect
@@ -23,7 +23,7 @@ __all__ = ["app", "run"]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(version(), prog_name="orthomerge")
+@click.version_option(__version__, prog_name="orthomerge")
 def app() -> None:
     """Analyse fine-tuned diffusion models, find their best delta bases, merge and verify them."""
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from .. import __version__
 from ..errors import OrthoMergeError, RecipeError
 from ..mecha import recipe_text
 from ..recipe import codec
@@ -22,7 +23,6 @@ __all__ = [
     "header_metadata",
     "late_metadata",
     "recipe_from_metadata",
-    "version",
     "with_hashes",
 ]
 
@@ -40,17 +40,6 @@ _NOT_INHERITED_PREFIXES = ("modelspec.", "orthomerge.", "ss_", "sshs_")
 _KEPT_SPEC = ("architecture", "prediction_type", "predict_key", "resolution", "implementation")
 
 
-def version() -> str:
-    """This program's version."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
-
-    try:
-        return installed("orthomerge-studio")
-    except PackageNotFoundError:
-        return _version_in_project()
-
-
 def header_metadata(plan: Plan, *, full: bool = True) -> dict[str, str]:
     """The header's strings before the merge, hashes as placeholders of the final length.
 
@@ -63,7 +52,7 @@ def header_metadata(plan: Plan, *, full: bool = True) -> dict[str, str]:
         for key, value in base.items()
         if key not in _NOT_INHERITED and not key.startswith(_NOT_INHERITED_PREFIXES)
     }
-    out = inherited | {"format": "pt", CONTENT_HASH: PLACEHOLDER, VERSION: version()}
+    out = inherited | {"format": "pt", CONTENT_HASH: PLACEHOLDER, VERSION: __version__}
     out |= fp8_metadata({t.key: t.stored for t in plan.tensors})
     if not full:
         return out
@@ -114,14 +103,15 @@ def _modelspec(plan: Plan, base: Mapping[str, str]) -> dict[str, str]:
         for name in _KEPT_SPEC
         if f"modelspec.{name}" in base
     }
-    title = Path(plan.target).stem if plan.target else f"{plan.recipe.method} merge"
+    method = plan.recipe.method
+    title = Path(plan.target).stem if plan.target else f"{method} merge"
     return kept | {
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": kept.get(
             "modelspec.architecture", plan.aligned.architecture.name
         ),
         "modelspec.title": title,
-        "modelspec.description": f"Merged by OrthoMerge Studio {version()}: {plan.recipe.method}.",
+        "modelspec.description": f"Merged by OrthoMerge Studio {__version__}: {method}.",
         "modelspec.merged_from": ", ".join(
             [plan.recipe.base, *(plan.recipe.models[m.name].file for m in plan.models)]
         ),
@@ -134,14 +124,3 @@ def _mecha_text(recipe: Recipe) -> str:
         return recipe_text(recipe)
     except OrthoMergeError:
         return ""
-
-
-def _version_in_project() -> str:
-    """A checkout that was never installed knows its version from its project file."""
-    project = Path(__file__).resolve().parents[2] / "pyproject.toml"
-    try:
-        lines = project.read_text("utf-8").splitlines()
-    except OSError:
-        return "unknown"
-    found = [line.split('"')[1] for line in lines if line.startswith('version = "')]
-    return found[0] if found else "unknown"

@@ -6,9 +6,10 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from orthomerge_core import __version__
 from orthomerge_core.errors import RecipeError
 from orthomerge_core.execute.plan import plan_merge
-from orthomerge_core.execute.provenance import recipe_from_metadata, version
+from orthomerge_core.execute.provenance import recipe_from_metadata
 from orthomerge_core.execute.run import run_merge
 from orthomerge_core.execute.sinks import FileSink
 from orthomerge_core.execute.verify import verify_file
@@ -34,7 +35,7 @@ def test_the_header_holds_recipe_hashes_and_version(on_disk, tmp_path):
     found = header(target)
     recipe = recipe_from_metadata(found, "merged")
     assert found["orthomerge.content_hash"] == report.content_hash
-    assert found["orthomerge.version"] == version() != "unknown"
+    assert found["orthomerge.version"] == __version__
     assert found["modelspec.title"] == "merged"
     assert found["modelspec.merged_from"] == "base.safetensors, child.safetensors, a.safetensors"
     assert recipe.base_hash == report.source_hashes["base"]

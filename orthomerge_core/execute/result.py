@@ -18,7 +18,8 @@ class MergeReport:
     `retention`: row label → ⟨W − B, δ⟩/‖δ‖², None for a row without a delta; the same per block.
     `leave_one_out`: share of the result that only this row explains. `rounding_frac`:
     ‖stored − W‖/‖W − B‖. `keys` counts tensors: merged, from_base, repaired, extra (in a model but
-    not in the base). `source_hashes`: "base" and each model's name → content hash.
+    not in the base). `source_hashes`: "base" and each model's name → content hash. `tensor_hashes`:
+    key → hash of the stored bytes; it serves later runs, so the JSON leaves it out.
     """
 
     content_hash: str
@@ -34,12 +35,14 @@ class MergeReport:
     seconds: float
     peak_rss_mib: float | None
     source_hashes: Mapping[str, str] = field(default_factory=dict)
+    tensor_hashes: Mapping[str, str] = field(default_factory=dict, repr=False)
     file: str | None = None
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
+        shown = {k: v for k, v in vars(self).items() if k != "tensor_hashes"}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in shown.items()}
 
 
 def peak_rss_mib() -> float | None:

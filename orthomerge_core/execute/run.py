@@ -154,6 +154,7 @@ def _report(
         seconds=round(seconds, 3),
         peak_rss_mib=peak_rss_mib(),
         source_hashes=dict(hashes),
+        tensor_hashes={key: found[2] for key, found in work.emitter.hashes.items()},
         file=path.name if path else None,
         notes=(*plan.notes, *_notes(work, hashes)),
     )

@@ -10,7 +10,7 @@ from ..orthomerge_core.execute.provenance import with_hashes
 from ..orthomerge_core.recipe.model import OUTPUT_DTYPES
 from ..orthomerge_core.report.merge_text import merge_report
 from . import host
-from .merging import merge_to
+from .merging import merge_to_model
 from .widgets import schema
 from .wire import RecipeSocket, RecipeWire
 
@@ -59,8 +59,7 @@ class OrthoMergeExecute(io.ComfyNode):
         cls, recipe: RecipeWire, output_dtype: str = "base", device: str = "auto"
     ) -> io.NodeOutput:
         """Plan, merge into memory, hand over."""
-        report, sink = merge_to(recipe, output_dtype, device, cls.hidden.unique_id)
-        model = host.load_model(sink.state_dict, sink.metadata)
+        report, model = merge_to_model(recipe, output_dtype, device, cls.hidden.unique_id)
         text = merge_report(report)
         payload = {"kind": "merge", "report": report.to_json(), "text": text}
         merged = replace(

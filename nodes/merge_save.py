@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ..orthomerge_core.recipe.model import OUTPUT_DTYPES
 from ..orthomerge_core.report.merge_text import merge_report
 from . import host
-from .merging import merge_to
+from .merging import merge_to_file
 from .widgets import schema
 from .wire import RecipeSocket, RecipeWire
 
@@ -68,10 +68,10 @@ class OrthoMergeSave(io.ComfyNode):
         output_dtype: str = "recipe",
         device: str = "auto",
     ) -> io.NodeOutput:
-        """Plan, merge into a new file."""
+        """Plan; store the MODEL of the same recipe if it still lives, else merge into the file."""
         dtype = recipe.recipe.output_dtype if output_dtype == "recipe" else output_dtype
         path, shown = host.output_target(filename_prefix)
-        report, _ = merge_to(recipe, dtype, device, cls.hidden.unique_id, target=path)
+        report = merge_to_file(recipe, dtype, device, cls.hidden.unique_id, path)
         text = f"Saved {shown}\n\n{merge_report(report)}"
         payload = {"kind": "merge", "report": report.to_json(), "file": shown, "text": text}
         return io.NodeOutput(shown, ui={"orthomerge": [payload]})

@@ -3,33 +3,63 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from ..orthomerge_core.execute.again import merge_identity, store_again
 from ..orthomerge_core.execute.decomposition_cache import DecompositionCache
-from ..orthomerge_core.execute.plan import plan_merge
+from ..orthomerge_core.execute.plan import Plan, plan_merge
 from ..orthomerge_core.execute.result import MergeReport
 from ..orthomerge_core.execute.run import run_merge
-from ..orthomerge_core.execute.sinks import FileSink, StateDictSink
+from ..orthomerge_core.execute.sinks import FileSink, Sink, StateDictSink
 from ..orthomerge_core.io.hashing import HashMemo
 from . import host
+from .results import Results
 from .wire import RecipeWire
 
-__all__ = ["merge_to"]
+__all__ = ["merge_to_file", "merge_to_model"]
+
+_RESULTS = Results()  # weak references and names of what the nodes made, shared by their classes
 
 
-def merge_to(
-    wire: RecipeWire,
-    dtype: str,
-    device: str,
-    node_id: str | None,
-    target: Path | None = None,
-) -> tuple[MergeReport, StateDictSink | FileSink]:
-    """Plan and run a recipe; without a `target` the result stays in memory.
+def merge_to_model(
+    wire: RecipeWire, dtype: str, device: str, node_id: str | None
+) -> tuple[MergeReport, Any]:
+    """Plan, merge into memory, and hand the tensors over as a MODEL.
 
     Raises: PlanError with everything that is wrong, before a tensor is read.
     """
-    chosen, progress = host.torch_device(device), host.HostProgress(node_id)
-    sink = StateDictSink() if target is None else FileSink(target)
+    sink = StateDictSink()
+    with plan_merge(wire.recipe, wire.spec, output_dtype=dtype) as plan:
+        report = _result(plan, sink, device, node_id)
+        identity = merge_identity(plan)
+    model = host.load_model(sink.state_dict, sink.metadata)
+    _RESULTS.add_model(identity, report, model)
+    return report, model
+
+
+def merge_to_file(
+    wire: RecipeWire, dtype: str, device: str, node_id: str | None, target: Path
+) -> MergeReport:
+    """Plan and merge into a new file; a preview of the same recipe that still lives is stored.
+
+    Raises: PlanError with everything that is wrong, before a tensor is read.
+    """
     with plan_merge(wire.recipe, wire.spec, output_dtype=dtype, target=target) as plan:
+        report = _result(plan, FileSink(target), device, node_id)
+        _RESULTS.add_file(merge_identity(plan), report, target)
+    return report
+
+
+def _result(plan: Plan, sink: Sink, device: str, node_id: str | None) -> MergeReport:
+    """The merge in `sink`: taken from where it already is, else made."""
+    progress, full = host.HostProgress(node_id), host.metadata_allowed()
+    report = None
+    with _RESULTS.find(merge_identity(plan)) as there:
+        if there is not None:
+            first, read = there
+            report = store_again(plan, sink, first, read, progress=progress, provenance=full)
+    if report is None:
+        chosen = host.torch_device(device)
         host.free_memory(plan.estimate.ram_bytes, chosen)
         report = run_merge(
             plan,
@@ -38,7 +68,7 @@ def merge_to(
             device=chosen,
             cache=DecompositionCache(host.cache_dir("decompositions")),
             memo=HashMemo(host.cache_dir("hashes")),
-            provenance=host.metadata_allowed(),
+            provenance=full,
         )
     progress.finish()
-    return report, sink
+    return report

@@ -19,7 +19,15 @@ from .files import (
     siblings,
 )
 from .guard import explain, guarded
-from .models import DEVICES, free_memory, load_model, torch_device, weight_keys, weight_value
+from .models import (
+    DEVICES,
+    free_memory,
+    load_model,
+    stored_weight,
+    torch_device,
+    weight_keys,
+    weight_value,
+)
 from .progress import HostProgress
 
 __all__ = [
@@ -38,6 +46,7 @@ __all__ = [
     "readable_names",
     "resolve",
     "siblings",
+    "stored_weight",
     "torch_device",
     "weight_keys",
     "weight_value",

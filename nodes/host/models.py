@@ -13,6 +13,7 @@ __all__ = [
     "DEVICES",
     "free_memory",
     "load_model",
+    "stored_weight",
     "torch_device",
     "weight_keys",
     "weight_value",
@@ -72,6 +73,40 @@ def weight_keys(model: Any) -> dict[str, torch.Tensor]:
         stored = getattr(inner.get_submodule(module), field, None)
         found[key[len(PREFIX) :]] = stored if isinstance(stored, torch.Tensor) else packed
     return found
+
+
+def stored_weight(model: Any, key: str) -> torch.Tensor | None:
+    """The tensor that a MODEL was loaded with under `key`, without patches; None if it has none.
+
+    Where patches are applied in place it is the original that the host keeps. Its dtype may be a
+    wider one than the file's. For a quantised layer `….weight` are the stored numbers and
+    `….weight_scale` is their scale.
+    """
+    weight, scale = key, False
+    if key.endswith(".weight_scale"):
+        weight, scale = key.removesuffix("_scale"), True
+    full = PREFIX + weight
+    module, _, field = full.rpartition(".")
+    try:
+        stored = getattr(model.model.get_submodule(module), field, None)
+    except AttributeError:  # the host's class has no such module
+        return None
+    if full in model.backup:
+        stored = model.backup[full].weight
+    if type(stored).__name__ == "QuantizedTensor":
+        return _quantised_part(stored, "scale" if scale else "data")
+    return None if scale or not isinstance(stored, torch.Tensor) else stored
+
+
+def _quantised_part(stored: Any, part: str) -> torch.Tensor | None:
+    """Numbers or scale of the host's quantised tensor, whose attributes differ between releases."""
+    if part == "data":
+        found = getattr(stored, "_qdata", None)
+    else:
+        params = getattr(stored, "_layout_params", None)
+        kept = getattr(getattr(stored, "_params", None), "scale", None)
+        found = params.get("scale") if isinstance(params, Mapping) else kept
+    return found if isinstance(found, torch.Tensor) else None
 
 
 def weight_value(model: Any, key: str) -> torch.Tensor:

@@ -72,13 +72,15 @@ class CompatibilityFix(io.ComfyNode):
         """Open every header, report, and pass the usable models on."""
         spec = replace(models, repairs=Repairs(**toggles))
         progress = host.HostProgress(cls.hidden.unique_id)
-        with open_set(spec, progress=progress) as aligned:
+        with open_set(spec, allow_empty=True, progress=progress) as aligned:
             found = [report.to_json() for report in reports(aligned)]
             written = _copies(aligned, progress) if write_copies else []
             text = "\n\n".join([compat_text(aligned), *written])
             usable = {m.name for m in aligned.models}
         progress.finish()
-        fixed = replace(spec, models=tuple(m for m in spec.models if m.name in usable))
+        # Where nothing fits, the next node says why; an empty set could not.
+        fitting = tuple(m for m in spec.models if m.name in usable)
+        fixed = replace(spec, models=fitting or spec.models)
         payload = {"kind": "compat", "models": found, "text": text}
         return io.NodeOutput(fixed, text, ui={"orthomerge": [payload]})
 

@@ -104,6 +104,17 @@ def test_compatibility_fix_passes_only_what_fits(pack: ModuleType, family: Path)
     assert "stranger" in text and payload["text"] == text
 
 
+def test_the_table_shows_even_where_nothing_fits(
+    pack: ModuleType, errors: ModuleType, family: Path
+):
+    spec = model_set(pack, "fam/stranger.safetensors")
+    (fixed, text), payload = run(pack.CompatibilityFix, models=spec)
+    assert [report["ok"] for report in payload["models"]] == [True, False]
+    assert "does not fit" in text
+    with pytest.raises(errors.CompatibilityError, match='no model fits the base: "stranger" is'):
+        run(pack.DeltaGramAnalyzer, models=fixed)
+
+
 def test_copies_are_written_of_what_was_repaired(pack: ModuleType, family: Path, folders: Path):
     tensors = load_file(family / "one.safetensors")
     prefixed = {f"model.diffusion_model.{k}": v for k, v in tensors.items()}

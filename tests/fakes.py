@@ -26,6 +26,7 @@ DTYPE_NAMES = {
     torch.bool: "BOOL",
     torch.complex64: "C64",
 }
+PADDINGS = {"nvfp4": 16, "mxfp8": 32}
 
 
 def stored_bytes(tensor: Tensor) -> bytes:
@@ -55,7 +56,11 @@ class MemorySource(Source):
         quant = quant or {}
         self.entries = {
             key: Entry(
-                tuple(t.shape), DTYPE_NAMES[t.dtype], t.numel() * t.element_size(), quant.get(key)
+                tuple(t.shape),
+                DTYPE_NAMES[t.dtype],
+                t.numel() * t.element_size(),
+                quant.get(key),
+                PADDINGS.get(quant.get(key, ""), 0),
             )
             for key, t in self.tensors.items()
         }

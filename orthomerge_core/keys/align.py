@@ -15,6 +15,7 @@ from .known import get_architecture
 from .match import Match, match
 from .misfits import what_else
 from .normalise import MARKS, View, normalise_shapes
+from .padding import without_padding
 from .setspec import ModelSpec, Repairs
 from .verdict import dtype_words, findings, quantisation_words, verdict
 
@@ -42,15 +43,17 @@ def align(
     view = normalise_shapes(_shapes(base), repairs)
     known = view.architecture if architecture == "auto" else get_architecture(architecture)
     keys, carried = _split_base(base, view)
+    sources = [source for _, source in models]
+    found = _match_all(view, known, sources, repairs, (keys, carried))
+    cut = without_padding(base, view, list(zip(sources, found, strict=True)))
+    if cut is not view:
+        view, found = cut, _match_all(cut, known, sources, repairs, (keys, carried))
     shapes = {k: view.pieces[k].shape for k in (*keys, *carried)}
-    laid = []
-    for spec, source in models:
-        theirs = normalise_shapes(_shapes(source), repairs)
-        wanted = {k: shapes[k] for k in keys}
-        found = match(wanted, known, theirs, source, repairs, carried)
-        known_names = {"generic", known.name, view.architecture.name}
-        foreign = known.name != "generic" and theirs.architecture.name not in known_names
-        laid.append(_model(spec, source, replace(found, foreign=foreign), known, wanted))
+    wanted = {k: shapes[k] for k in keys}
+    laid = [
+        _model(spec, source, one, known, wanted)
+        for (spec, source), one in zip(models, found, strict=True)
+    ]
     aligned = AlignedSet(
         architecture=known,
         base=_base(base, view, known, keys, carried),
@@ -62,6 +65,26 @@ def align(
     )
     _check(laid, repairs)
     return mark_duplicates(aligned, progress or Progress()) if find_duplicates else aligned
+
+
+def _match_all(
+    view: View,
+    known: Architecture,
+    sources: Sequence[Source],
+    repairs: Repairs,
+    names: tuple[Sequence[str], Sequence[str]],
+) -> list[Match]:
+    """Every source laid over the base's merged keys; `names`: those, and the carried ones."""
+    keys, carried = names
+    wanted = {k: view.pieces[k].shape for k in keys}
+    known_names = {"generic", known.name, view.architecture.name}
+    found = []
+    for source in sources:
+        theirs = normalise_shapes(_shapes(source), repairs)
+        foreign = known.name != "generic" and theirs.architecture.name not in known_names
+        laid = match(wanted, known, theirs, source, repairs, carried)
+        found.append(replace(laid, foreign=foreign))
+    return found
 
 
 def _shapes(source: Source) -> dict[str, tuple[int, ...]]:

@@ -16,13 +16,12 @@ from .normalise import View
 from .remap import Piece, remap
 from .setspec import Repairs
 
-__all__ = ["MIN_COVERAGE_FRAC", "Match", "match"]
+__all__ = ["MIN_COVERAGE_FRAC", "Match", "fit", "match"]
 
 MIN_COVERAGE_FRAC = 0.5
 """Below this share of the base's keys a model is a misfit."""
 
 _NORM = re.compile(r"((?:^|\.)[^.]*norm[^.]*(?:\.\d+)?)\.(?:weight|scale)$")
-_PADDING = 128  # block quantisation pads rows and columns up to this multiple
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def _match(
         if not_weights:
             unreadable[key] = not_weights[0]
             continue
-        fitted = _fit(piece, shape, any(e.quant for e in entries))
+        fitted = fit(piece, shape, entries[0].padding)
         if fitted is None:
             mismatched[key] = piece.shape
         else:
@@ -159,18 +158,18 @@ def _unique(ident: Callable[[str], str], keys: Iterable[str]) -> dict[str, str]:
     return {ident(k): k for k in keys if counts[ident(k)] == 1}
 
 
-def _fit(piece: Piece, shape: tuple[int, ...], quantised: bool) -> tuple[Segment, ...] | None:
+def fit(piece: Piece, shape: tuple[int, ...], padding: int) -> tuple[Segment, ...] | None:
     """Segments that give exactly `shape`, or None.
 
     Axes of length 1 may differ (a linear layer stored as a 1×1 convolution): the elements are the
-    same. Block-quantised matrices may be padded: the padding is cut off, by rows where columns
-    were padded too.
+    same. Block-quantised matrices may be padded to multiples of `padding` (0 = never): that is cut
+    off, by rows where columns were padded too.
     """
     if [n for n in piece.shape if n != 1] == [n for n in shape if n != 1]:
         return piece.segments
-    padded = quantised and len(shape) == len(piece.shape) == 2 and len(piece.segments) == 1
+    padded = padding and len(shape) == len(piece.shape) == 2 and len(piece.segments) == 1
     if not padded or any(
-        not 0 <= p - s < _PADDING for p, s in zip(piece.shape, shape, strict=True)
+        p not in (s, -(-s // padding) * padding) for p, s in zip(piece.shape, shape, strict=True)
     ):
         return None
     key, width = piece.segments[0].key, piece.shape[1]

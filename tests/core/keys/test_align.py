@@ -167,6 +167,44 @@ def test_padding_of_block_quantisation_is_cut_off():
         assert torch.equal(part, out[columns + 3 : columns + 10])
 
 
+def padded_base():
+    stored = {"rows.weight": torch.randn(32, 16), "both.weight": torch.randn(32, 16)}
+    quant = dict.fromkeys(stored, "nvfp4")
+    return stored, MemorySource("b", stored | {"a.bias": torch.randn(4)}, quant=quant)
+
+
+def test_a_padded_base_is_cut_to_what_its_fine_tunes_hold():
+    stored, base = padded_base()
+    plain = {k: torch.randn(s) for k, s in (("rows.weight", (30, 16)), ("both.weight", (20, 10)))}
+    other = {k: torch.randn(s) for k, s in (("rows.weight", (7, 16)), ("both.weight", (9, 9)))}
+    twin = MemorySource("t", stored, quant=dict.fromkeys(stored, "nvfp4"))
+    models = [("m", MemorySource("m", plain)), ("o", MemorySource("o", other)), ("t", twin)]
+    aligned = align(base, models)
+    assert [m.name for m in aligned.models] == ["m", "t"] and aligned.skipped[0].name == "o"
+    for key, tensor in plain.items():
+        rows, columns = aligned.shapes[key]
+        assert (rows, columns) == tuple(tensor.shape)
+        for model in (aligned.base, aligned.models[1]):
+            out = torch.empty(rows * columns)
+            model.read_into(key, out)
+            assert torch.equal(out.view(rows, columns), stored[key][:rows, :columns])
+
+
+def test_a_padded_base_stays_where_its_fine_tunes_disagree():
+    _, base = padded_base()
+    bias = {"a.bias": torch.ones(4)}
+    tuned = [{"rows.weight": torch.randn(rows, 16)} | bias for rows in (30, 31, 32)]
+    models = [(str(i), MemorySource(str(i), tensors)) for i, tensors in enumerate(tuned)]
+    assert align(base, models).shapes["rows.weight"] == (32, 16)
+
+
+def test_only_block_formats_are_taken_for_padded():
+    base = MemorySource("b", {"a.weight": torch.randn(30, 32), "b.weight": torch.randn(4, 4)})
+    stored = {"a.weight": torch.randn(32, 32), "b.weight": torch.randn(4, 4)}
+    model = MemorySource("m", stored, quant={"a.weight": "gguf_q8_0"})
+    assert align(base, [("m", model)]).models[0].report.mismatched == 1
+
+
 def test_integers_are_carried_from_the_base_and_never_weights():
     base = source("b", sd3(), position_ids=torch.arange(4))
     int_key = "joint_blocks.0.x_block.attn.proj.weight"

@@ -15,6 +15,7 @@ from ..errors import FileError, WriteError
 from ..io.dtypes import dtype_of
 from ..io.hashing import bytes_hash, content_hash, tensor_hash
 from ..io.reader import SafetensorsSource
+from ..io.temp import remove_stale
 from ..io.writer import SafetensorsWriter
 from ..keys.aligned import AlignedModel
 from ..methods.contract import DecomposedMethod
@@ -79,7 +80,8 @@ class DecompositionCache:
             return
 
     def prune(self) -> None:
-        """Remove the longest unused entries until the budget holds."""
+        """Remove the longest unused entries until the budget holds, and unfinished ones."""
+        remove_stale(self.folder)
         entries = []
         for path in self.folder.glob("*.safetensors"):
             try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import secrets
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from .dtypes import dtype_named, dtype_of, n_bytes_of
 from .hashing import tensor_bytes
 from .header import TensorInfo
 from .rawfile import explain_os_error
+from .temp import create_temp, remove_stale
 
 __all__ = ["SafetensorsWriter", "build_header"]
 
@@ -63,8 +63,8 @@ class SafetensorsWriter:
     """Writes tensors in any order at fixed offsets into a temporary file beside `path`.
 
     Use as a context manager; `finish` makes the file appear under its name, at once and complete.
-    Leaving without it, for whatever reason, leaves nothing. Threads may write different tensors at
-    the same time.
+    Leaving without it, for whatever reason, leaves nothing; what a killed process left of the same
+    file is removed by the next writer. Threads may write different tensors at the same time.
 
     Args:
         path: the file to make.
@@ -92,9 +92,9 @@ class SafetensorsWriter:
         self._lock = threading.Lock()
         self._refuse_existing()
         self._refuse_full_disk()
-        self._temp = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        remove_stale(path.parent, path.name)
         try:
-            self._file = self._temp.open("xb+", buffering=0)
+            self._temp, self._file = create_temp(path)
         except OSError as error:
             raise self._failure(error) from None
         try:
@@ -139,9 +139,11 @@ class SafetensorsWriter:
             if patch:
                 self._write_at(memoryview(self._patched(patch)), 0)
             os.fsync(self._file.fileno())
-            self._file.close()
             self._refuse_existing()
+            if os.name == "nt":  # an open file cannot be renamed there
+                self._file.close()
             self._temp.replace(self.path)
+            self._file.close()
             self._sync_folder()
         except OSError as error:
             self.abandon()

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from scripts.support.comfy_host import ComfyHost
 
-from .page import WORKFLOW, Studio, browser_page
-
 pytestmark = pytest.mark.browser
 
-RENDERERS = pytest.mark.parametrize("vue", [False, True], ids=["canvas", "vue"])
 LEAST_PX = 24
-SET_TABLE = """(text) => {
-  app.graph._nodes.find((n) => n.type === "OrthoMixer").widgets
-    .find((w) => w.type === "ORTHOMERGE_TABLE").value = text;
-}"""
 # Older frontends look every custom node up at the registry, and their own policy forbids the call.
 REGISTRY = ("Failed to load resource", "api.comfy.org", "ERR_NETWORK", "Network Error")
 RUN_PLAIN = """async () => {
@@ -31,11 +24,6 @@ RUN_PLAIN = """async () => {
   image.connect(0, preview, 0);
   await app.queuePrompt(0);
 }"""
-
-
-@pytest.fixture(scope="module", params=[None, "1.58.1"], ids=["1.32.9", "1.58.1"])
-def host(request: pytest.FixtureRequest, start_host: Callable[..., ComfyHost]) -> ComfyHost:
-    return start_host(frontend=request.param)
 
 
 def contrast(page, selector: str) -> float:
@@ -60,12 +48,10 @@ def contrast(page, selector: str) -> float:
     )
 
 
-@RENDERERS
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_text_is_readable_and_targets_are_large(host, chromium, vue, theme, request):
-    with browser_page(chromium, host, vue=vue, theme=theme) as page:
-        studio = Studio(page, host).open().load()
-        studio.run()
+def test_text_is_readable_and_targets_are_large(host, browser, vue, theme, picture):
+    with browser.page(host, vue=vue, theme=theme) as studio:
+        studio.open().load().run()
         studio.row("photo").wait_for()
         studio.cell("photo", "Repeat").select_option("2")
         for selector in (
@@ -76,114 +62,87 @@ def test_text_is_readable_and_targets_are_large(host, chromium, vue, theme, requ
             ".om-change",
             "th",
         ):
-            assert contrast(page, selector) >= 4.5, selector
+            assert contrast(studio.page, selector) >= 4.5, selector
         sizes = studio.table.locator("button, input, select, summary").evaluate_all(
             "(all) => all.map((e) => [e.getAttribute('aria-label') ?? e.textContent,"
             " e.offsetWidth, e.offsetHeight])"
         )
         assert sizes
         assert [s for s in sizes if s[1] < LEAST_PX or s[2] < LEAST_PX] == []
-        studio.screenshot(f"look-{theme}-{request.node.callspec.id}")
+        studio.screenshot(picture("look"))
 
 
-@RENDERERS
-def test_twelve_rows_stay_usable_in_a_narrow_node(host, chromium, vue, request):
+def test_twelve_rows_stay_usable_in_a_narrow_node(studio, picture):
     rows = [{"model": f"m{i}", "alpha": i / 4, "touched": ["alpha"]} for i in range(12)]
-    with browser_page(chromium, host, vue=vue) as page:
-        studio = Studio(page, host).open().load()
-        page.evaluate(SET_TABLE, json.dumps({"version": 1, "rows": rows}))
-        page.evaluate("document.querySelector('.om-table-view').style.maxWidth = '400px'")
-        assert studio.rows().count() == 12
-        overflow = studio.table.locator(".om-scroll").evaluate(
-            "(e) => e.scrollWidth - e.clientWidth"
-        )
-        assert overflow <= 0
-        last = studio.cell("m11", "Alpha").and_(page.get_by_role("spinbutton"))
-        last.scroll_into_view_if_needed()
-        last.fill("0")
-        last.press("Enter")
-        assert json.loads(studio.sent_table())["rows"][11]["alpha"] == 0
-        studio.screenshot(f"look-narrow-{request.node.callspec.id}")
+    studio.set_value(json.dumps({"version": 1, "rows": rows}))
+    studio.page.evaluate("document.querySelector('.om-table-view').style.maxWidth = '400px'")
+    assert studio.rows().count() == 12
+    overflow = studio.table.locator(".om-scroll").evaluate("(e) => e.scrollWidth - e.clientWidth")
+    assert overflow <= 0
+    last = studio.alpha("m11")
+    last.scroll_into_view_if_needed()
+    last.fill("0")
+    last.press("Enter")
+    assert json.loads(studio.sent_table())["rows"][11]["alpha"] == 0
+    studio.screenshot(picture("look-narrow"))
 
 
 @pytest.mark.parametrize(
     ("setting", "language", "word"),
     [("Comfy.Locale", "zh", "添加行"), ("OrthoMerge.Language", "de", "Zeile")],
 )
-def test_other_languages(host, chromium, setting, language, word):
-    with browser_page(chromium, host, vue=False, **{setting: language}) as page:
-        studio = Studio(page, host).open().load()
+def test_other_languages(host, browser, setting, language, word):
+    with browser.page(host, **{setting: language}) as studio:
+        studio.open().load()
         assert studio.table.get_by_role("button", name=word, exact=True).is_visible()
 
 
-@RENDERERS
-def test_models_are_picked_from_a_list(host, chromium, vue):
-    with browser_page(chromium, host, vue=vue) as page:
-        Studio(page, host).open()
-        page.evaluate("(w) => app.loadGraphData(w)", WORKFLOW)
-        page.wait_for_function("app.graph._nodes.length > 5")
-        page.evaluate(
-            """() => {
-              const node = app.graph._nodes.find((n) => n.type === "OrthoModelSet");
-              app.canvas.ds.offset = [200 - node.pos[0], 200 - node.pos[1]];
-              app.canvas.setDirty(true, true);
-            }"""
-        )
-        view = page.locator(".om-models-view")
-        view.get_by_role("button", name="Remove: orthomerge_demo/photo.safetensors").click()
-        view.get_by_role("button", name="Choose models").click()
-        box = page.locator(".om-picker input")
-        box.fill("photo")
-        box.press("Enter")
-        page.keyboard.press("Escape")
-        prompt = page.evaluate("app.graphToPrompt().then((p) => p.output)")
-        sent = next(n["inputs"] for n in prompt.values() if n["class_type"] == "OrthoModelSet")
-        assert sent["models"].split("\n")[-1] == "orthomerge_demo/photo.safetensors"
-        assert len(sent["models"].split("\n")) == 5
+def test_models_are_picked_from_a_list(page, picture):
+    page.graph().look_at("OrthoModelSet")
+    view = page.page.locator(".om-models-view")
+    view.get_by_role("button", name="Remove: orthomerge_demo/photo.safetensors").click()
+    page.screenshot(picture("models"))
+    view.get_by_role("button", name="Choose models").click()
+    box = page.page.locator(".om-picker input")
+    box.fill("photo")
+    box.press("Enter")
+    page.page.keyboard.press("Escape")
+    chosen = page.sent("OrthoModelSet")["models"].split("\n")
+    assert chosen[-1] == "orthomerge_demo/photo.safetensors"
+    assert len(chosen) == 5
 
 
-@RENDERERS
-def test_every_node_tells_its_result(host, chromium, vue, request):
-    with browser_page(chromium, host, vue=vue) as page:
-        studio = Studio(page, host).open()
-        page.evaluate("(w) => app.loadGraphData(w)", WORKFLOW)
-        page.wait_for_function("app.graph._nodes.length > 5")
-        page.evaluate("app.canvas.ds.scale = 0.55; app.canvas.ds.offset = [40, 120];")
-        page.evaluate("app.canvas.setDirty(true, true)")
-        table = {"rows": [{"model": "ink", "alpha": 0.37 if vue else 0.41}]}
-        page.evaluate(SET_TABLE, json.dumps(table))  # a merge that no other test has left cached
-        studio.run()
-        for words in ("Content hash", "Verdict"):
-            page.locator(".om-face", has_text=words).first.wait_for(state="attached")
-        studio.screenshot(f"faces-{request.node.callspec.id}")
+def test_every_node_tells_its_result(page, vue, picture):
+    page.graph().fit()
+    table = {"rows": [{"model": "ink", "alpha": 0.37 if vue else 0.41}]}
+    page.set_value(json.dumps(table))  # a merge that no other test has left cached
+    page.run()
+    for words in ("Content hash", "Verdict"):
+        page.page.locator(".om-face", has_text=words).first.wait_for(state="attached")
+    page.screenshot(picture("faces"))
 
 
-@RENDERERS
-def test_the_console_stays_as_quiet_as_without_the_pack(host, start_host, chromium, vue, request):
-    frontend = request.node.callspec.params["host"]
-    bare = _bare(start_host, frontend)
-    with browser_page(chromium, bare, vue=vue) as page:
-        plain = Studio(page, bare).open(node="KSampler")
-        page.evaluate(RUN_PLAIN)
-        page.wait_for_timeout(3000)
+def test_the_console_stays_as_quiet_as_without_the_pack(bare, host, browser, vue):
+    with browser.page(bare, vue=vue) as plain:
+        plain.open(node="KSampler")
+        plain.page.evaluate(RUN_PLAIN)
+        plain.page.wait_for_timeout(3000)
         known = {_kind(text) for text in plain.console}
-    with browser_page(chromium, host, vue=vue) as page:
-        studio = Studio(page, host).open().load()
-        studio.run()
+    with browser.page(host, vue=vue) as studio:
+        studio.open().load().run()
         studio.row("photo").wait_for()
         studio.cell("photo", "Repeat").select_option("2")
-        page.wait_for_timeout(500)
+        studio.page.wait_for_timeout(500)
         fresh = [text for text in studio.console if _kind(text) not in known]
     assert fresh == []
 
 
-_BARE: dict[str | None, ComfyHost] = {}
-
-
-def _bare(start_host: Callable[..., ComfyHost], frontend: str | None) -> ComfyHost:
-    if frontend not in _BARE:
-        _BARE[frontend] = start_host(frontend=frontend, with_pack=False)
-    return _BARE[frontend]
+@pytest.fixture(scope="package")
+def bare(frontend: str | None, start_host: Callable[..., ComfyHost]) -> Iterator[ComfyHost]:
+    """The same ComfyUI without the pack."""
+    started = start_host(frontend=frontend, with_pack=False)
+    yield started
+    started.stop()
 
 
 def _kind(text: str) -> str:

@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 
 import pytest
 
-from scripts.support.comfy_host import ComfyHost
-
-from .page import Studio, browser_page
-
 pytestmark = pytest.mark.browser
 
-FRONTENDS = (None, "1.58.1")
 MODELS = ["ink", "ink-fine", "paint", "paint-copy", "photo"]
-
-
-@pytest.fixture(scope="module", params=FRONTENDS, ids=["1.32.9", "1.58.1"])
-def host(request: pytest.FixtureRequest, start_host: Callable[..., ComfyHost]) -> ComfyHost:
-    return start_host(frontend=request.param)
-
-
-@pytest.fixture(params=[False, True], ids=["canvas", "vue"])
-def studio(request: pytest.FixtureRequest, host: ComfyHost, chromium: str) -> Iterator[Studio]:
-    with browser_page(chromium, host, vue=request.param) as page:
-        yield Studio(page, host).open().load()
 
 
 def rows_of(text: str) -> dict[str, dict]:
     return {row["model"]: row for row in json.loads(text)["rows"]} if text else {}
 
 
-def test_run_fills_the_table_and_edits_reach_the_prompt(studio, request):
+def test_run_fills_the_table_and_edits_reach_the_prompt(studio, picture):
     assert studio.table.get_by_text("Run the graph once").is_visible()
     studio.run()
     studio.row("photo").wait_for()
@@ -43,7 +26,7 @@ def test_run_fills_the_table_and_edits_reach_the_prompt(studio, request):
     assert "%" in studio.row("ink").locator("[data-figure=kept]").inner_text()
 
     # typing
-    alpha = studio.cell("photo", "Alpha").and_(studio.page.get_by_role("spinbutton"))
+    alpha = studio.alpha("photo")
     alpha.fill("0.5")
     alpha.press("Enter")
     assert rows_of(studio.sent_table())["photo"]["alpha"] == 0.5
@@ -69,7 +52,7 @@ def test_run_fills_the_table_and_edits_reach_the_prompt(studio, request):
     studio.page.keyboard.press("Enter")
     assert rows_of(studio.sent_table())["photo"]["delta_from"] == "paint-copy"
     # what is shown is what is sent, and the server takes it
-    studio.screenshot(f"mixer-{request.node.callspec.id}")
+    studio.screenshot(picture("mixer"))
     studio.row("photo").get_by_role("button", name="Turn on paint-copy").click()
     assert rows_of(studio.sent_table())["paint-copy"]["enabled"] is True
     table = studio.sent_table()
@@ -85,7 +68,7 @@ def test_undo_redo_by_keyboard(studio):
     studio.run()
     studio.row("photo").wait_for()
     before = studio.value()
-    alpha = studio.cell("photo", "Alpha").and_(studio.page.get_by_role("spinbutton"))
+    alpha = studio.alpha("photo")
     alpha.fill("0.5")
     alpha.press("Enter")
     edited = studio.value()

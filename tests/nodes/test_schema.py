@@ -103,6 +103,9 @@ def test_the_browser_learns_every_methods_options(pack: ModuleType, folders: Pat
     for info in methods["methods"].values():
         assert info["label"] and info["summary"]
         assert all({"name", "kind", "default", "help"} <= set(p) for p in info["params"])
+    assert methods["methods"]["slerp"]["max_rows"] == 1
+    assert methods["methods"]["orthomerge"]["max_rows"] is None
+    assert methods["methods"]["orthogonal_projection"]["order_matters"] is True
 
 
 @pytest.mark.parametrize("table", ["", '{"version": 1, "rows": []}'])

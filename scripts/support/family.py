@@ -5,8 +5,9 @@
       └──── photo                  unrelated to both
 
 The base is an SD3 MMDiT of hidden size 128 and depth 2 with seeded weights. A text encoder with
-CLIP-L's shapes, a TAESD-shaped decoder that shows three mixtures of the latent's channels, and a
-LoRA of the base come with it, so that the whole graph consists of ComfyUI's own nodes and ours.
+CLIP-L's shapes and a TAESD-shaped decoder that shows three mixtures of the latent's channels come
+with it, so that the whole graph consists of ComfyUI's own nodes and ours. `family_extras` adds what
+other workflows need.
 """
 
 from __future__ import annotations
@@ -16,20 +17,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 __all__ = [
     "CLIP_FILE",
     "FOLDER",
-    "LORA_FILE",
     "MODELS",
     "PARENTS",
     "VAE_FILE",
     "WEIGHTS",
+    "change",
     "config",
     "initial",
-    "low_rank",
     "make_family",
     "make_helpers",
     "save",
@@ -39,7 +39,6 @@ __all__ = [
 FOLDER = "orthomerge_demo"
 CLIP_FILE = "orthomerge_demo_clip.safetensors"
 VAE_FILE = "orthomerge_demo_vae.safetensors"
-LORA_FILE = "orthomerge_demo_lora.safetensors"
 
 PARENTS: Mapping[str, str] = {
     "ink": "base",
@@ -57,8 +56,6 @@ _STRENGTH = {"ink": 0.06, "ink-fine": 0.03, "paint": 0.05, "paint-copy": 0.002, 
 
 WEIGHTS = Path(__file__).parent / "weights"
 
-LORA_RANK = 8
-
 HIDDEN, DEPTH, CONTEXT, POOLED, LATENT, GRID = 128, 2, 4096, 2048, 16, 32
 
 
@@ -69,11 +66,10 @@ def make_family(models_dir: Path) -> None:
     if any(not (folder / f"{name}.safetensors").exists() for name in MODELS):
         for name, weights in _family().items():
             save(weights, folder / f"{name}.safetensors", torch.bfloat16)
-    lora = models_dir / "loras" / LORA_FILE
-    if not lora.exists():
-        lora.parent.mkdir(parents=True, exist_ok=True)
-        save(_lora(load_file(folder / "base.safetensors")), lora, torch.float16)
     make_helpers(models_dir)
+    from .family_extras import make_extras  # stands on this module
+
+    make_extras(models_dir)
 
 
 def make_helpers(models_dir: Path) -> None:
@@ -128,39 +124,13 @@ def _family() -> dict[str, dict[str, Tensor]]:
         generator = torch.Generator().manual_seed(seed)
         strength = _STRENGTH[name]
         models[name] = {
-            key: weight if key == "pos_embed" else weight + _change(weight, strength, generator)
+            key: weight if key == "pos_embed" else weight + change(weight, strength, generator)
             for key, weight in models[parent].items()
         }
     return models
 
 
-def _lora(base: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A LoRA of a change that no model of the family has."""
-    generator = torch.Generator().manual_seed(20)
-    tuned = {key: w.float() + _change(w.float(), 0.08, generator) for key, w in base.items()}
-    return low_rank(base, tuned, LORA_RANK)
-
-
-def low_rank(
-    base: Mapping[str, Tensor], tuned: Mapping[str, Tensor], rank: int
-) -> dict[str, Tensor]:
-    """A LoRA under ComfyUI's names: up [rows, rank] · down [rank, cols] is nearest tuned − base.
-
-    Of the transformer blocks' matrices only, as trainers do it.
-    """
-    lora: dict[str, Tensor] = {}
-    for key, weight in base.items():
-        if weight.dim() != 2 or "joint_blocks." not in key:
-            continue
-        u, s, v = torch.linalg.svd(tuned[key].float() - weight.float(), full_matrices=False)
-        name, root = "diffusion_model." + key.removesuffix(".weight"), s[:rank].sqrt()
-        lora[f"{name}.lora_up.weight"] = u[:, :rank] * root
-        lora[f"{name}.lora_down.weight"] = root[:, None] * v[:rank]
-        lora[f"{name}.alpha"] = torch.tensor(float(rank))
-    return lora
-
-
-def _change(weight: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+def change(weight: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """What a fine-tune does to a tensor: mostly low rank, a little of everything."""
     noise = torch.randn(weight.shape, generator=generator)
     if weight.dim() >= 2:

@@ -11,7 +11,7 @@ import pytest
 
 from orthomerge_core.execute.verify import verify_file
 from scripts.support.comfy_host import ComfyHost
-from scripts.support.family import LORA_FILE
+from scripts.support.family_extras import LORA_FILE
 from tests.host.graphs import family_files, merge_graph, payload, pixels, sampler
 
 pytestmark = pytest.mark.host

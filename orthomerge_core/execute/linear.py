@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -17,7 +16,16 @@ from .chunks import CHUNK, Chunk, Job, new_buffer, read_chunk
 from .emit import TensorOut
 from .estimate import read_bytes
 from .plan import TensorPlan
-from .work import Fate, Outcome, Work, acting_rows, difference, has_own_rows, row_deltas
+from .work import (
+    Fate,
+    Outcome,
+    Work,
+    acting_rows,
+    difference,
+    has_own_rows,
+    is_finite,
+    row_deltas,
+)
 
 __all__ = ["LinearMerge"]
 
@@ -122,7 +130,10 @@ class _Worker:
             gram += self._delta(chunk, rows, chosen)
             if not torch.isfinite(gram[-1, -1]):
                 return self._repair(tensor, tick)
-            rounding += out.put(self._result(chunk))
+            result = self._result(chunk)
+            if not is_finite(result):
+                return self._repair(tensor, tick)
+            rounding += out.put(result)
         there = [i for i in rows if gram[i, i] > 0.0]
         better = self._coefficients(tensor, there, gram)
         if not there and self._plan.texture is None:
@@ -170,7 +181,7 @@ class _Worker:
         for chunk in self._chunks(tensor, tick):
             rows = self._row_deltas(chunk)
             rows[-1].zero_()
-            gram += _product(rows)
+            gram += row_gram(rows)
         return gram
 
     def _delta(self, chunk: Chunk, rows: Sequence[int], chosen: Sequence[float]) -> Tensor:
@@ -189,7 +200,7 @@ class _Worker:
             texture = self._texture[: chunk.size]
             difference(chunk.deltas, model, parent, texture)
             delta.add_(texture, alpha=alpha)
-        return _product(matrix)
+        return row_gram(matrix)
 
     def _result(self, chunk: Chunk) -> Tensor:
         delta = chunk.buffer[-1] if self._own else self._rows[-1]
@@ -202,12 +213,3 @@ class _Worker:
         matrix = self._rows[:, : chunk.size]
         row_deltas(self._plan, chunk.deltas, matrix[:-1])
         return matrix
-
-
-def _product(matrix: Tensor) -> Float64[Tensor, "r r"]:
-    """Float32 products; once more in float64 where those overflow, NaN where a value is."""
-    product = row_gram(matrix)
-    if math.isfinite(float(product.diagonal().sum())):
-        return product
-    wide = matrix.double()
-    return wide @ wide.T

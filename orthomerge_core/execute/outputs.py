@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -76,8 +77,13 @@ def cast(values: Tensor, dtype: str) -> Tensor:
 
 
 def fp8_scale(values: Tensor) -> float:
-    """max |W| / 448 as float32: the largest weight uses the whole range; 1 for a zero tensor."""
+    """max |W| / 448 as float32: the largest weight uses the whole range; 1 for a zero tensor.
+
+    Weights that are not finite (a damaged base's) do not count.
+    """
     top = float(values.abs().max()) if values.numel() else 0.0
+    if not math.isfinite(top):
+        top = float(values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).abs().max())
     scale = float(torch.tensor(top / FP8_MAX, dtype=torch.float32))
     return scale if scale > 0.0 else 1.0
 

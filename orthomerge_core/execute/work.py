@@ -14,7 +14,16 @@ from .emit import Emitter
 from .plan import Plan, TensorPlan
 from .retention import Retention
 
-__all__ = ["Fate", "Outcome", "Work", "acting_rows", "difference", "has_own_rows", "row_deltas"]
+__all__ = [
+    "Fate",
+    "Outcome",
+    "Work",
+    "acting_rows",
+    "difference",
+    "has_own_rows",
+    "is_finite",
+    "row_deltas",
+]
 
 
 class Fate(Enum):
@@ -77,6 +86,11 @@ def has_own_rows(plan: Plan) -> bool:
     return len(plan.rows) == len(plan.models) and all(
         row.model == i and row.parent < 0 for i, row in enumerate(plan.rows)
     )
+
+
+def is_finite(values: Float32[Tensor, "n"]) -> bool:
+    """Whether all values are; a sum tells it for nearly every tensor, at a fraction of the cost."""
+    return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
 
 
 def row_deltas(

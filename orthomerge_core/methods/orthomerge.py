@@ -28,8 +28,8 @@ __all__ = ["OrthoMerge"]
 _TOLERANCE = 1e-3
 _REASONS = (
     "",
-    "not a matrix",
-    "its smaller side is above max_rotation_dim",
+    "they are no matrices",
+    "their smaller side is above max_rotation_dim",
     "the base is zero or rank-deficient there",
 )
 

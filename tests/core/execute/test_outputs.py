@@ -52,6 +52,20 @@ def test_scales():
     assert fp8_scale(torch.tensor([0.0, -2 * FP8_MAX])) == 2.0
     assert fp8_scale(torch.zeros(3)) == 1.0
     assert fp8_scale(torch.zeros(0)) == 1.0
+    for bad in (torch.inf, -torch.inf, torch.nan):
+        assert fp8_scale(torch.tensor([bad, FP8_MAX])) == 1.0
+        assert fp8_scale(torch.tensor([bad])) == 1.0
+
+
+def test_one_bad_weight_of_the_base_does_not_cost_its_whole_layer_in_fp8(family):
+    key = "blocks.0.attn.weight"
+    family["base"][key][0, 0] = torch.inf
+    spec, sink = live_spec(family), StateDictSink()
+    recipe = recipe_for(spec, Row("a"), output_dtype="fp8_e4m3fn")
+    with plan_merge(recipe, spec) as plan:
+        assert run_merge(plan, sink).repaired_keys == (key,)
+    found = sink.state_dict[key].float() * sink.state_dict[f"{key}_scale"]
+    assert torch.allclose(found[1:], family["base"][key][1:].float(), rtol=0.07, atol=1e-3)
 
 
 def test_scaled_fp8_reads_back_within_its_rounding(family, tmp_path):

@@ -180,6 +180,16 @@ class TestUnequalModels:
         assert torch.equal(merged["blocks.0.attn.bias"], family["a"]["blocks.0.attn.bias"])
         assert report.repaired_keys == ()
 
+    @pytest.mark.parametrize("method", LINEAR)
+    @pytest.mark.parametrize("output", ["base", "fp32"])
+    def test_a_sum_that_leaves_float32_is_repaired(self, family, method, output):
+        key = "blocks.0.attn.weight"
+        family["base"][key][1, 1], family["a"][key][1, 1] = 3e38, 3.2e38
+        rows = (Row("a", alpha=5.0),)
+        merged, report = merge(family, *rows, method=method, output_dtype=output)
+        assert torch.equal(merged[key].float(), family["base"][key].float())
+        assert report.repaired_keys == (key,)
+
     def test_an_all_nan_model(self, family):
         family["a"] = {
             k: torch.full_like(t, float("nan")) if t.is_floating_point() else t

@@ -130,9 +130,9 @@ def test_nearly_cancelling_rows_keep_their_digits_and_are_capped():
     [
         (torch.zeros(16, 16), "zero or rank-deficient"),
         (torch.ones(16, 20), "zero or rank-deficient"),
-        (torch.randn(16), "not a matrix"),
-        (torch.randn(16, 1), "not a matrix"),
-        (torch.tensor(2.0), "not a matrix"),
+        (torch.randn(16), "they are no matrices"),
+        (torch.randn(16, 1), "they are no matrices"),
+        (torch.tensor(2.0), "they are no matrices"),
         (torch.randn(30, 40), "above max_rotation_dim"),
     ],
     ids=["zero", "rank one", "vector", "column", "scalar", "long"],

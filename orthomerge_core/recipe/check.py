@@ -22,7 +22,27 @@ def problems(recipe: Recipe) -> list[OrthoMergeError]:
                 fix=did_you_mean(str(boost.model), tuple(recipe.models)),
             )
         )
+    elif boost.active:
+        found += _texture_parent_problems(recipe)
     return found
+
+
+def _texture_parent_problems(recipe: Recipe) -> list[OrthoMergeError]:
+    """A row that is off, and so not judged as a row, still says what the texture is taken from."""
+    parent, model = recipe.texture_parent(), str(recipe.texture_boost.model)
+    if next((row.enabled for row in recipe.rows if row.model == model), True):
+        return []
+    if parent == model:
+        error = RecipeError(
+            f'texture_boost: "{model}" is measured from itself',
+            fix="Set delta_from of its row to base.",
+        )
+        return [error]
+    if parent == BASE or parent in recipe.models:
+        return []
+    fix = did_you_mean(parent, (BASE, *recipe.models))
+    what = f'texture_boost: delta_from "{parent}" of "{model}" is not in the set'
+    return [RecipeError(what, fix=fix)]
 
 
 def row_problems(recipe: Recipe) -> list[tuple[int, OrthoMergeError]]:

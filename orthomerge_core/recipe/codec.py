@@ -60,7 +60,7 @@ def loads(text: str) -> Recipe:
     """Read a recipe from JSON text; `RecipeError` names what is wrong and where."""
     try:
         obj = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError alone: a number of 4300 digits
         place = f" at line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise RecipeError(
             f"recipe is not JSON{place}", fix="Export it again, or mend the text."
@@ -80,19 +80,20 @@ def from_json(obj: Any) -> Recipe:
     option values) is checked by `check.problems` and by the plan.
     """
     data = migrate(f.mapping(obj, "recipe"))
-    texture = f.mapping(data.get("texture_boost") or {}, "texture_boost")
+    f.plain_json(data, "recipe")
+    texture = f.optional_mapping(data.get("texture_boost"), "texture_boost")
     return Recipe(
         base=f.file_name(f.required(data, "base", "recipe"), "base"),
         models=_models(data.get("models", {})),
         rows=_rows(data.get("rows", [])),
         method=f.text(data.get("method", "orthomerge"), "method"),
-        options=dict(f.mapping(data.get("options") or {}, "options")),
+        options=dict(f.optional_mapping(data.get("options"), "options")),
         texture_boost=_texture(texture),
         output_dtype=_output_dtype(data.get("output_dtype", "base")),
         architecture=f.text(data.get("architecture", "auto"), "architecture"),
         repairs={
             name: f.flag(value, f"repairs.{name}")
-            for name, value in f.mapping(data.get("repairs") or {}, "repairs").items()
+            for name, value in f.optional_mapping(data.get("repairs"), "repairs").items()
         },
         base_hash=f.content_hash(data.get("base_hash"), "base_hash"),
         extra=_rest(data, _TOP),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -16,12 +17,15 @@ __all__ = [
     "integer",
     "mapping",
     "number",
+    "optional_mapping",
+    "plain_json",
     "required",
     "sequence",
     "text",
 ]
 
 _HASH = re.compile(r"[0-9a-f]{32}\Z")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def mapping(value: Any, place: str) -> Mapping[str, Any]:
@@ -29,6 +33,24 @@ def mapping(value: Any, place: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise _wrong(place, "an object {…}", value)
     return value
+
+
+def optional_mapping(value: Any, place: str) -> Mapping[str, Any]:
+    """A JSON object; null stands for an empty one."""
+    return {} if value is None else mapping(value, place)
+
+
+def plain_json(value: Any, place: str) -> None:
+    """Anything that can be written as JSON in UTF-8: no NaN, no half of a surrogate pair."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError as error:
+        near = error.object[max(error.start - 20, 0) : error.start]
+        raise RecipeError(
+            f"{place}: a character that is no Unicode, after {near!r}", fix="Type it again."
+        ) from None
+    except (TypeError, ValueError, RecursionError):
+        raise RecipeError(f"{place} is not plain JSON", fix="Write it as JSON.") from None
 
 
 def sequence(value: Any, place: str) -> Sequence[Any]:
@@ -53,8 +75,8 @@ def text(value: Any, place: str, *, empty: bool = False, longest: int = 500) -> 
         raise _wrong(place, "text that is not empty", value)
     if len(value) > longest:
         raise _wrong(place, f"at most {longest} characters", f"{len(value)} characters")
-    if "\0" in value and not empty:
-        raise _wrong(place, "text without null characters", value)
+    if _CONTROLS.search(value) and not empty:
+        raise _wrong(place, "text without control characters", value)
     return value
 
 

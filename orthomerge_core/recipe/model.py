@@ -94,11 +94,14 @@ class Recipe:
 
     def labels(self) -> tuple[str, ...]:
         """One name per active row for people: the model's, with `#2` from its second row on."""
-        seen: dict[str, int] = {}
-        labels = []
+        models = {row.model for row in self.active_rows}
+        labels: dict[str, None] = {}
         for row in self.active_rows:
-            seen[row.model] = seen.get(row.model, 0) + 1
-            labels.append(row.model if seen[row.model] == 1 else f"{row.model} #{seen[row.model]}")
+            label, number = row.model, 1
+            while label in labels or (number > 1 and label in models):
+                number += 1
+                label = f"{row.model} #{number}"
+            labels[label] = None
         return tuple(labels)
 
     def texture_parent(self) -> str:

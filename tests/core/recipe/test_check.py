@@ -46,6 +46,25 @@ def test_all_problems_are_collected():
     assert [str(p).split(":")[0] for p in found] == ["row 1", "row 2", "texture_boost"]
 
 
+@pytest.mark.parametrize(
+    ("parent", "says"),
+    [
+        ("flahs", 'delta_from "flahs" of "detail" is not in the set. Did you mean "flash"?'),
+        ("detail", '"detail" is measured from itself. Set delta_from of its row to base.'),
+    ],
+)
+def test_a_row_that_is_off_must_still_tell_the_texture_where_from(parent: str, says: str):
+    row, boost = Row("detail", parent, enabled=False), TextureBoost("detail", 0.1)
+    (found,) = problems(recipe(row, texture_boost=boost))
+    assert str(found).startswith("texture_boost") and says in str(found)
+    assert problems(recipe(row)) == []
+
+
+def test_labels_are_told_apart_whatever_the_models_are_called():
+    rows = (Row("a"), Row("a"), Row("a #2"), Row("a"), Row("a #2"))
+    assert recipe(*rows).labels() == ("a", "a #3", "a #2", "a #4", "a #2 #2")
+
+
 def test_cycle_search_does_not_explode_on_many_paths():
     layers = {f"{i}{s}": (f"{i + 1}a", f"{i + 1}b") for i in range(100) for s in "ab"}
     assert find_cycle(layers) == ()

@@ -118,6 +118,12 @@ def test_a_minimal_recipe_gets_the_documented_defaults():
         (wrong(schema_version=2), "newer schema version: expected at most 1, received 2"),
         (wrong(schema_version=0), "unknown schema version"),
         (wrong(repairs={"fix_prefixes": "no"}), "repairs.fix_prefixes"),
+        (wrong(options=[]), "options: expected an object"),
+        (wrong(texture_boost=[]), "texture_boost: expected an object"),
+        (wrong(base="a\nb"), "base: expected text without control characters"),
+        (wrong(base="\ud800"), "recipe: a character that is no Unicode"),
+        (wrong(note={"deep": ["\udfff"]}), "recipe: a character that is no Unicode"),
+        (wrong(note=float("nan")), "recipe is not plain JSON"),
     ],
 )
 def test_wrong_recipes_are_refused_with_the_place_and_the_way_out(obj: object, says: str):
@@ -142,6 +148,7 @@ def test_a_path_is_not_repeated_in_the_message():
         ('{"base": "b", "base": "c"}', '"base" appears twice'),
         ('{"base": "b", "options": {"damping": NaN}}', "NaN is not a JSON number"),
         ("[" * 100_000, "not JSON"),
+        ('{"base": "b", "number": ' + "1" * 5000 + "}", "not JSON"),
     ],
 )
 def test_text_that_is_not_proper_json(text: str, says: str):

@@ -67,6 +67,8 @@ def test_too_many_rows():
 def test_deep_nesting_is_a_named_error():
     with pytest.raises(RecipeError, match="table is not JSON"):
         parse_table("[" * 100_000)
+    with pytest.raises(RecipeError, match="table is not JSON"):
+        parse_table('{"version": ' + "1" * 5000 + "}")
 
 
 def test_unknown_fields_survive_and_marks_do_not():

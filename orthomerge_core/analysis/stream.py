@@ -14,7 +14,7 @@ from ..keys.content import model_content_hash
 from ..progress import Progress
 from ..recipe.model import BASE
 from .accumulator import Accumulator
-from .device import DeviceKernel
+from .device import DeviceKernel, usable_device
 from .kernel import ChunkKernel, exact_sums, padded
 from .pool import Ticker, run_pool, usable_cores
 from .result import Analysis
@@ -61,7 +61,7 @@ def analyze(
     what `progress` raises to stop.
     """
     _check(aligned, rank_samples, chunk_elements, threads)
-    target, known = _device(device), known_spectra or {}
+    target, known = usable_device(device), known_spectra or {}
     progress = progress or Progress()
     sums = Accumulator(aligned)
     work = total_bytes(aligned) + spectra_cost(aligned, rank_samples, known)
@@ -95,15 +95,6 @@ class _Silent(Progress):
 
     def check(self) -> None:
         self._progress.check()
-
-
-def _device(name: str) -> torch.device:
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise AnalysisError(
-            f'unknown device "{name}"', expected='"cpu", "cuda", "cuda:0", …', fix='Use "cpu".'
-        ) from error
 
 
 def _check(aligned: AlignedSet, rank_samples: int, chunk: int, threads: int | None) -> None:

@@ -11,12 +11,20 @@ import click
 from ..analysis.cache import analyze_cached
 from ..analysis.codec import to_json
 from ..analysis.result import Analysis
-from ..errors import WriteError
 from ..keys.opening import open_set, spec_from_paths
 from ..keys.report import compat_text
 from ..keys.setspec import Repairs
 from .bar import Bar
-from .common import FILE, Caches, cache_options, echo_json, quiet_flag, write_text
+from .common import (
+    FILE,
+    Caches,
+    cache_options,
+    echo_json,
+    make_folder,
+    quiet_flag,
+    require_folder,
+    write_text,
+)
 
 __all__ = ["analyze"]
 
@@ -30,7 +38,7 @@ _UNREPAIRED = Repairs(
 )
 
 
-@click.command()
+@click.command(short_help="Measure how models differ from their base and each other.")
 @click.argument("base", type=FILE)
 @click.argument("models", nargs=-1, required=True, type=FILE)
 @click.option("--arch", default="auto", show_default=True, help="Architecture, if not detected.")
@@ -68,6 +76,10 @@ def analyze(
     spec = spec_from_paths(base, models, arch)
     if fix is False:
         spec = replace(spec, repairs=_UNREPAIRED)
+    if report is not None:
+        make_folder(report)
+    if json_file is not None:
+        require_folder(json_file)
     caches = Caches(cache_dir, no_cache)
     with Bar(quiet=quiet) as bar, open_set(spec, progress=bar) as aligned:
         if aligned.skipped:
@@ -97,12 +109,6 @@ def _write_report(found: Analysis, folder: Path) -> None:
     """report.md, and heatmaps.png where matplotlib is installed."""
     from ..report.analysis_text import analysis_report
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        what = f'the folder "{folder.name}" cannot be made'
-        raise WriteError(what, received=reason, fix="Choose another.") from None
     write_text(folder / "report.md", analysis_report(found))
     try:
         from matplotlib.image import imsave

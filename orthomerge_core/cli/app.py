@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
+from types import FrameType
 
 import click
 
@@ -35,12 +37,19 @@ for _command in (inspect, analyze, optimize, merge, export, verify, preview):
 def run(arguments: list[str] | None = None) -> None:
     """Run a command and leave with its exit code: 0 done, 1 failed, 2 wrong use."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _stop)
     sys.exit(_guarded(arguments))
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Being told to end is a stop like Ctrl-C: temporary files go first."""
+    raise KeyboardInterrupt
 
 
 def _guarded(arguments: list[str] | None) -> int:
     try:
-        result = app.main(arguments, prog_name="orthomerge", standalone_mode=False)
+        result = app.main(arguments, prog_name="python -m orthomerge_core", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code

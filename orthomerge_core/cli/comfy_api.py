@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -44,7 +47,10 @@ class ComfyApi:
 
     def run(self, graph: dict[str, Any], progress: Progress, timeout_s: float) -> Run:
         """Post a prompt and follow it to its end; stopping here interrupts it there."""
-        posted = self._json("/prompt", {"prompt": graph})
+        # Of nodes that it takes from its cache, ComfyUI tells the outputs to a named client only.
+        posted = self._json("/prompt", {"prompt": graph, "client_id": uuid.uuid4().hex})
+        if not isinstance(posted, dict) or "prompt_id" not in posted:
+            raise _stranger()
         prompt_id = str(posted["prompt_id"])
         progress.start(float(len(graph)), "ComfyUI runs the workflow")
         try:
@@ -86,13 +92,18 @@ class ComfyApi:
         )
 
     def _stop(self, prompt_id: str) -> None:
-        try:
-            self._request("/interrupt", {"prompt_id": prompt_id})
-        except OrthoMergeError:
-            return
+        for path, body in (
+            ("/queue", {"delete": [prompt_id]}),
+            ("/interrupt", {"prompt_id": prompt_id}),
+        ):
+            with suppress(OrthoMergeError):
+                self._request(path, body)
 
     def _json(self, path: str, body: Any = None) -> Any:
-        return json.loads(self._request(path, body))
+        try:
+            return json.loads(self._request(path, body))
+        except ValueError:
+            raise _stranger() from None
 
     def _request(self, path: str, body: Any = None) -> bytes:
         data = None if body is None else json.dumps(body).encode()
@@ -104,9 +115,14 @@ class ComfyApi:
                 return bytes(answer.read())
         except urllib.error.HTTPError as error:
             raise OrthoMergeError(_refusal(error.read()), fix="Correct the workflow.") from None
-        except (urllib.error.URLError, OSError):
+        except (urllib.error.URLError, http.client.HTTPException, OSError):
             fix = "Start it, or name its address with --api or COMFYUI_API."
             raise OrthoMergeError("ComfyUI does not answer", fix=fix) from None
+
+
+def _stranger() -> OrthoMergeError:
+    fix = "Name ComfyUI's address with --api or COMFYUI_API."
+    return OrthoMergeError("what answers at this address is not ComfyUI", fix=fix)
 
 
 def set_input(graph: dict[str, Any], change: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +15,7 @@ from ..analysis.cache import AnalysisCache
 from ..errors import FileError, WriteError
 from ..io.cachedir import default_cache_dir
 from ..io.hashing import HashMemo
+from ..io.rawfile import explain_os_error
 from ..recipe.codec import loads
 from ..recipe.model import Recipe
 
@@ -22,9 +25,12 @@ __all__ = [
     "cache_options",
     "echo_json",
     "json_flag",
+    "make_folder",
     "quiet_flag",
     "read_json",
     "read_recipe",
+    "require_folder",
+    "shown",
     "write_text",
 ]
 
@@ -88,23 +94,45 @@ def read_recipe(path: Path) -> Recipe:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file at once: a reader never sees half of it."""
-    temp = path.with_name(f".{path.name}.tmp")
+    temp = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         temp.write_text(text, encoding="utf-8")
         temp.replace(path)
     except OSError as error:
-        temp.unlink(missing_ok=True)
-        reason = error.strerror or type(error).__name__
+        with suppress(OSError):
+            temp.unlink(missing_ok=True)
         what = f'"{path.name}" cannot be written'
+        reason = explain_os_error(error)
         raise WriteError(what, received=reason, fix="Choose another folder.") from None
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, with those above it; `WriteError` where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = f'the folder "{shown(folder)}" cannot be made'
+        raise WriteError(what, received=explain_os_error(error), fix="Choose another.") from None
+
+
+def require_folder(path: Path) -> None:
+    """`WriteError` before a long step whose result could not be written to `path`."""
+    if not path.parent.is_dir():
+        what = f'the folder for "{shown(path)}" does not exist'
+        raise WriteError(what, fix="Create it first.")
+
+
+def shown(path: Path) -> str:
+    """What messages call a file or folder: its name, never the way to it."""
+    return path.name or "."
 
 
 def _read_text(path: Path, what: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # Windows' editors put a mark in front
     except FileNotFoundError:
-        what = f'"{path.name}" does not exist'
+        what = f'"{shown(path)}" does not exist'
         raise FileError(what, fix="Check the name and the folder.") from None
     except (OSError, UnicodeDecodeError):
-        name = f'"{path.name}" cannot be read as text'
+        name = f'"{shown(path)}" cannot be read as text'
         raise FileError(name, expected=what, fix="Choose another file.") from None

@@ -14,7 +14,7 @@ from .common import FILE, read_recipe, write_text
 __all__ = ["export"]
 
 
-@click.command()
+@click.command(short_help="Write a recipe in another format.")
 @click.argument("recipe", type=FILE)
 @click.option(
     "--format",

@@ -8,19 +8,19 @@ from typing import Any
 
 import click
 
-from ..errors import OrthoMergeError
+from ..errors import FileError, OrthoMergeError
 from ..execute.provenance import RECIPE
 from ..io.opening import is_readable_name, open_source
 from ..keys.normalise import normalise_shapes
 from ..keys.opening import open_set, spec_from_paths
 from ..keys.report import compat_json, compat_text
 from .bar import Bar
-from .common import FILE, echo_json, json_flag, quiet_flag
+from .common import FILE, echo_json, json_flag, quiet_flag, shown
 
 __all__ = ["inspect"]
 
 
-@click.command()
+@click.command(short_help="Tell what files are, and how they fit a base.")
 @click.argument("files", nargs=-1, required=True, type=FILE)
 @click.option("--base", type=FILE, help="Report how the files fit this base model.")
 @click.option("--arch", default="auto", show_default=True, help="Architecture, if not detected.")
@@ -53,7 +53,11 @@ def inspect(
 def _expanded(files: tuple[Path, ...]) -> list[Path]:
     paths: list[Path] = []
     for path in files:
-        paths += sorted(_models(path)) if path.is_dir() else [path]
+        found = sorted(_models(path)) if path.is_dir() else [path]
+        if not found:
+            what, fix = f'no model in the folder "{shown(path)}"', "Name a model file."
+            raise FileError(what, fix=fix)
+        paths += found
     return paths
 
 

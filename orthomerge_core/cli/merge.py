@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ..errors import Cancelled, OrthoMergeError, WriteError
+from ..errors import Cancelled, OrthoMergeError
 from ..execute.decomposition_cache import DEFAULT_BUDGET_BYTES, DecompositionCache
 from ..execute.plan import plan_merge
 from ..execute.renamed import resolve_by_content
@@ -17,6 +17,7 @@ from ..execute.result import MergeReport
 from ..execute.run import run_merge
 from ..execute.sinks import FileSink
 from ..execute.sources import FolderResolver, spec_from_recipe
+from ..io.rawfile import explain_os_error
 from ..recipe.model import OUTPUT_DTYPES
 from ..report.merge_text import merge_report, merge_summary, plan_summary
 from .bar import Bar
@@ -26,6 +27,7 @@ from .common import (
     cache_options,
     echo_json,
     json_flag,
+    make_folder,
     quiet_flag,
     read_recipe,
     write_text,
@@ -47,7 +49,7 @@ class _Job:
     report: Path | None
 
 
-@click.command()
+@click.command(short_help="Merge as recipes say.")
 @click.argument("recipes", nargs=-1, required=True, type=FILE)
 @click.option(
     "-o",
@@ -90,6 +92,8 @@ def merge(
     """Merge as RECIPES say (JSON, or a merged file to repeat). One that fails stops no other."""
     caches = Caches(cache_dir, no_cache)
     targets = _targets(recipes, output)
+    if report is not None:
+        make_folder(report)
     results = []
     for path, target in zip(recipes, targets, strict=True):
         around = (*folders, path.parent)
@@ -115,12 +119,7 @@ def _targets(recipes: Sequence[Path], output: Path) -> list[Path]:
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:
         raise click.UsageError(f'Two recipes would both become "{twice[0]}.safetensors".')
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        what = f'the folder "{output.name}" cannot be made'
-        raise WriteError(what, received=reason, fix="Choose another.") from None
+    make_folder(output)
     return [output / f"{stem}.safetensors" for stem in stems]
 
 
@@ -129,10 +128,11 @@ def _attempt(job: _Job, caches: Caches, bar: Bar, *, alone: bool) -> dict[str, A
         return {"recipe": job.recipe.name, "ok": True} | _merge(job, caches, bar)
     except Cancelled:
         raise
-    except OrthoMergeError as error:
+    except (OrthoMergeError, OSError) as error:
         if alone:
             raise
-        return {"recipe": job.recipe.name, "ok": False, "error": str(error), "said": []}
+        words = explain_os_error(error) if isinstance(error, OSError) else str(error)
+        return {"recipe": job.recipe.name, "ok": False, "error": words, "said": []}
 
 
 def _merge(job: _Job, caches: Caches, bar: Bar) -> dict[str, Any]:
@@ -160,7 +160,6 @@ def _merge(job: _Job, caches: Caches, bar: Bar) -> dict[str, Any]:
 
 def _write_report(done: MergeReport, folder: Path, stem: str) -> None:
     """The report as Markdown, and the retention picture where matplotlib is installed."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / f"{stem}.md", merge_report(done))
     try:
         from matplotlib.image import imsave

@@ -18,7 +18,7 @@ from .common import FILE, echo_json, json_flag, quiet_flag, read_json, write_tex
 __all__ = ["optimize"]
 
 
-@click.command()
+@click.command(short_help="Find the best delta base of every model.")
 @click.argument("analysis", type=FILE)
 @click.option("-o", "--output", type=FILE, help="File for the recipe.")
 @click.option("--method", default="orthomerge", show_default=True, help="Merge method.")

@@ -10,14 +10,14 @@ import click
 from ..errors import RecipeError
 from .bar import Bar
 from .comfy_api import ComfyApi, set_input
-from .common import FILE, echo_json, json_flag, quiet_flag, read_json
+from .common import FILE, echo_json, json_flag, make_folder, quiet_flag, read_json
 
 __all__ = ["preview"]
 
 _DEFAULT = "http://127.0.0.1:8188"
 
 
-@click.command()
+@click.command(short_help="Run a workflow on ComfyUI and save its images.")
 @click.argument("workflow", type=FILE)
 @click.option(
     "--set",
@@ -49,10 +49,10 @@ def preview(
         )
     for change in changes:
         set_input(graph, change)
+    make_folder(output)
     client = ComfyApi(api or os.environ.get("COMFYUI_API") or _DEFAULT)
     with Bar(quiet=quiet) as bar:
         run = client.run(graph, bar, timeout)
-    output.mkdir(parents=True, exist_ok=True)
     saved = [client.save(image, output) for image in run.images]
     if as_json:
         echo_json(

@@ -13,7 +13,7 @@ from .common import FILE, echo_json, json_flag, quiet_flag
 __all__ = ["verify"]
 
 
-@click.command()
+@click.command(short_help="Check that a merged file is what was merged.")
 @click.argument("file", type=FILE)
 @json_flag
 @quiet_flag

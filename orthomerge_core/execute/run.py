@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..errors import OrthoMergeError
+from ..analysis.device import usable_device
 from ..io.hashing import HashMemo, content_hash
 from ..keys.content import model_content_hash
 from ..methods.contract import LinearMethod
@@ -59,7 +59,7 @@ def run_merge(
         Cancelled: or whatever `progress` raises to stop.
     """
     begun = time.perf_counter()
-    where = _device(device)
+    where = usable_device(device)
     progress = progress or Progress()
     metadata = dict(extra_metadata or {}) | header_metadata(plan, full=provenance)
     with torch.inference_mode():
@@ -80,17 +80,6 @@ def run_merge(
 
 def _retention(plan: Plan) -> Retention:
     return Retention([row.label for row in plan.rows])
-
-
-def _device(name: str | torch.device) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        what, fix = f'unknown device "{name}"', "Choose cpu or cuda."
-        raise OrthoMergeError(what, fix=fix) from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise OrthoMergeError("no CUDA device is available here", fix="Choose cpu.")
-    return device
 
 
 def _merge_all(work: Work, device: torch.device, cache: DecompositionCache | None) -> None:

@@ -23,7 +23,7 @@ class RawFile:
     """
 
     def __init__(self, path: Path, name: str | None = None) -> None:
-        self.path, self.name = path, name or path.name
+        self.path, self.name = path, name or path.name or "."
         try:
             self._file = path.open("rb", buffering=0)
         except FileNotFoundError:

@@ -32,8 +32,8 @@ def merge_summary(report: MergeReport) -> list[str]:
     keys = report.keys
     where = f" to {report.file}" if report.file else ""
     said = [
-        f"Merged {keys['merged']} tensors with {report.method} into "
-        f"{report.output_dtype}{where} in {report.seconds:.1f} s."
+        f"Merged {_count(keys['merged'])} with {report.method}{where} in {report.seconds:.1f} s, "
+        f"stored {_stored(report.output_dtype)}."
     ]
     if report.retention:
         listed = ", ".join(f"{name} {_percent(v)}" for name, v in report.retention.items())
@@ -44,9 +44,9 @@ def merge_summary(report: MergeReport) -> list[str]:
             "of the merge's own change."
         )
     counts = [
-        f"{keys['from_base']} tensors are the base's own",
-        f"{keys['repaired']} were not finite and replaced" if keys["repaired"] else "",
-        f"{keys['extra']} keys of the models are not in the base" if keys["extra"] else "",
+        f"{_are(keys['from_base'])} the base's own",
+        f"{_count(keys['repaired'])} not finite and replaced" if keys["repaired"] else "",
+        f"{_count(keys['extra'], 'key')} of the models not in the base" if keys["extra"] else "",
     ]
     said.append("; ".join(c for c in counts if c) + ".")
     peak = f" Peak memory {report.peak_rss_mib:.0f} MiB." if report.peak_rss_mib else ""
@@ -59,12 +59,24 @@ def plan_summary(plan: Plan) -> list[str]:
     costs, recipe = plan.estimate.to_json(), plan.recipe
     rows = ", ".join(row.label for row in plan.rows) or "none"
     return [
-        f"{len(plan.tensors)} tensors with {recipe.method} into {recipe.output_dtype}; "
+        f"{_count(len(plan.tensors))} with {recipe.method}, stored {_stored(recipe.output_dtype)}; "
         f"active rows: {rows}.",
         f"Reads {costs['read_mib']:.0f} MiB, writes {costs['output_mib']:.0f} MiB, needs about "
         f"{costs['ram_mib']:.0f} MiB of memory and {costs['seconds']:.0f} s.",
         *plan.notes,
     ]
+
+
+def _stored(output_dtype: str) -> str:
+    return "in the base's dtypes" if output_dtype == "base" else f"as {output_dtype}"
+
+
+def _count(number: int, word: str = "tensor") -> str:
+    return f"1 {word}" if number == 1 else f"{number} {word}s"
+
+
+def _are(number: int) -> str:
+    return f"{_count(number)} {'is' if number == 1 else 'are'}"
 
 
 def _rows(report: MergeReport) -> list[str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from orthomerge_core.cli.app import run
 from tests.core.execute.conftest import base_tensors, tuned
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE, RECIPE = "models/base.safetensors", "models/recipe.json"
 
 
 @pytest.fixture
@@ -96,7 +102,9 @@ def test_merge_writes_the_sum(shell, models):
     write_recipe(models)
     code, out, _ = shell("merge", "models/recipe.json", "-o", "out.safetensors", "--dtype", "fp32")
     assert code == 0
-    assert "Merged 6 tensors with task_arithmetic into fp32 to out.safetensors" in out
+    assert (
+        "Merged 6 tensors with task_arithmetic to out.safetensors in " in out and "as fp32." in out
+    )
     parts = {n: load_file(models / f"{n}.safetensors") for n in ("base", "detail", "flash")}
     merged = load_file("out.safetensors")
     for key in ("blocks.0.attn.weight", "final.gate"):
@@ -125,6 +133,42 @@ def test_a_batch_goes_on_after_a_failure(shell, models):
     results = json.loads(out)
     assert [r["ok"] for r in results] == [True, False, True]
     assert results[0]["report"]["content_hash"]
+
+
+def test_a_batch_goes_on_where_the_system_objects(shell, models):
+    write_recipe(models)
+    write_recipe(models, "long.json", base="b" * 400 + ".safetensors")
+    code, out, _ = shell("merge", "models/long.json", "models/recipe.json", "-o", "out", "--json")
+    first, second = json.loads(out)
+    assert code == 1 and not first["ok"] and "long" in first["error"].lower() and second["ok"]
+
+
+def test_a_recipe_with_a_byte_order_mark_is_read(shell, models):
+    recipe = write_recipe(models)
+    recipe.write_bytes(b"\xef\xbb\xbf" + recipe.read_bytes())
+    assert shell("merge", str(recipe), "-o", "out.safetensors")[0] == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends processes without a word")
+def test_being_told_to_end_leaves_nothing_half_written(models):
+    """As on Ctrl-C; the signal comes once the temporary file is there."""
+    recipe = write_recipe(models)
+    script = """
+import os, signal, sys
+from orthomerge_core.cli import merge
+from orthomerge_core.cli.app import run
+from orthomerge_core.execute.sinks import FileSink
+def write(self, *_):
+    os.kill(os.getpid(), signal.SIGTERM)
+FileSink.write_flat = write
+run(sys.argv[1:])
+"""
+    command = [sys.executable, "-c", script, "merge", str(recipe), "-o", str(models / "out.sft")]
+    done = subprocess.run(
+        [*command, "--no-cache"], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 1 and "Stopped." in done.stderr and "Traceback" not in done.stderr
+    assert not any("out" in path.name for path in models.iterdir())
 
 
 def test_a_dry_run_writes_nothing(shell, models):
@@ -159,10 +203,46 @@ def test_a_dry_run_writes_nothing(shell, models):
         (("inspect", "models/recipe.json"), 1, "no model file"),
         (("export", "models/base.safetensors"), 1, "holds no recipe"),
         (("preview", "models/recipe.json"), 1, "not an API workflow"),
+        (("inspect", "empty"), 1, 'no model in the folder "empty"'),
+        (("verify", "."), 1, '"." cannot be opened'),
+        (("optimize", "."), 1, '"." cannot be read'),
+        (
+            ("analyze", "models/base.safetensors", "models", "--device", "cuda:9"),
+            1,
+            "no CUDA device",
+        ),
+        (
+            ("analyze", "models/base.safetensors", "models", "--json", "none/x"),
+            1,
+            'for "x" does not',
+        ),
+        (
+            ("analyze", BASE, "models", "--report", RECIPE),
+            1,
+            'the folder "recipe.json" cannot be made',
+        ),
+        (
+            ("export", "models/recipe.json", "-o", "models/recipe.json/x"),
+            1,
+            '"x" cannot be written',
+        ),
+        (
+            (
+                "merge",
+                "models/recipe.json",
+                "-o",
+                "x.safetensors",
+                "--report",
+                "models/recipe.json",
+            ),
+            1,
+            'the folder "recipe.json" cannot be made',
+        ),
     ],
 )
 def test_exit_codes_and_messages(shell, models, arguments, code, says):
     write_recipe(models)
+    Path("empty").mkdir()
     got, out, err = shell(*arguments)
     assert got == code
     assert says in out + err

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orthomerge_core.cli.app import run
-from orthomerge_core.cli.comfy_api import set_input
+from orthomerge_core.cli.comfy_api import ComfyApi, set_input
 from orthomerge_core.errors import RecipeError
 
 GRAPH = {
@@ -96,6 +96,7 @@ def test_images_are_saved_and_texts_shown(shell, comfy):
     assert out == "all is well\nSaved x.png\n"
     assert Path("out/x.png").read_bytes() == b"\x89PNG"
     graph = comfy.posted[0]["prompt"]
+    assert comfy.posted[0]["client_id"]
     assert graph["3"]["inputs"] == {"seed": 7, "model": ["4", 0]}
 
 
@@ -124,12 +125,30 @@ def test_a_failure_gives_comfyuis_reason(shell, comfy):
     assert "node 4 (OrthoMixer) failed: no such model." in err
 
 
+@pytest.mark.parametrize("answer", [b"<html>a router</html>", b"[]", b"{}"])
+def test_somebody_else_there(shell, comfy, monkeypatch, answer):
+    monkeypatch.setattr(ComfyApi, "_request", lambda *_: answer)
+    code, _, err = shell()
+    assert code == 1
+    assert "what answers at this address is not ComfyUI. Name ComfyUI's address" in err
+
+
+def test_what_is_given_up_neither_waits_nor_runs_there(shell, comfy, monkeypatch):
+    asked = []
+    real = ComfyApi._request
+    monkeypatch.setattr(ComfyApi, "_request", lambda *a: asked.append(a[1:]) or real(*a))
+    assert shell("--timeout", "0")[0] == 1
+    assert ("/queue", {"delete": ["p1"]}) in asked and ("/interrupt", {"prompt_id": "p1"}) in asked
+
+
 def test_nobody_there(shell):
     code, _, err = shell("--api", "http://127.0.0.1:9")
     assert code == 1
     assert "ComfyUI does not answer. Start it" in err
     code, _, err = shell("--api", "file:///etc/passwd")
     assert code == 1 and "expected http://host:port" in err
+    code, _, err = shell("--api", "http://127.0.0.1:port")
+    assert code == 1 and "ComfyUI does not answer" in err
 
 
 @pytest.mark.parametrize(

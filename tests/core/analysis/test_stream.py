@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orthomerge_core.analysis.derive import derive
 from orthomerge_core.analysis.stream import analyze
-from orthomerge_core.errors import AnalysisError, Cancelled, FileChangedError, FileError
+from orthomerge_core.errors import Cancelled, FileChangedError, FileError, OrthoMergeError
 from orthomerge_core.progress import Progress
 from tests.core.analysis.family import aligned, family
 from tests.oracles import naive_deltas, naive_gram, naive_sign_counts
@@ -217,10 +217,15 @@ def test_a_file_that_changed_is_noticed():
         ({"chunk_elements": 0}, "chunk_elements"),
         ({"threads": True}, "threads"),
         ({"device": "toaster"}, 'unknown device "toaster"'),
+        pytest.param(
+            {"device": "cuda"},
+            "no CUDA device is available here. Choose cpu.",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is one"),
+        ),
     ],
 )
 def test_impossible_arguments_are_named(options, words):
-    with pytest.raises(AnalysisError, match=words):
+    with pytest.raises(OrthoMergeError, match=words):
         analyze(aligned(*family(1)), **options)
 
 

@@ -178,7 +178,13 @@ def test_a_device_out_of_memory_falls_back_to_the_cpu(family, monkeypatch):
 def test_an_unknown_device_is_refused(family):
     spec = live_spec(family)
     with plan_for(spec, None) as plan:
-        for device, says in (("warp", 'unknown device "warp"'), ("cuda", "no CUDA device")):
+        for device, says in (
+            ("warp", 'unknown device "warp"'),
+            ("meta", 'unknown device "meta"'),
+            ("cuda", "no CUDA device"),
+            ("cuda:7", "no CUDA device"),
+            ("xla", "no XLA device"),
+        ):
             with pytest.raises(OrthoMergeError, match=says):
                 run_merge(plan, StateDictSink(), device=device)
 

@@ -27,11 +27,12 @@ REPORT = MergeReport(
 
 def test_the_summary_is_sentences():
     assert merge_summary(REPORT) == [
-        "Merged 5 tensors with average into base to merged.safetensors in 1.3 s.",
+        "Merged 5 tensors with average to merged.safetensors in 1.3 s, "
+        "stored in the base's dtypes.",
         "Retention: a|b 50.0 %, idle no change.",
         "Rounding to the output's dtype moves the weights by 3.1 % of the merge's own change.",
-        "2 tensors are the base's own; 1 were not finite and replaced; "
-        "3 keys of the models are not in the base.",
+        "2 tensors are the base's own; 1 tensor not finite and replaced; "
+        "3 keys of the models not in the base.",
         f"Content hash {'c' * 32}. Peak memory 512 MiB.",
     ]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..analysis.device import usable_device
+from ..analysis.pool import run_abandonable
 from ..io.hashing import HashMemo, content_hash
 from ..keys.content import model_content_hash
 from ..methods.contract import LinearMethod
@@ -61,7 +62,9 @@ def run_merge(
     begun = time.perf_counter()
     where = usable_device(device)
     progress = progress or Progress()
-    metadata = dict(extra_metadata or {}) | header_metadata(plan, full=provenance)
+    # its first call loads sd-mecha, which takes seconds: a stop does not wait for it
+    own = run_abandonable(lambda: header_metadata(plan, full=provenance), progress)
+    metadata = dict(extra_metadata or {}) | own
     with torch.inference_mode():
         sink.begin(plan.layout(), metadata)
         try:

@@ -16,7 +16,7 @@ from .dtypes import torch_dtype
 from .hashing import Hasher
 from .header import TensorInfo
 from .source import Entry, Source
-from .upcast import upcast
+from .upcast import upcast_bytes
 
 __all__ = ["BUFFER_BYTES", "ByteSource", "PassingHashes"]
 
@@ -38,7 +38,7 @@ class PassingHashes:
         hasher, position = self._running.get(key) or (Hasher(), 0)
         if start > position:
             return
-        hasher.update(buffer[position - start :])
+        hasher.update(buffer[position - start :] if start < position else buffer)
         position = max(position, start + len(buffer))
         self._running[key] = (hasher, position)
         if position >= total:
@@ -70,14 +70,14 @@ class ByteSource(Source):
 
     def read_bytes(self, key: str, buffer: memoryview, start: int = 0) -> None:
         """Fill `buffer` with the stored bytes of a tensor from `start` on, hashing them."""
-        info = self.info(key)
-        if start < 0 or start + len(buffer) > info.n_bytes:
-            raise IndexError(f"{key}: bytes {start} to {start + len(buffer)} of {info.n_bytes}")
-        for low in range(0, len(buffer), BUFFER_BYTES):
-            piece = buffer[low : low + BUFFER_BYTES]
+        size, total = len(buffer), self.info(key).n_bytes
+        if start < 0 or start + size > total:
+            raise IndexError(f"{key}: bytes {start} to {start + size} of {total}")
+        for low in range(0, size, BUFFER_BYTES):
+            piece = buffer[low : low + BUFFER_BYTES] if size > BUFFER_BYTES else buffer
             self.pread(key, piece, start + low)
-            self._hashes.feed(key, piece, start + low, info.n_bytes)
-        if info.n_bytes == 0:
+            self._hashes.feed(key, piece, start + low, total)
+        if total == 0:
             self._hashes.feed(key, buffer, 0, 0)
 
     def info(self, key: str) -> TensorInfo:
@@ -102,16 +102,14 @@ class ByteSource(Source):
         if dtype is torch.float32 and out.is_contiguous() and out.device.type == "cpu":
             self.read_bytes(key, out.detach().view(torch.uint8).numpy().data, start * 4)
             return
-        width = dtype.itemsize
-        scratch = self.buffer(min(BUFFER_BYTES, max(len(out) * width, 1)))
-        step = len(scratch) // width
-        if len(out) == 0:
-            self.read_bytes(key, scratch[:0].data, start * width)
-        for low in range(0, len(out), step):
-            part = out[low : low + step]
-            raw = scratch[: len(part) * width]
-            self.read_bytes(key, raw.data, (start + low) * width)
-            upcast(torch.from_numpy(raw), dtype, part)
+        # Calls of torch cost a microsecond each, as much as a thousand elements: few, then.
+        size, width = out.numel(), dtype.itemsize
+        step = max(BUFFER_BYTES // width, 1)
+        for low in range(0, size or 1, step):
+            count = min(step, size - low)
+            raw = self.buffer(count * width).data
+            self.read_bytes(key, raw, (start + low) * width)
+            upcast_bytes(raw, dtype, out if count == size else out[low : low + count])
 
     def read_raw(self, key: str) -> Tensor:
         """See `Source`. `UnsupportedError` for a dtype that torch lacks; F4 keeps two to a byte."""

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -40,6 +41,17 @@ def test_cancel_leaves_nothing(on_disk, tmp_path, method):
     with plan_for(on_disk(), target, method) as plan, pytest.raises(Cancelled):
         run_merge(plan, FileSink(target), progress=StopAfter(1))
     assert merged_files(tmp_path) == []
+
+
+def test_a_stop_does_not_wait_for_sd_mecha_to_load(on_disk, tmp_path, monkeypatch):
+    loaded = threading.Event()
+    monkeypatch.setattr("orthomerge_core.execute.provenance.recipe_text", lambda _: loaded.wait(60))
+    target = tmp_path / "out" / "merged.safetensors"
+    target.parent.mkdir(exist_ok=True)
+    with plan_for(on_disk(), target) as plan, pytest.raises(Cancelled):
+        run_merge(plan, FileSink(target), progress=StopAfter(0))
+    assert not loaded.is_set()
+    loaded.set()
 
 
 def test_cancel_leaves_an_older_result_alone(on_disk, tmp_path):

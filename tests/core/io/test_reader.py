@@ -22,6 +22,7 @@ TENSORS = {
     "e5m2": BYTES.clone().view(torch.float8_e5m2),
     "scalar": torch.tensor(2.5),
     "empty": torch.zeros(0, 4),
+    "no_halves": torch.zeros(2, 0).bfloat16(),
 }
 OTHERS = {
     "i64": torch.arange(5),

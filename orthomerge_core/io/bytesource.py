@@ -21,7 +21,7 @@ from .upcast import upcast_bytes
 __all__ = ["BUFFER_BYTES", "ByteSource", "PassingHashes"]
 
 # Fits in the second-level cache: bytes are still there when they are hashed and converted.
-BUFFER_BYTES = 1 << 20
+BUFFER_BYTES = 1 << 19
 
 
 class PassingHashes:

@@ -74,10 +74,14 @@ class AlignedModel:
 
     def read_into(self, key: str, out: Tensor, start: int = 0) -> None:
         """Fill 1-D float32 `out` with elements [start, start + len(out)) of a canonical tensor."""
+        run, total = self.segments[key], out.numel()
+        if len(run) == 1 and start + total <= run[0].stop - run[0].start:
+            self.source.read_into(run[0].key, out, run[0].start + start)
+            return
         done, offset = 0, 0  # written into out; canonical offset of the segment
-        for seg in self.segments[key]:
+        for seg in run:
             size = seg.stop - seg.start
-            low, high = max(start + done - offset, 0), min(start + len(out) - offset, size)
+            low, high = max(start + done - offset, 0), min(start + total - offset, size)
             if low < high:
                 self.source.read_into(seg.key, out[done : done + high - low], seg.start + low)
                 done += high - low

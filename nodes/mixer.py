@@ -37,6 +37,12 @@ class OrthoMixer(io.ComfyNode):
             socketless=True,
             tooltip="What differs from the proposal, as JSON. Empty follows the optimizer.",
         )
+        texture = io.String.Input(
+            "texture_model",
+            default="",
+            optional=True,
+            tooltip="A model whose change is added once more after the merge. Empty: none.",
+        )
         return schema(
             "OrthoMixer",
             display_name="Ortho Mixer",
@@ -58,12 +64,7 @@ class OrthoMixer(io.ComfyNode):
                     optional=True,
                     tooltip="How the changes are combined. task_arithmetic adds them plainly.",
                 ),
-                io.String.Input(
-                    "texture_model",
-                    default="",
-                    optional=True,
-                    tooltip="A model whose change is added once more after the merge. Empty: none.",
-                ),
+                extended(texture, widgetType="ORTHOMERGE_MODEL"),
                 io.Float.Input(
                     "texture_alpha",
                     default=0.0,

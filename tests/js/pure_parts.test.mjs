@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { failureOf, onFailure, watchFailures, watchNode } from "../../web/js/failures.mjs";
 import { formula } from "../../web/js/formula.mjs";
 import { readNames, writeNames } from "../../web/js/model_names.mjs";
-import { badLayersPart, filterItems, groupByFolder, splitFolder } from "../../web/js/names.mjs";
+import { layersTrouble } from "../../web/js/layers.mjs";
+import { filterItems, groupByFolder, splitFolder } from "../../web/js/names.mjs";
 import { isLinked, mixContext, recall, remember, upstream } from "../../web/js/payloads.mjs";
 
 const row = (model, delta_from, alpha = 1, more = {}) => ({ enabled: true, model, delta_from, alpha, repeat: 1, layers: "", ...more });
@@ -29,9 +31,10 @@ test("names: folders, filters, groups", () => {
 });
 
 test("layers: what cannot be read is named", () => {
-  assert.equal(badLayersPart("a.0-9=0.5, *attn*=0\ndefault=-1,"), null);
-  assert.equal(badLayersPart("a=1, b"), "b");
-  assert.equal(badLayersPart("a=x"), "a=x");
+  assert.equal(layersTrouble("a.0-9=0.5, *attn*=0\ndefault=-1,"), null);
+  assert.deepEqual(layersTrouble("a=1, b"), { code: "layersPair", part: "b" });
+  assert.deepEqual(layersTrouble("a=x"), { code: "layersWeight", part: "a=x" });
+  assert.deepEqual(layersTrouble("a.9-1=2"), { code: "layersRange", part: "9-1" });
 });
 
 test("the model list is a plain string, one name a line", () => {
@@ -47,7 +50,7 @@ function node(inputs = {}, more = {}) {
     getInputNode: (slot) => Object.values(inputs)[slot] ?? null, ...more,
   };
 }
-const mix = (model) => ({ orthomerge: [{ kind: "mix", names: [model], proposal: [row(model, "base")], warnings: [{ text: "w" }] }] });
+const mix = (model) => ({ orthomerge: [{ kind: "mix", names: [model], proposal: [row(model, "base")], warnings: [{ text: "w", suggestion: { action: "enable", models: ["c"] } }, "plain"] }] });
 
 test("a mixer listens to whoever spoke last, itself or the optimizer above", () => {
   const optimizer = node();
@@ -56,7 +59,7 @@ test("a mixer listens to whoever spoke last, itself or the optimizer above", () 
   remember(optimizer, mix("a"));
   assert.equal(mixContext(mixer, {}).proposal[0].model, "a");
   remember(mixer, mix("b"));
-  assert.deepEqual([mixContext(mixer, {}).proposal[0].model, mixContext(mixer, {}).warnings], ["b", ["w"]]);
+  assert.deepEqual([mixContext(mixer, {}).proposal[0].model, mixContext(mixer, {}).warnings], ["b", [{ text: "w", enable: ["c"] }, { text: "plain", enable: [] }]]);
 });
 
 test("without a wire there is no proposal, but names", () => {
@@ -81,4 +84,25 @@ test("a reload finds the payload in the workflow; large figures stay out of it",
   assert.equal(recall({ id: 1, properties: saved.properties }, {}).payload.names[0], "a");
   assert.equal(recall({ id: 1 }, { nodeOutputs: { 1: mix("b") } }).payload.names[0], "b");
   assert.equal(recall({ id: 2 }, {}), null);
+});
+
+test("a failure belongs to one node until the next run starts", async () => {
+  const heard = {};
+  const toasts = [];
+  watchFailures({ addEventListener: (type, listener) => { heard[type] = listener; } }, (item, text) => toasts.push([item.id, text]));
+  const [mixer, other] = [{ id: 7, comfyClass: "OrthoMixer" }, { id: 8, comfyClass: "OrthoMixer" }];
+  const leave = watchNode(mixer);
+  watchNode(other);
+  const told = [];
+  onFailure((item) => told.push(item.id));
+  const fail = () => heard.execution_error({ detail: { node_id: "3:7", node_type: "OrthoMixer", exception_message: "no. Do this.\n" } });
+  fail();
+  assert.deepEqual([failureOf(mixer), failureOf(other), told], ["no. Do this.", "", [7]]);
+  heard.execution_start({});
+  assert.deepEqual([failureOf(mixer), told], ["", [7, 7]]);
+  leave();
+  fail();
+  assert.equal(failureOf(mixer), "");
+  await new Promise((done) => { setTimeout(done, 500); });
+  assert.deepEqual(toasts, [[7, "no. Do this."]]);
 });

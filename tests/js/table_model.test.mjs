@@ -177,3 +177,10 @@ test("any chain of edits survives save and reload", () => {
     }
   }
 });
+
+test("a remedy turns on every row it names, as one edit", () => {
+  const state = start("", [{ ...FAMILY[0], enabled: false }, { ...FAMILY[1], alpha: 0 }, ...FAMILY.slice(2)]);
+  const [first, second] = state.entries.map((entry) => entry.row.model);
+  const rows = rowsOf(model.enableModels(state, [first, second, "new"]));
+  assert.deepEqual([rows[0][3], rows[1][2], rows.at(-1)[0]], [true, 1, "new"]);
+});

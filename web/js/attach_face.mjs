@@ -1,15 +1,17 @@
 /** Shows a node's last result inside the node; the widget appears with the first result. */
 import { el, shield } from "./dom.mjs";
 import { adoptPlace, markRenderer, onRemoved } from "./edits.mjs";
-import { faceFor } from "./faces.mjs";
+import { failureOf } from "./failures.mjs";
+import { faceFor, failureFace } from "./faces.mjs";
 import { syncWords } from "./locale.mjs";
 import { recall } from "./payloads.mjs";
+import { t } from "./words.mjs";
 
 const NAME = "orthomerge_face";
 
-/** After a run: shows the result and makes room for it. */
+/** After a run: shows the result, or why there is none, and makes room for it. */
 export function attachFace(node, app) {
-  if (showFace(node, app, recall(node, app)?.payload)) {
+  if (showFace(node, app, recall(node, app)?.payload, failureOf(node))) {
     requestAnimationFrame(() => makeRoom(node)); // the face has its height only once it is drawn
   }
 }
@@ -22,15 +24,18 @@ export function restoreFace(node, app) {
   showFace(node, app, node.properties?.orthomerge?.payload);
 }
 
-function showFace(node, app, payload) {
+function showFace(node, app, payload, failure = "") {
   syncWords(app);
-  const face = faceFor(payload);
+  const face = failure ? failureFace(failure) : faceFor(payload) ?? emptyFace(node);
   if (!face) return false;
   const widget = node.widgets?.find((item) => item.name === NAME) ?? addFace(node);
   markRenderer(widget.element);
   widget.element.firstChild.replaceChildren(face);
   return true;
 }
+
+/** In place of a failure that is over. */
+const emptyFace = (node) => (node.widgets?.some((item) => item.name === NAME) ? el("div.om-face-text.om-note", {}, t("notRun")) : null);
 
 function makeRoom(node) {
   if (!node.graph) return;

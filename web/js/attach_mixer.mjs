@@ -1,6 +1,7 @@
 /** OrthoMixer's table as a DOM widget: the bridge between ComfyUI's node and the view. */
 import { el } from "./dom.mjs";
 import { adoptPlace, commitEdit, markRenderer, oncePerFrame, onRemoved, runHistory, say } from "./edits.mjs";
+import { failureOf, forgetFailure } from "./failures.mjs";
 import { rowFigures } from "./figures.mjs";
 import { syncWords } from "./locale.mjs";
 import { mixContext } from "./payloads.mjs";
@@ -29,13 +30,13 @@ export function mixerWidget({ app, api, views, node, name, data }) {
   const other = (key) => owner().widgets?.find((item) => item.name === key);
   const host = {
     getValue: () => value,
-    commit: (next) => commitEdit(app, widget, owner(), next),
-    context: () => { syncWords(app); markRenderer(frame); return mixContext(owner(), app); },
+    commit: (next) => { forgetFailure(owner()); commitEdit(app, widget, owner(), next); },
+    context: () => { syncWords(app); markRenderer(frame); return { ...mixContext(owner(), app), failure: failureOf(owner()) }; },
     method: () => String(other("method")?.value ?? ""),
     methods: () => options.orthomerge?.methods ?? {},
     texture: () => ({ model: String(other("texture_model")?.value ?? ""), alpha: Number(other("texture_alpha")?.value ?? 0) }),
     applyMethod: (method) => setWidget(other("method"), method),
-    figures: (rows, method, chosen) => rowFigures(mixContext(owner(), app).forecast, rows, method, chosen),
+    figures: (rows, method, chosen) => rowFigures(mixContext(owner(), app).forecast, rows, method, chosen, host.texture()),
     say: (text, severity) => say(app, text, severity),
     history: (step) => {
       focusAfterHistory = { id: String(owner().id), key: document.activeElement?.dataset?.key, time: performance.now() };

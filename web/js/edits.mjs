@@ -22,9 +22,9 @@ export function runHistory(app, step) {
   app.extensionManager?.command?.execute?.(step === "undo" ? "Comfy.Undo" : "Comfy.Redo");
 }
 
-/** A short message; stays a few seconds. */
-export function say(app, text, severity = "success") {
-  app.extensionManager?.toast?.add?.({ severity, summary: "OrthoMerge", detail: text, life: severity === "error" ? 8000 : 2500 });
+/** A short message; stays as long as it takes to read. */
+export function say(app, text, severity = "success", summary = "OrthoMerge") {
+  app.extensionManager?.toast?.add?.({ severity, summary, detail: text, life: severity === "error" ? 12000 : 2500 });
 }
 
 /** Chains a clean-up to a node's or widget's own. */
@@ -47,22 +47,25 @@ export function oncePerFrame(action) {
   };
 }
 
-const frames = new Map();
+const places = new Map();
 const FRAMES_TO_WAIT = 4;
+const isAlive = (node) => Boolean(node.graph) && node.graph.getNodeById?.(node.id) === node;
 
 /**
  * Puts a new widget's element where the old one of the same node still hangs. Vue nodes mount an
  * element once and keep it when undo, a reload or a change of tab makes the node anew: the page would
- * show a dead table. Harmless where ComfyUI has mounted the new element by itself.
+ * show a dead table. Harmless where ComfyUI has mounted the new element by itself; a node that never
+ * came into a graph, as a sub-graph's making leaves behind, takes no place from one that did.
  */
 export function adoptPlace(kind, node, frame) {
   let left = FRAMES_TO_WAIT;
   const look = () => {
     const key = `${kind}:${node.id}`;
-    const old = frames.get(key);
-    if (old && old !== frame && old.isConnected && !frame.isConnected) old.replaceWith(frame);
+    const old = places.get(key);
+    const isFree = old && old.frame !== frame && old.frame.isConnected && !isAlive(old.node);
+    if (isFree && !frame.isConnected && isAlive(node)) old.frame.replaceWith(frame);
     if (frame.isConnected || left === 0) {
-      frames.set(key, frame);
+      if (frame.isConnected || isAlive(node)) places.set(key, { frame, node });
       return;
     }
     left -= 1;

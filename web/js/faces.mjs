@@ -12,6 +12,12 @@ export function faceFor(payload) {
   return make?.(payload) ?? null;
 }
 
+/** Why the last run stopped at this node. */
+export function failureFace(text) {
+  return el("div.om-face-text", { role: "alert" },
+    el("p.om-problem.om-error", {}, icon("warn"), el("strong", {}, t("stopped"))), el("p", {}, text));
+}
+
 function table(heads, rows, label) {
   return el("div.om-scroll", {}, el("table.om-small-table", { "aria-label": label },
     el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))),
@@ -45,9 +51,12 @@ function compatNotes(report) {
 function summaryFace({ summary }) {
   const lines = Array.isArray(summary) ? summary : typeof summary === "string" ? summary.split("\n") : [];
   const start = lines.slice(0, Math.max(0, lines.findIndex((line, i) => i > 0 && /^\s*(##|\|)/.test(line))) || lines.length);
-  const shown = start.map((line) => String(line).replace(/^[#\-\s]+/, "").replaceAll("**", "").trim()).filter(Boolean).slice(0, 6);
-  return shown.length ? el("div.om-face-text", {}, shown.map((line) => el("p", {}, line))) : null;
+  const shown = start.map((line) => String(line).replace(/^[#\-\s]+/, "").trim()).filter(Boolean).slice(0, 6);
+  return shown.length ? el("div.om-face-text", {}, shown.map((line) => el("p", {}, withBold(line)))) : null;
 }
+
+/** `**word**` as bold text. */
+const withBold = (line) => line.split("**").map((part, i) => (i % 2 ? el("strong", {}, part) : part)).filter((part) => part !== "");
 
 function mixFace({ proposal, warnings }) {
   const rows = (proposal ?? []).map((row) => el("tr", { class: row.enabled ? "" : "om-off" },

@@ -2,14 +2,15 @@
 import { forecast } from "./forecast.mjs";
 
 /**
+ * @param {{model: string, alpha: number}} [texture] the boost after the merge, which adds to what is kept
  * @returns {({size: number, relative: number, fresh: number | null, kept: number | null, exact: boolean} | null)[]}
  *   one per row; `relative` is the size as a share of the largest row.
  */
-export function rowFigures(reduced, rows, method, options) {
+export function rowFigures(reduced, rows, method, options, texture = null) {
   if (!reduced) return rows.map(() => null);
   let found;
   try {
-    found = forecast(reduced, rows, method, options);
+    found = forecast(reduced, rows, method, options, texture);
   } catch {
     return rows.map(() => null); // a half-typed or unknown method: the table itself says what is wrong
   }

@@ -7,8 +7,13 @@ export const MAX_LAYER_RULES = 256;
 const NUMBER = /^[+-]?(\d+(_\d+)*\.?(\d+(_\d+)*)?|\.\d+(_\d+)*)(e[+-]?\d+(_\d+)*)?$/i;
 const RANGE = /^(\d+)-(\d+)$/;
 
-/** The text is not `pattern=weight` pairs; the message names the pair. */
-export class LayersError extends Error {}
+/** The text is not `pattern=weight` pairs; `code` is the key of its sentence, `part` the place in it. */
+export class LayersError extends Error {
+  constructor(code, part = "") {
+    super(`layers: ${code} ${part}`);
+    Object.assign(this, { code, part });
+  }
+}
 
 /**
  * Read comma, semicolon or newline separated pairs; empty text is weight 1 everywhere.
@@ -24,21 +29,32 @@ export function parseLayers(text) {
     if (rule.pattern === "default") fallback = rule.weight;
     else rules.push({ ...rule, matches: matcher(rule.pattern) });
   }
-  if (rules.length > MAX_LAYER_RULES) throw new LayersError("layers: too many pairs");
+  if (rules.length > MAX_LAYER_RULES) throw new LayersError("layersMany", String(MAX_LAYER_RULES));
   const weight = (key, block) => rules.find((rule) => rule.matches(key, block))?.weight ?? fallback;
   return { rules, fallback, weight };
+}
+
+/** What is wrong in a text; null where all is well. @returns {{code: string, part: string} | null} */
+export function layersTrouble(text) {
+  try {
+    parseLayers(text);
+    return null;
+  } catch (error) {
+    if (!(error instanceof LayersError)) throw error;
+    return { code: error.code, part: error.part };
+  }
 }
 
 function parseRule(piece) {
   const at = piece.lastIndexOf("=");
   const pattern = piece.slice(0, Math.max(at, 0)).trim();
-  if (!pattern) throw new LayersError(`layers: "${piece.slice(0, 80)}" is not a pair`);
+  if (!pattern) throw new LayersError("layersPair", piece.slice(0, 80));
   const number = piece.slice(at + 1).trim();
   const weight = NUMBER.test(number) ? Number(number.replaceAll("_", "")) : NaN;
-  if (!Number.isFinite(weight)) throw new LayersError(`layers: weight of "${pattern.slice(0, 80)}" is not a number`);
+  if (!Number.isFinite(weight)) throw new LayersError("layersWeight", piece.slice(0, 80));
   for (const part of pattern.split(".")) {
     const [, low, high] = RANGE.exec(part) ?? [];
-    if (Number(low) > Number(high)) throw new LayersError(`layers: range "${part}" runs backwards`);
+    if (Number(low) > Number(high)) throw new LayersError("layersRange", part);
   }
   return { pattern, weight };
 }

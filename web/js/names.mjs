@@ -22,9 +22,3 @@ export function groupByFolder(items) {
   }
   return [...groups.values()].flat();
 }
-
-/** The part of a layers text that is not `pattern=weight`; null where all is well. */
-export function badLayersPart(text) {
-  const parts = text.split(/[,\n]/).map((part) => part.trim()).filter(Boolean);
-  return parts.find((part) => !/^[^=\s]+\s*=\s*[-+]?(\d+\.?\d*|\.\d+)$/.test(part)) ?? null;
-}

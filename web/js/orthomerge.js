@@ -4,6 +4,9 @@ import { app } from "../../../scripts/app.js";
 import { attachFace, restoreFace } from "./attach_face.mjs";
 import { mixerWidget } from "./attach_mixer.mjs";
 import { modelsWidget } from "./attach_models.mjs";
+import { textureWidget } from "./attach_texture.mjs";
+import { onRemoved, say } from "./edits.mjs";
+import { onFailure, watchFailures, watchNode } from "./failures.mjs";
 import { onPayload, remember } from "./payloads.mjs";
 import { loadStyle } from "./style.mjs";
 import { LANGUAGE_SETTING, loadWords } from "./locale.mjs";
@@ -15,20 +18,27 @@ const NODES = new Set([
 const FACES = new Set(["CompatibilityFix", "DeltaGramAnalyzer", "DeltaBaseOptimizer", "OrthoMergeExecute", "OrthoMergeSave"]);
 const views = new Set();
 onPayload(() => views.forEach((view) => view.refresh()));
+onFailure((node) => {
+  views.forEach((view) => view.refresh());
+  if (FACES.has(node.comfyClass)) attachFace(node, app);
+});
 
 app.registerExtension({
   name: "orthomerge.studio",
   settings: [LANGUAGE_SETTING],
   async init() {
     loadStyle(new URL("./orthomerge.css", import.meta.url));
+    watchFailures(api, (node, text) => say(app, text, "error", node.title));
     await loadWords(app, api);
   },
   getCustomWidgets: () => ({
     ORTHOMERGE_TABLE: (node, name, data) => mixerWidget({ app, api, views, node, name, data }),
+    ORTHOMERGE_MODEL: (node, name, data) => textureWidget({ app, views, node, name, data }),
     ORTHOMERGE_MODELS: (node, name, data) => modelsWidget({ app, api, node, name, data }),
   }),
   nodeCreated(node) {
     if (!NODES.has(node.comfyClass)) return;
+    onRemoved(node, "onRemoved", watchNode(node));
     const before = node.onExecuted;
     node.onExecuted = function onExecuted(output) {
       before?.apply(this, arguments);

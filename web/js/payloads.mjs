@@ -56,7 +56,8 @@ export const isLinked = (node, inputName) =>
   (node.inputs?.find((input) => input.name === inputName)?.link ?? null) !== null;
 
 /**
- * @returns {{proposal: object[] | null, names: string[], warnings: string[], forecast: object | null}}
+ * @returns {{proposal: object[] | null, names: string[], forecast: object | null,
+ *   warnings: {text: string, enable: string[]}[]}}
  *   `proposal` null: an optimizer is wired and has not spoken yet; []: none is wired.
  */
 export function mixContext(node, app) {
@@ -69,12 +70,17 @@ export function mixContext(node, app) {
   return {
     proposal: proposal === null || proposal.length ? proposal : isLinked(node, "mix") ? null : [],
     names: namesUpstream(node, app) ?? found?.names ?? [],
-    warnings: isLinked(node, "mix") ? (found?.warnings ?? []).map(asText) : [],
+    warnings: isLinked(node, "mix") ? (found?.warnings ?? []).map(readWarning) : [],
     forecast: found?.forecast ?? null,
   };
 }
 
-const asText = (warning) => (typeof warning === "string" ? warning : warning.text ?? "");
+/** A warning and the models that its button would switch on. */
+function readWarning(warning) {
+  if (typeof warning === "string") return { text: warning, enable: [] };
+  const { action, models } = warning.suggestion ?? {};
+  return { text: warning.text ?? "", enable: action === "enable" ? models ?? [] : [] };
+}
 
 /** Names of the nearest node up the `models` wire that has run since. */
 function namesUpstream(node, app) {

@@ -113,9 +113,9 @@ export function openPicker(anchor, { label, items, current, chosen, onPick, foot
       folder = path;
       return [...head, el("div.om-option", {
         id: `${listId}-${i}`, role: "option", "aria-selected": String(isChosen(item)),
-        "aria-disabled": item.disabled ? "true" : undefined, title: item.name,
+        "aria-disabled": item.disabled ? "true" : undefined, title: item.label ?? item.name,
         on: { click: () => pick(item), pointerenter: () => { active = i; mark(); } },
-      }, el("span.om-tick", {}, isChosen(item) ? icon("check") : ""), el("span.om-option-name", {}, name),
+      }, el("span.om-tick", {}, isChosen(item) ? icon("check") : ""), el("span.om-option-name", {}, item.label ?? name),
       item.note ? el("span.om-note", {}, item.note) : null)];
     }));
     if (!shown.length) list.append(el("div.om-empty", {}, t("nothingFound")));

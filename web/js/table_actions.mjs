@@ -39,12 +39,9 @@ export function actions(view) {
       view.live.textContent = t("removedRow", { model: name });
     },
     duplicate: (index) => change(model.duplicateRow(at(), index), `${index + 1}:alpha`),
-    enable: (name) => {
-      const index = at().entries.findIndex((e) => e.row.model === name);
-      if (index < 0) return change(model.addRow(at(), name));
-      const { row } = at().entries[index];
-      const on = model.setCell(at(), index, "enabled", true);
-      return change(row.alpha === 0 ? model.setCell(on, index, "alpha", 1) : on, `${index}:enabled`);
+    enable: (...names) => {
+      const state = model.enableModels(at(), names);
+      change(state, `${state.entries.findIndex((e) => e.row.model === names[0])}:enabled`);
     },
     drag: rowDragging(view),
     menu: (index, anchor) => rowMenu(view, index, anchor),

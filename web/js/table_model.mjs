@@ -135,6 +135,16 @@ export function toggleAll(state) {
     entry.row.enabled === enabled ? entry : touchedEntry(entry, "enabled", enabled)));
 }
 
+/** Every model in play: its first row on and at a strength that counts, or a new row of its own. */
+export function enableModels(state, models) {
+  return models.reduce((next, model) => {
+    const index = next.entries.findIndex((entry) => entry.row.model === model);
+    if (index < 0) return addRow(next, model);
+    const on = setCell(next, index, "enabled", true);
+    return next.entries[index].row.alpha === 0 ? setCell(on, index, "alpha", 1) : on;
+  }, state);
+}
+
 export function addRow(state, model, fields = {}) {
   const row = { ...plainRow(model), ...fields };
   return withEntries(state, [...state.entries, { row, touched: ["model"], proposed: null }]);

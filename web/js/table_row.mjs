@@ -1,7 +1,8 @@
 /** One row of the table as elements. What a click means is the view's business (`act`). */
 import { alphaCell, barCell, choiceButton, showNumber } from "./cells.mjs";
 import { el, icon, iconButton } from "./dom.mjs";
-import { badLayersPart, splitFolder } from "./names.mjs";
+import { layersTrouble } from "./layers.mjs";
+import { splitFolder } from "./names.mjs";
 import { BASE } from "./table_rules.mjs";
 import { t } from "./words.mjs";
 
@@ -107,12 +108,12 @@ function modelCell(entry, index, changed, problems, key, act) {
 }
 
 function problemLine(problem, index, act) {
-  const { code, parent, model, severity } = problem;
+  const { code, parent, model, part, severity } = problem;
   const button = (label, action) => el("button.om-link", { type: "button", on: { click: action } }, label);
   const wayOut = code === "parent_off"
     ? button(problem.hasRow ? t("enable", { model: parentName(parent) }) : t("addModel", { model: parentName(parent) }), () => act.enable(parent))
     : null;
-  const text = t(code, { model: splitFolder(model)[1], parent: parentName(parent) });
+  const text = t(code, { model: splitFolder(model)[1], parent: parentName(parent), part });
   return el("div.om-problem", { class: severity === "error" ? "om-error" : "om-warning", title: text }, icon("warn"), el("span", {}, text), wayOut);
 }
 
@@ -146,10 +147,10 @@ function layersInput(entry, index, key, act) {
     "aria-label": `${row.model}: ${t("layers")}`, data: { key: key("layers") },
   });
   const check = () => {
-    const bad = badLayersPart(input.value);
-    input.toggleAttribute("aria-invalid", bad !== null);
-    if (bad !== null) input.setAttribute("aria-invalid", "true");
-    if (bad !== null) input.title = t("layersBad", { part: bad });
+    const trouble = layersTrouble(input.value);
+    if (trouble) input.setAttribute("aria-invalid", "true");
+    else input.removeAttribute("aria-invalid");
+    if (trouble) input.title = t(trouble.code, trouble);
   };
   check();
   input.addEventListener("input", check);

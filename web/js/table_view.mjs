@@ -4,7 +4,8 @@
  *
  * @typedef {{
  *   getValue: () => string, commit: (value: string) => void,
- *   context: () => {proposal: object[] | null, names: string[], warnings?: string[]},
+ *   context: () => {proposal: object[] | null, names: string[],
+ *     warnings?: {text: string, enable: string[]}[], failure?: string},
  *   method: () => string, methods: () => Record<string, {label?: string, summary?: string, params: object[]}>,
  *   texture: () => {model: string, alpha: number}, applyMethod: (method: string) => void,
  *   figures: (rows: object[], method: string, options: object) => (object | null)[],
@@ -13,7 +14,9 @@
  */
 import { el, icon, iconButton, shield } from "./dom.mjs";
 import { formula } from "./formula.mjs";
+import { layersTrouble } from "./layers.mjs";
 import { optionsPanel } from "./options_panel.mjs";
+import { splitFolder } from "./names.mjs";
 import * as model from "./table_model.mjs";
 import { rowElement } from "./table_row.mjs";
 import { findProblems, isActive } from "./table_rules.mjs";
@@ -116,8 +119,12 @@ function currentFigures(view, rows) {
 
 function rowProblems(view, rows) {
   const { names } = view.host.context();
-  if (!names.length) return findProblems(rows, rows.flatMap((r) => [r.model, r.delta_from]));
-  return findProblems(rows, names).map((p) => ({ ...p, hasRow: rows.some((r) => r.model === p.parent) }));
+  const known = names.length ? names : rows.flatMap((r) => [r.model, r.delta_from]);
+  const layers = rows.flatMap((row, index) => {
+    const trouble = row.enabled ? layersTrouble(row.layers) : null;
+    return trouble ? [{ ...trouble, row: index, severity: "error", model: row.model, parent: row.delta_from }] : [];
+  });
+  return [...findProblems(rows, known), ...layers].map((p) => ({ ...p, hasRow: rows.some((r) => r.model === p.parent) }));
 }
 
 // ------------------------------------------------------------------ pieces
@@ -168,23 +175,42 @@ function body(view, problems, figures) {
 }
 
 function footer(view, rows, problems) {
-  const { host } = view;
-  const lines = [...problems.filter((p) => p.row < 0).map((p) => [t(p.code), "om-error"]), ...methodTrouble(view, rows),
-    ...(host.context().warnings ?? []).map((text) => [text, "om-warning"])];
+  const { warnings = [], failure } = view.host.context();
+  const trouble = [...problems.filter((p) => p.row < 0).map((p) => ({ text: t(p.code), tone: "om-error" })), ...methodTrouble(view, rows)];
+  const isSeen = problems.some((p) => p.severity === "error") || trouble.some((line) => line.tone === "om-error");
+  const lines = [
+    ...(failure && !isSeen ? [{ text: failure, tone: "om-error", role: "alert" }] : []),
+    ...trouble,
+    ...warnings.map(({ text, enable }) => ({ text, tone: "om-warning", enable: missing(rows, enable) })),
+  ];
   return el("div.om-footer", {},
-    ...lines.map(([text, tone]) => el("div.om-problem", { class: tone }, icon(tone === "om-note-line" ? "info" : "warn"), el("span", {}, text))),
+    ...lines.map((line) => footerLine(view, line)),
     el("div.om-formula", { role: "region", tabIndex: 0, "aria-label": t("formula") }, formulaText(view, rows)));
+}
+
+/** Those of `models` that are not merged: what is left of a warning's remedy. */
+const missing = (rows, models) => models.filter((name) => !rows.some((row) => row.model === name && isActive(row)));
+
+function footerLine(view, { text, tone, role, enable = [] }) {
+  const names = enable.map((name) => splitFolder(name)[1]).join(", ");
+  return el("div.om-problem", { class: tone, role }, icon(tone === "om-note-line" ? "info" : "warn"), el("span", {}, text),
+    enable.length ? el("button.om-link", {
+      type: "button", data: { key: `remedy:${enable[0]}` }, on: { click: () => view.act.enable(...enable) },
+    }, t("enable", { model: names })) : null);
 }
 
 function methodTrouble(view, rows) {
   const { host } = view;
   const schema = host.methods()[host.method()];
   const active = rows.filter(isActive).length;
+  const { names } = host.context();
+  const { model: texture } = host.texture();
   const lines = [];
   if (schema?.max_rows && active > schema.max_rows) {
-    lines.push([t("maxRows", { method: schema.label ?? host.method(), count: schema.max_rows, active }), "om-error"]);
+    lines.push({ text: t("maxRows", { method: schema.label ?? host.method(), count: schema.max_rows, active }), tone: "om-error" });
   }
-  if (schema?.order_matters && active > 1) lines.push([t("orderMatters"), "om-note-line"]);
+  if (texture && names.length && !names.includes(texture)) lines.push({ text: t("textureUnknown", { model: texture }), tone: "om-error" });
+  if (schema?.order_matters && active > 1) lines.push({ text: t("orderMatters"), tone: "om-note-line" });
   return lines;
 }
 

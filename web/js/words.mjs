@@ -10,7 +10,9 @@ export const ENGLISH = {
   alphaHelp: "Alpha, −5 to 5. 1 = the full delta, 0 = none. Drag the number or use the slider for 0 to 2",
   repeatHelp: "Repeat: counts the row 1 to 3 times",
   layersHelp: "Weights per layer: pattern=weight, comma separated, first match wins. Example: double_blocks.0-9=0.5, *attn*=0, default=1. Empty = all 1",
-  allLayers: "all", layersBad: "“{part}” is not pattern=weight",
+  allLayers: "all",
+  layersPair: "“{part}” is not pattern=weight.", layersWeight: "The weight in “{part}” is not a number.",
+  layersRange: "The range “{part}” runs backwards.", layersMany: "More than {part} pairs.",
   fromHelp: "The parent this model's delta is measured from", base: "base",
   toggleAll: "Turn all rows on or off", toggleRow: "Use {model}",
   addRow: "Add row", presets: "Presets", more: "More", search: "Search", nothingFound: "Nothing found",
@@ -42,6 +44,7 @@ export const ENGLISH = {
   hash: "Content hash", copyHash: "Copy the hash", seconds: "{value} s", peak: "peak {value} MiB", retention: "Kept of each row",
   keysMerged: "{merged} merged, {base} from the base", repaired: "{count} repaired", extraKeys: "{count} extra, not merged",
   notRun: "Nothing yet: run the graph.", grades: "Models", savedAs: "Saved as {name}",
+  texture: "Texture model", none: "none", textureUnknown: "The texture model “{model}” is not in the set.", stopped: "The last run stopped here",
 };
 
 let current = {};

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,26 +11,13 @@ import torch
 from torch import Tensor
 
 from ..orthomerge_core.errors import UnsupportedError
+from ..orthomerge_core.io.dtypes import dtype_of, is_storable
 from ..orthomerge_core.io.hashing import bytes_hash
 from ..orthomerge_core.io.source import Entry, Source
 from . import host
 
 __all__ = ["LiveSource"]
 
-_NAMES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.float8_e4m3fn: "F8_E4M3",
-    torch.float8_e5m2: "F8_E5M2",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
 _PACKED = (torch.float8_e4m3fn, torch.float8_e5m2)
 # What quantised layers keep beside their weight; folded into the values that are read.
 _SCALES = ("scale_weight", "scale_input", "weight_scale", "weight_scale_2", "input_scale")
@@ -39,8 +27,8 @@ _MARKERS = (*_SCALES, "comfy_quant", "scaled_fp8")
 class LiveSource(Source):
     """Weights of a MODEL, one tensor at a time; the MODEL itself is never changed.
 
-    Patches are computed when a key is read, and only the last computed tensor is kept. Values are
-    float32 of the patched weight, before the host would round them back to the stored dtype.
+    Patches are computed when a key is read, and only the last computed tensor of each reading thread
+    is kept. Values are float32 of the patched weight, before the host would round them back to the stored dtype.
     """
 
     def __init__(self, model: Any, name: str) -> None:
@@ -48,7 +36,7 @@ class LiveSource(Source):
         self._model = model.clone()
         self.entries, self.dropped = _entries(self._model, name)
         self.metadata: Mapping[str, str] = {}
-        self._last: tuple[str, Tensor] | None = None
+        self._last = threading.local()  # .key and .flat
         self._hashes: dict[str, str] = {}
         self._opened_as = self._identity()
 
@@ -85,14 +73,16 @@ class LiveSource(Source):
 
     def close(self) -> None:
         """Forget the last tensor. The MODEL belongs to the graph, and later nodes read it again."""
-        self._last = None
+        self._last = threading.local()
 
     def _value(self, key: str) -> Tensor:
-        if self._last is None or self._last[0] != key:
+        last = self._last
+        if getattr(last, "key", None) != key:
             flat = host.weight_value(self._model, key).reshape(-1).contiguous()
             self._hashes[key] = bytes_hash(flat.view(torch.uint8).numpy())
-            self._last = (key, flat)
-        return self._last[1]
+            last.key, last.flat = key, flat
+        found: Tensor = last.flat
+        return found
 
     def _identity(self) -> str:
         return f"{self._model.patches_uuid} {sorted(map(str, self._model.patches))}"
@@ -106,14 +96,14 @@ def _entries(model: Any, name: str) -> tuple[dict[str, Entry], dict[str, str]]:
             dropped[key] = "scale or marker of a quantised layer, folded into its weight"
             continue
         kind = type(stored).__name__
-        if kind == "GGMLTensor" or stored.dtype not in _NAMES:
+        if kind == "GGMLTensor" or not is_storable(stored.dtype):
             raise UnsupportedError(
                 f'MODEL "{name}" holds "{key}" as {kind} {stored.dtype}',
                 fix="Name the model's file in the set instead of connecting the MODEL.",
             )
         packed = kind == "QuantizedTensor" or stored.dtype in _PACKED
         quant = "comfy" if packed else None
-        dtype = _NAMES[stored.dtype]
+        dtype = dtype_of(stored.dtype)
         size = stored.numel() * stored.element_size()
         entries[key] = Entry(tuple(stored.shape), dtype, size, quant)
     return entries, dropped

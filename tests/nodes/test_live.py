@@ -62,6 +62,31 @@ def test_patches_are_applied_in_float32_and_in_pieces(model: Any, source_type: A
     torch.testing.assert_close(out, expected.reshape(-1)[13:33], rtol=0, atol=1e-6)
 
 
+def test_workers_may_read_different_keys_at_once(
+    model: Any, source_type: Any
+):
+    from concurrent.futures import ThreadPoolExecutor
+
+    before = sys.getswitchinterval()
+    source = source_type(model, "live")
+    keys = ["block.weight", "block.bias"] * 200
+
+    def read(key: str) -> torch.Tensor:
+        out = torch.empty(source.entries[key].numel)
+        source.read_into(key, out)
+        source.read_into(key, out)
+        return out
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as workers:
+            found = list(workers.map(read, keys))
+    finally:
+        sys.setswitchinterval(before)
+    expected = {key: read(key) for key in keys[:2]}
+    assert all(torch.equal(found[i], expected[key]) for i, key in enumerate(keys))
+
+
 def test_workers_may_read_into_views_of_the_nodes_tensors(
     pack: ModuleType, model: Any, source_type: Any
 ):

@@ -22,7 +22,8 @@ __all__ = [
     "siblings",
 ]
 
-FOLDERS = ("diffusion_models", "checkpoints", "unet_gguf")
+FOLDERS = ("diffusion_models", "checkpoints", "unet_gguf", "orthomerge_gguf")
+GGUF, OWN_GGUF = FOLDERS[2:]  # the pack that loads GGUF registers the first; without it, the second
 
 
 def names() -> dict[str, tuple[str, str]]:
@@ -34,6 +35,7 @@ def names() -> dict[str, tuple[str, str]]:
     import folder_paths
 
     found: dict[str, tuple[str, str]] = {}
+    _register_gguf(folder_paths.folder_names_and_paths)
     for folder in FOLDERS:
         if folder not in folder_paths.folder_names_and_paths:
             continue
@@ -41,6 +43,14 @@ def names() -> dict[str, tuple[str, str]]:
             shown = name.replace(os.sep, "/")
             found[f"{folder}:{shown}" if shown in found else shown] = (folder, name)
     return found
+
+
+def _register_gguf(known: dict[str, tuple[list[str], set[str]]]) -> None:
+    """List the .gguf files in diffusion_models, which the host's own filter hides."""
+    if GGUF in known:
+        known.pop(OWN_GGUF, None)
+    elif OWN_GGUF not in known and "diffusion_models" in known:
+        known[OWN_GGUF] = (known["diffusion_models"][0], {".gguf"})
 
 
 def readable_names() -> list[str]:
@@ -88,17 +98,22 @@ def siblings(name: str) -> list[str]:
     """Readable files of the same registered folder and sub-folder as `name`, without it."""
     known = names()
     path = resolve(name)
-    folder = next((f for n, (f, _) in known.items() if n == name), None)
+    folder = next((_home(f) for n, (f, _) in known.items() if n == name), None)
     head = name.rsplit("/", 1)[0] + "/" if "/" in name else ""
     return sorted(
         other
         for other, (where, _) in known.items()
-        if where == folder
+        if _home(where) == folder
         and is_readable_name(other)
         and other.startswith(head)
         and "/" not in other[len(head) :]
         and resolve(other) != path
     )
+
+
+def _home(folder: str) -> str:
+    """GGUF files lie among the others, whatever key the host lists them under."""
+    return "diffusion_models" if folder in (GGUF, OWN_GGUF) else folder
 
 
 def fingerprint(files: Sequence[str]) -> str:

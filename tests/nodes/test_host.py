@@ -53,6 +53,24 @@ def test_pickles_resolve_so_that_the_reader_can_say_why_not(host: ModuleType, fo
     assert "old.ckpt" not in host.readable_names()
 
 
+def test_gguf_is_listed_beside_the_others(host: ModuleType, folders: Path):
+    file = folders / "diffusion_models" / "sub" / "small.gguf"
+    file.write_bytes(b"GGUF")
+    assert "sub/small.gguf" in host.readable_names()
+    assert host.resolve("sub/small.gguf") == file
+    assert "sub/small.gguf" in host.siblings("sub/flash.safetensors")
+
+
+def test_gguf_is_listed_once_where_its_loader_is_installed(host: ModuleType, folders: Path):
+    import folder_paths
+
+    (folders / "diffusion_models" / "small.gguf").write_bytes(b"GGUF")
+    assert host.readable_names().count("small.gguf") == 1
+    known = folder_paths.folder_names_and_paths
+    known["unet_gguf"] = (known["diffusion_models"][0], {".gguf"})
+    assert [name for name in host.readable_names() if "gguf" in name] == ["small.gguf"]
+
+
 def test_siblings_stay_in_the_folder(host: ModuleType, folders: Path):
     assert host.siblings("sub/detail.safetensors") == ["sub/flash.safetensors"]
     assert host.siblings("base.safetensors") == []

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import OrthoMergeError, RecipeError, WriteError, did_you_mean
+from ..io.rawfile import explain_os_error
 from ..progress import Progress
 
 __all__ = ["ComfyApi", "Run", "set_input"]
@@ -74,7 +75,7 @@ class ComfyApi:
         try:
             path.write_bytes(data)
         except OSError as error:
-            reason = error.strerror or type(error).__name__
+            reason = explain_os_error(error)
             what = f'"{path.name}" cannot be written'
             raise WriteError(what, received=reason, fix="Choose another folder.") from None
         return path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Progress"]
+__all__ = ["OnlyChecks", "Progress"]
 
 
 class Progress:
@@ -25,3 +25,14 @@ class Progress:
 
     def note(self, text: str) -> None:
         """One line of status for people, e.g. what is being read."""
+
+
+class OnlyChecks(Progress):
+    """Passes on the wish to stop, but no amounts: for work that an announced total leaves out."""
+
+    def __init__(self, inner: Progress) -> None:
+        self._inner = inner
+
+    def check(self) -> None:
+        """See `Progress`."""
+        self._inner.check()

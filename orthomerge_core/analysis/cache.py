@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from typing import Any
 
 from ..errors import AnalysisError
 from ..io.hashing import HashMemo, bytes_hash
+from ..io.temp import replace_file
 from ..keys.aligned import AlignedModel, AlignedSet
 from ..progress import Progress
 from ..recipe.model import BASE
@@ -83,7 +83,7 @@ class AnalysisCache:
         payload = json.dumps(to_json(analysis), allow_nan=False).encode()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            _write(self._folder / request.file_name(), request.header(payload) + payload)
+            replace_file(self._folder / request.file_name(), request.header(payload) + payload)
             self._trim()
         except OSError as error:
             _log.warning("The analysis could not be cached (%s).", error.strerror)
@@ -233,15 +233,3 @@ def _stored_request(path: Path) -> _Request | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """All or nothing: another process may read the same folder."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

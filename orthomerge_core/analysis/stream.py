@@ -11,7 +11,7 @@ from ..errors import AnalysisError
 from ..io.hashing import HashMemo
 from ..keys.aligned import AlignedModel, AlignedSet
 from ..keys.content import model_content_hash
-from ..progress import Progress
+from ..progress import OnlyChecks, Progress
 from ..recipe.model import BASE
 from .accumulator import Accumulator
 from .device import DeviceKernel, usable_device
@@ -83,18 +83,8 @@ def _hashes(aligned: AlignedSet, memo: HashMemo | None, progress: Progress) -> d
         progress.check()
         model.source.check_unchanged()
         name = BASE if model is aligned.base else model.name
-        found[name] = model_content_hash(model, memo, _Silent(progress))
+        found[name] = model_content_hash(model, memo, OnlyChecks(progress))
     return found
-
-
-class _Silent(Progress):
-    """Passes the stop button on, but not amounts: the bar belongs to the pass."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    def check(self) -> None:
-        self._progress.check()
 
 
 def _check(aligned: AlignedSet, rank_samples: int, chunk: int, threads: int | None) -> None:

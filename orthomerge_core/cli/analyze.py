@@ -10,7 +10,6 @@ import click
 
 from ..analysis.cache import analyze_cached
 from ..analysis.codec import to_json
-from ..analysis.result import Analysis
 from ..keys.opening import open_set, spec_from_paths
 from ..keys.report import compat_text
 from ..keys.setspec import Repairs
@@ -55,7 +54,7 @@ _UNREPAIRED = Repairs(
     help="How many of the largest matrices get a spectrum; 0 skips them.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
-@click.option("--report", type=FILE, help="Folder for report.md and heatmaps.png.")
+@click.option("--report", type=FILE, help="Folder for report.md, report.json and heatmaps.png.")
 @click.option("--json", "json_file", type=FILE, help="File for the analysis; - is stdout.")
 @cache_options
 @quiet_flag
@@ -93,7 +92,10 @@ def analyze(
             device=device,
         )
     if report is not None:
-        _write_report(found, report)
+        from ..report.analysis_text import write_report
+
+        if "heatmaps.png" not in write_report(report, found):
+            click.echo("No heatmaps: install matplotlib for them.", err=True)
     if json_file is not None and str(json_file) != "-":
         write_text(json_file, json.dumps(to_json(found), allow_nan=False) + "\n")
     if str(json_file) == "-":
@@ -103,18 +105,3 @@ def analyze(
 
         click.echo(analysis_report(found))
     return 0
-
-
-def _write_report(found: Analysis, folder: Path) -> None:
-    """report.md, and heatmaps.png where matplotlib is installed."""
-    from ..report.analysis_text import analysis_report
-
-    write_text(folder / "report.md", analysis_report(found))
-    try:
-        from matplotlib.image import imsave
-
-        from ..report.analysis_plots import heatmaps
-    except ImportError:
-        click.echo("No heatmaps: install matplotlib for them.", err=True)
-        return
-    imsave(folder / "heatmaps.png", heatmaps(found))

@@ -13,6 +13,7 @@ import click
 
 from .. import __version__
 from ..errors import OrthoMergeError
+from ..io.rawfile import explain_os_error
 from .analyze import analyze
 from .export import export
 from .inspect import inspect
@@ -62,7 +63,7 @@ def _guarded(arguments: list[str] | None) -> int:
     except BrokenPipeError:
         return 1
     except OSError as error:
-        click.echo(f"Error: {error.strerror or type(error).__name__}.", err=True)
+        click.echo(f"Error: {explain_os_error(error)}.", err=True)
         return 1
     return result if isinstance(result, int) else 0
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
 
+from ..io.closing import Closing
 from ..progress import Progress
 
 __all__ = ["Bar"]
@@ -14,7 +14,7 @@ _WIDTH = 28
 _EVERY_S = 0.1
 
 
-class Bar(Progress):
+class Bar(Closing, Progress):
     """A context manager that draws at most ten times a second and wipes its line at the end.
 
     It draws on a terminal only, unless `always`; `quiet` wins over both.
@@ -44,15 +44,8 @@ class Bar(Progress):
             self._wipe()
             self._out.write(text + "\n")
 
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Wipe the line."""
         self._wipe()
 
     def _draw(self) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +14,7 @@ from ..errors import FileError, WriteError
 from ..io.cachedir import default_cache_dir
 from ..io.hashing import HashMemo
 from ..io.rawfile import explain_os_error
+from ..io.temp import replace_file
 from ..recipe.codec import loads
 from ..recipe.model import Recipe
 
@@ -94,13 +93,9 @@ def read_recipe(path: Path) -> Recipe:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file at once: a reader never sees half of it."""
-    temp = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        temp.write_text(text, encoding="utf-8")
-        temp.replace(path)
+        replace_file(path, text.encode())
     except OSError as error:
-        with suppress(OSError):
-            temp.unlink(missing_ok=True)
         what = f'"{path.name}" cannot be written'
         reason = explain_os_error(error)
         raise WriteError(what, received=reason, fix="Choose another folder.") from None

@@ -10,9 +10,9 @@ import click
 
 from ..errors import FileError, OrthoMergeError
 from ..execute.provenance import RECIPE
-from ..io.opening import is_readable_name, open_source
+from ..io.opening import open_source
 from ..keys.normalise import normalise_shapes
-from ..keys.opening import open_set, spec_from_paths
+from ..keys.opening import models_in, open_set, spec_from_paths
 from ..keys.report import compat_json, compat_text
 from .bar import Bar
 from .common import FILE, echo_json, json_flag, quiet_flag, shown
@@ -53,16 +53,12 @@ def inspect(
 def _expanded(files: tuple[Path, ...]) -> list[Path]:
     paths: list[Path] = []
     for path in files:
-        found = sorted(_models(path)) if path.is_dir() else [path]
+        found = models_in(path) if path.is_dir() else [path]
         if not found:
             what, fix = f'no model in the folder "{shown(path)}"', "Name a model file."
             raise FileError(what, fix=fix)
         paths += found
     return paths
-
-
-def _models(folder: Path) -> list[Path]:
-    return [p for p in folder.iterdir() if p.is_file() and is_readable_name(p.name)]
 
 
 def _describe(path: Path) -> dict[str, Any]:

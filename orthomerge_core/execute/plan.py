@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ..errors import (
@@ -15,6 +14,7 @@ from ..errors import (
     RecipeError,
     did_you_mean,
 )
+from ..io.closing import Closing
 from ..keys.aligned import AlignedModel, AlignedSet
 from ..keys.opening import open_set
 from ..keys.setspec import SetSpec
@@ -54,7 +54,7 @@ class TensorPlan:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Closing):
     """A checked merge with its sources open; a context manager that closes them.
 
     `recipe` has every option filled in and the output dtype settled. `models` are those that the
@@ -101,17 +101,6 @@ class Plan:
     def close(self) -> None:
         """Close every source."""
         self.aligned.close()
-
-    def __enter__(self) -> Plan:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def plan_merge(
@@ -254,5 +243,5 @@ def _notes(plan: Plan) -> list[str]:
     entries = [plan.aligned.base.entry(t.key) for t in plan.tensors]
     quantised = sum(entry.quant is not None for entry in entries)
     if quantised and plan.recipe.output_dtype == "base":
-        notes.append(f"{quantised} quantised layers of the base are written as bf16.")
+        notes.append(f"Quantised layers of the base ({quantised}) are written as bf16.")
     return notes

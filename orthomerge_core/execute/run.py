@@ -14,7 +14,7 @@ from ..analysis.pool import run_abandonable
 from ..io.hashing import HashMemo, content_hash
 from ..keys.content import model_content_hash
 from ..methods.contract import LinearMethod
-from ..progress import Progress
+from ..progress import OnlyChecks, Progress
 from ..recipe.model import BASE
 from .emit import Emitter, read_stored
 from .linear import LinearMerge
@@ -104,21 +104,11 @@ def _merge_all(work: Work, device: torch.device, cache: DecompositionCache | Non
 
 def _source_hashes(plan: Plan, memo: HashMemo | None, progress: Progress) -> dict[str, str]:
     """Content hashes of everything that was read; what was not needed is read only if unknown."""
-    listener = _OnlyChecks(progress)
+    listener = OnlyChecks(progress)
     found = {BASE: model_content_hash(plan.aligned.base, memo, listener)}
     for model in plan.models:
         found[model.name] = model_content_hash(model, memo, listener)
     return found
-
-
-class _OnlyChecks(Progress):
-    """Passes on the wish to stop, but no amounts: hashing is no part of the announced total."""
-
-    def __init__(self, inner: Progress) -> None:
-        self._inner = inner
-
-    def check(self) -> None:
-        self._inner.check()
 
 
 def _report(
@@ -156,15 +146,17 @@ def _notes(work: Work, hashes: Mapping[str, str]) -> list[str]:
     plan, notes = work.plan, list(work.notes)
     if work.repaired:
         shown = ", ".join(work.repaired[:5]) + (", …" if len(work.repaired) > 5 else "")
-        notes.append(f"{len(work.repaired)} tensors were not finite; the base's stand in: {shown}.")
+        notes.append(f"{_were(len(work.repaired))} not finite; the base's stand in: {shown}.")
     for reason, count in work.plain.items():
-        notes.append(f"{count} tensors were averaged, since {reason}.")
+        notes.append(f"{_were(count)} averaged, since {reason}.")
     for model in plan.models:
         missing, odd = model.report.missing, model.report.mismatched
         if missing:
-            notes.append(f"{model.name} lacks {missing} tensors; it changes nothing there.")
+            notes.append(f"{model.name} lacks {_tensors(missing)}; it changes nothing there.")
         if odd:
-            notes.append(f"{model.name} has {odd} tensors of another shape; the base's were kept.")
+            notes.append(
+                f"{model.name} has {_tensors(odd)} of another shape; the base's were kept."
+            )
     expected = {BASE: plan.recipe.base_hash} | {
         name: ref.content_hash for name, ref in plan.recipe.models.items()
     }
@@ -172,3 +164,11 @@ def _notes(work: Work, hashes: Mapping[str, str]) -> list[str]:
         if expected.get(name) not in (None, digest):
             notes.append(f"{name} is not the file that the recipe was made from.")
     return notes
+
+
+def _tensors(count: int) -> str:
+    return "1 tensor" if count == 1 else f"{count} tensors"
+
+
+def _were(count: int) -> str:
+    return f"{_tensors(count)} {'was' if count == 1 else 'were'}"

@@ -51,7 +51,6 @@ class FileSink(Sink):
     def begin(self, layout: Layout, metadata: Mapping[str, str]) -> None:
         """See `Sink`."""
         self._writer = SafetensorsWriter(self.path, layout, metadata, overwrite=self.overwrite)
-        self._writer.__enter__()
 
     def write_flat(self, key: str, flat: Tensor, start: int) -> None:
         """See `Sink`."""
@@ -66,7 +65,7 @@ class FileSink(Sink):
         """See `Sink`. After `finish` it only lets go."""
         writer, self._writer = self._writer, None
         if writer is not None:
-            writer.__exit__(None, None, None)
+            writer.close()
 
     def _open(self) -> SafetensorsWriter:
         if self._writer is None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import UnsupportedError, did_you_mean
 
-__all__ = ["DTYPES", "DType", "dtype_named", "dtype_of", "n_bytes_of", "torch_dtype"]
+__all__ = ["DTYPES", "DType", "dtype_named", "dtype_of", "is_storable", "n_bytes_of", "torch_dtype"]
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,15 @@ def _names() -> dict[torch.dtype, str]:
     return {dtype: name for dtype, name in found.items() if dtype is not None}
 
 
+def is_storable(dtype: torch.dtype) -> bool:
+    """Whether safetensors has a name for torch's dtype."""
+    return dtype in _names()
+
+
 def dtype_of(tensor: Tensor | torch.dtype) -> str:
     """The header name of a tensor's dtype, or `UnsupportedError` where safetensors has none."""
     dtype = tensor.dtype if isinstance(tensor, Tensor) else tensor
-    if dtype not in _names():
+    if not is_storable(dtype):
         raise UnsupportedError(
             f"dtype {dtype} cannot be stored in safetensors", fix="Cast it to float32 first."
         )

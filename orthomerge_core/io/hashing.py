@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import OrthoMergeError
+from .temp import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Buffer  # type: ignore[attr-defined]  # 3.12; only for the reader
@@ -113,15 +113,11 @@ class HashMemo:
         return {k: v for k, v in found.items() if isinstance(v, str) and len(v) == 32}
 
     def _store(self, folder: Path, fingerprint: str, hashes: Mapping[str, str]) -> None:
-        temp = folder / f".{fingerprint}.{secrets.token_hex(4)}.tmp"
-        try:
+        with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
-            temp.write_text(json.dumps(hashes, sort_keys=True), "utf-8")
-            temp.replace(folder / f"{fingerprint}.json")
+            content = json.dumps(hashes, sort_keys=True).encode()
+            replace_file(folder / f"{fingerprint}.json", content)
             self._prune(folder)
-        except OSError:
-            with suppress(OSError):
-                temp.unlink(missing_ok=True)
 
     def _prune(self, folder: Path) -> None:
         files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)

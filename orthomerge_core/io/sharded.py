@@ -126,7 +126,7 @@ def _open_part(path: Path, file: str, shown: str, opened: ExitStack) -> Safetens
     if not part.is_file():
         what = f'"{shown}" is a model in several files, and one is missing'
         raise FileError(what, expected=f'"{file}" beside it', fix=_AGAIN)
-    return opened.enter_context(SafetensorsSource(part))  # type: ignore[return-value]  # itself
+    return opened.enter_context(SafetensorsSource(part))
 
 
 def _gather(

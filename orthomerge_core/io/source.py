@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
 
 import torch
 from torch import Tensor
+
+from .closing import Closing
 
 __all__ = ["Entry", "Source"]
 
@@ -49,7 +50,7 @@ class Entry:
 _FLOATS = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
 
 
-class Source(ABC):
+class Source(Closing, ABC):
     """A set of named tensors that are read on demand; a context manager that closes its files.
 
     `name` is what messages call it (a file name without its directory). `entries` lists weights and
@@ -95,7 +96,7 @@ class Source(ABC):
     def check_unchanged(self) -> None:
         """Raise `FileChangedError` if the file is no longer what was opened."""
 
-    def close(self) -> None:  # noqa: B027  # nothing to release is the common case
+    def close(self) -> None:
         """Release files; reading afterwards is an error."""
 
     def read(self, key: str) -> Tensor:
@@ -104,14 +105,3 @@ class Source(ABC):
         flat = torch.empty(entry.numel, dtype=torch.float32)
         self.read_into(key, flat)
         return flat.view(entry.shape)
-
-    def __enter__(self) -> Source:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

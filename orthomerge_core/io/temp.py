@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["create_temp", "remove_stale"]
+__all__ = ["create_temp", "remove_stale", "replace_file"]
 
 _UNLOCKED_S = 3600.0
 """Where files cannot be locked, how long nobody has written to one that may go."""
@@ -28,6 +28,18 @@ def create_temp(target: Path) -> tuple[Path, BinaryIO]:
         if not _lock(file, wait=True) or os.fstat(file.fileno()).st_nlink:
             return path, file
         file.close()  # swept between its creation and its lock
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a small file whole or not at all; others never see half of it. Raises `OSError`."""
+    temp = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        temp.write_bytes(content)
+        temp.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temp.unlink(missing_ok=True)
+        raise
 
 
 def remove_stale(folder: Path, name: str | None = None) -> None:

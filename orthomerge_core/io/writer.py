@@ -9,11 +9,11 @@ import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
 from torch import Tensor
 
 from ..errors import WriteError
+from .closing import Closing
 from .dtypes import dtype_named, dtype_of, n_bytes_of
 from .hashing import tensor_bytes
 from .header import TensorInfo
@@ -59,7 +59,7 @@ def build_header(
     return len(text).to_bytes(8, "little") + text, infos
 
 
-class SafetensorsWriter:
+class SafetensorsWriter(Closing):
     """Writes tensors in any order at fixed offsets into a temporary file beside `path`.
 
     Use as a context manager; `finish` makes the file appear under its name, at once and complete.
@@ -157,15 +157,8 @@ class SafetensorsWriter:
         self._file.close()
         self._temp.unlink(missing_ok=True)
 
-    def __enter__(self) -> SafetensorsWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Same as `abandon`."""
         self.abandon()
 
     def _info(self, key: str) -> TensorInfo:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..io.closing import Closing
 from ..io.source import Entry, Source
 from .architecture import Architecture
 
@@ -105,7 +105,7 @@ class AlignedModel:
 
 
 @dataclass(frozen=True)
-class AlignedSet:
+class AlignedSet(Closing):
     """A base and its models, opened. Closing it closes every source.
 
     `keys`: canonical float keys in the base's order: what is analysed and merged.
@@ -143,14 +143,3 @@ class AlignedSet:
         """Close every source."""
         for model in (self.base, *self.models):
             model.source.close()
-
-    def __enter__(self) -> AlignedSet:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

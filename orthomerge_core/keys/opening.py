@@ -15,7 +15,7 @@ from .align import align
 from .aligned import AlignedSet
 from .setspec import ModelSpec, Repairs, SetSpec
 
-__all__ = ["open_set", "spec_from_paths"]
+__all__ = ["models_in", "open_set", "spec_from_paths"]
 
 _SUFFIXES = re.compile(r"(?:-\d+-of-\d+)?\.(?:safetensors|sft|gguf)$", re.IGNORECASE)
 
@@ -85,7 +85,7 @@ def spec_from_paths(
     """
     paths: list[Path] = []
     for path in models:
-        found = _models_in(path) if path.is_dir() else [path]
+        found = models_in(path) if path.is_dir() else [path]
         paths += [p for p in found if not (path.is_dir() and _same_file(p, base))]
     if models and not paths:
         raise CompatibilityError(
@@ -99,7 +99,7 @@ def spec_from_paths(
     return SetSpec(ModelSpec("base", base.name, base), specs, architecture, repairs or Repairs())
 
 
-def _models_in(folder: Path) -> list[Path]:
+def models_in(folder: Path) -> list[Path]:
     """Readable models of a folder, sorted; a sharded model is its first shard."""
     return sorted(p for p in folder.iterdir() if p.is_file() and is_readable_name(p.name))
 

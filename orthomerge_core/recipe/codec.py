@@ -9,7 +9,9 @@ from typing import Any
 from ..errors import RecipeError, did_you_mean
 from . import fields as f
 from .model import (
+    ALPHA_LIMIT,
     BASE,
+    MAX_ROWS,
     OUTPUT_DTYPES,
     SCHEMA_VERSION,
     ModelRef,
@@ -32,9 +34,7 @@ __all__ = [
     "to_json",
 ]
 
-MAX_ROWS = 256
 MAX_MODELS = 256
-ALPHA_LIMIT = 5.0
 TEXTURE_LIMIT = 0.5
 
 MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}

@@ -6,12 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["BASE", "OUTPUT_DTYPES", "SCHEMA_VERSION", "ModelRef", "Recipe", "Row", "TextureBoost"]
+__all__ = [
+    "ALPHA_LIMIT",
+    "BASE",
+    "MAX_ROWS",
+    "OUTPUT_DTYPES",
+    "SCHEMA_VERSION",
+    "ModelRef",
+    "Recipe",
+    "Row",
+    "TextureBoost",
+]
 
 BASE = "base"
 """The reserved name of the base in `delta_from`."""
 
 SCHEMA_VERSION = 1
+MAX_ROWS = 256
+ALPHA_LIMIT = 5.0
 OUTPUT_DTYPES = ("base", "bf16", "fp16", "fp32", "fp8_e4m3fn")
 
 

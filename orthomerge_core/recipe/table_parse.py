@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from ..errors import RecipeError
-from .model import Row
+from .model import ALPHA_LIMIT, MAX_ROWS, Row
 
 __all__ = ["COLUMNS", "MAX_ROWS", "TABLE_VERSION", "Table", "TableRow", "parse_table"]
 
 TABLE_VERSION = 1
-MAX_ROWS = 256
 COLUMNS = ("enabled", "model", "delta_from", "alpha", "repeat", "layers")
 _MARKS = ("touched", "info")  # of the row in the table, not of the recipe
 
@@ -165,7 +164,7 @@ def _check(number: int, column: str, value: Any) -> Any:
         return _raise(number, column, "a model's name" if needs_text else "text", value)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if column == "alpha":
-        if is_number and math.isfinite(value) and -5 <= value <= 5:
+        if is_number and math.isfinite(value) and abs(value) <= ALPHA_LIMIT:
             return float(value)
         return _raise(number, column, "a number in -5..5", value)
     if is_number and value in (1, 2, 3):

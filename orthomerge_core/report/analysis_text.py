@@ -15,6 +15,7 @@ from ..analysis.metrics.effective_rank import spread_word
 from ..analysis.profile import home_labels, profile
 from ..analysis.result import Analysis
 from ..errors import WriteError
+from ..io.rawfile import explain_os_error
 from ..optimize.delta_base import optimise
 from ..optimize.proposal import Proposal
 from ..recipe.model import BASE
@@ -82,7 +83,7 @@ def write_report(
     except OSError as error:
         raise WriteError(
             f'the report cannot be written into "{folder.name}"',
-            received=error.strerror or type(error).__name__,
+            received=explain_os_error(error),
             fix="Choose a folder that can be written.",
         ) from error
     return [*written, "heatmaps.png"]

@@ -277,7 +277,7 @@ def test_a_quantised_layer_of_the_base_becomes_bf16(family):
         report = run_merge(plan, sink)
     assert sink.state_dict[key].dtype is torch.bfloat16
     assert torch.equal(sink.state_dict[key], family["a"][key])
-    assert "1 quantised layers of the base are written as bf16." in report.notes
+    assert "Quantised layers of the base (1) are written as bf16." in report.notes
 
 
 def test_leave_one_out_is_one_for_a_lone_row_and_nothing_for_a_twin(family):

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..shapes import Float32, Float64
 
-__all__ = ["delta_gram", "row_gram"]
+__all__ = ["delta_gram", "row_gram", "run_gram"]
 
 _CHUNK = 1 << 18
 _RUN = 1 << 12
+_BLAS_ONE_THREAD = 9215
+"""OpenBLAS splits larger products over threads of its own, which then wait for each other."""
 
 
 def delta_gram(deltas: Sequence[Tensor]) -> Float64[Tensor, "rows rows"]:
@@ -38,9 +42,39 @@ def row_gram(rows: Float32[Tensor, "rows params"]) -> Float64[Tensor, "rows rows
     65,536 elements loses ten times as much. All in float64 where squares leave float32; not finite
     where a value is not.
     """
-    runs = rows.shape[1] // _RUN
-    parts = rows[:, : runs * _RUN].unflatten(1, (runs, _RUN)).transpose(0, 1)
-    total = torch.bmm(parts, parts.transpose(1, 2)).sum(dim=0, dtype=torch.float64)
-    rest = rows[:, runs * _RUN :]
-    total = (total + torch.mm(rest, rest.T)).cpu()
+    if rows.device.type == "cpu":
+        total = torch.from_numpy(run_gram(rows.numpy()))
+    else:
+        runs = rows.shape[1] // _RUN
+        parts = rows[:, : runs * _RUN].unflatten(1, (runs, _RUN)).transpose(0, 1)
+        total = torch.bmm(parts, parts.transpose(1, 2)).sum(dim=0, dtype=torch.float64)
+        rest = rows[:, runs * _RUN :]
+        total = (total + torch.mm(rest, rest.T)).cpu()
     return total if bool(torch.isfinite(total.diagonal()).all()) else delta_gram(list(rows))
+
+
+def run_gram(rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    """`row_gram` of [R, C] with contiguous rows on one thread, not finite where squares leave
+    float32."""
+    whole = rows.shape[1] // _RUN * _RUN
+    with np.errstate(all="ignore"):
+        gram = _gram_of_runs(rows[:, :whole])
+        if whole < rows.shape[1]:
+            rest = np.zeros((len(rows), _RUN), dtype=np.float32)
+            rest[:, : rows.shape[1] - whole] = rows[:, whole:]
+            gram += _gram_of_runs(rest)
+    return gram
+
+
+def _gram_of_runs(rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    count, columns = rows.shape
+    gram = np.empty((count, count), dtype=np.float64)
+    for i in range(count):
+        run = _RUN
+        while run > 256 and run * (count - i) > _BLAS_ONE_THREAD:
+            run //= 2
+        runs = rows.reshape(count, columns // run, run)[i:].transpose(1, 0, 2)
+        # Symmetric by halves: measured 1.3 to 2 times faster here than one batched matrix product.
+        dots = np.matmul(runs, runs[:, 0, :, None])[..., 0].sum(axis=0, dtype=np.float64)
+        gram[i, i:] = gram[i:, i] = dots
+    return gram

@@ -96,7 +96,7 @@ class Browser:
 
 @contextmanager
 def open_browser(
-    chromium: str, *, width: int = 1400, height: int = 1200, scale: float = 1.0
+    chromium: str, width: int = 1400, height: int = 1200, *, scale: float = 1.0
 ) -> Iterator[Browser]:
     """Start Chromium. `scale` draws everything that many times finer."""
     with sync_playwright() as playwright:

@@ -19,7 +19,7 @@ export function failureFace(text) {
 }
 
 function table(heads, rows, label) {
-  return el("div.om-scroll", {}, el("table.om-small-table", { "aria-label": label },
+  return el("div.om-scroll", { tabIndex: 0, role: "region", "aria-label": label }, el("table.om-small-table", { "aria-label": label },
     el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))),
     el("tbody", {}, rows)));
 }

@@ -27,8 +27,9 @@ _MARKERS = (*_SCALES, "comfy_quant", "scaled_fp8")
 class LiveSource(Source):
     """Weights of a MODEL, one tensor at a time; the MODEL itself is never changed.
 
-    Patches are computed when a key is read, and only the last computed tensor of each reading thread
-    is kept. Values are float32 of the patched weight, before the host would round them back to the stored dtype.
+    Patches are computed when a key is read, and only the last computed tensor of each reading
+    thread is kept. Values are float32 of the patched weight, before the host would round them back
+    to the stored dtype.
     """
 
     def __init__(self, model: Any, name: str) -> None:

@@ -87,7 +87,8 @@ class OrthoModelSet(io.ComfyNode):
         cls, base: str, models: str = "", architecture: str = "auto", extend: SetSpec | None = None
     ) -> io.NodeOutput:
         """The set, and what was left out of it in words."""
-        picked, skipped = _lines(models), []
+        picked = _lines(models)
+        skipped: list[dict[str, str]] = []
         if extend is None:
             if not picked:
                 picked, skipped = _compatible(base, architecture)

@@ -41,21 +41,32 @@ def extended(widget: Any, **extra: Any) -> Any:
 def param_input(param: Param, **extra: Any) -> Any:
     """The widget of a core parameter: kind, default, range and help come from the core."""
     common = {"default": param.default, "tooltip": param.help, "optional": True}
-    bounds = {"min": param.minimum, "max": param.maximum}
     if param.kind == "choice":
         widget = io.Combo.Input(param.name, options=list(param.choices), **common)
     elif param.kind == "flag":
         widget = io.Boolean.Input(param.name, **common)
     elif param.kind == "integer":
-        widget = io.Int.Input(param.name, **{k: int(v) for k, v in bounds.items()}, **common)
+        widget = io.Int.Input(
+            param.name, **{k: int(v) for k, v in _bounds(param).items()}, **common
+        )
     else:
-        widget = io.Float.Input(param.name, step=_step(param), round=False, **bounds, **common)
+        widget = io.Float.Input(
+            param.name, step=_step(param), round=False, **_bounds(param), **common
+        )
     return extended(widget, **extra) if extra else widget
+
+
+def _bounds(param: Param) -> dict[str, float]:
+    """Both ends of the range; the core's numbers all have them."""
+    if param.minimum is None or param.maximum is None:
+        raise ValueError(f"{param.name} has no range")
+    return {"min": param.minimum, "max": param.maximum}
 
 
 def _step(param: Param) -> float:
     """A power of ten: about a hundred steps over the range, and fine enough to show the default."""
-    coarse = floor(log10((param.maximum - param.minimum) / 100.0))
+    low, high = _bounds(param).values()
+    coarse = floor(log10((high - low) / 100.0))
     shown = floor(log10(abs(param.default))) if param.default else coarse
     return 10.0 ** min(coarse, shown)
 

@@ -47,7 +47,8 @@ def guarded(execute: Callable[..., _Returned]) -> Callable[..., _Returned]:
             raise _plain(error) from None
 
     # The one frame of ours that is left in such a traceback carries no folder either.
-    safely.__code__ = safely.__code__.replace(co_filename="orthomerge/nodes/host/guard.py")
+    code = safely.__code__  # type: ignore[attr-defined]  # `wraps` hides that it is a function
+    safely.__code__ = code.replace(co_filename="orthomerge/nodes/host/guard.py")  # type: ignore[attr-defined]
     return safely
 
 

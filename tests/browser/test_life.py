@@ -38,7 +38,8 @@ SET_TEXTURE = f"""(name) => {{
   widget.value = name;
 }}"""
 SHOWN = """(text) => [...document.querySelectorAll("[role=dialog], [role=alert]")]
-  .filter((e) => !e.closest(".om") && e.checkVisibility() && e.textContent.includes(text)).length"""
+  .filter((e) => !e.closest(".om, .sr-only") && e.checkVisibility())
+  .filter((e) => e.textContent.includes(text)).length"""
 WARN = f"""() => {{
   const [mixer] = {MIXERS};
   const row = (model, enabled) =>

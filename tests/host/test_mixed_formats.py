@@ -33,9 +33,8 @@ def formats(comfy: ComfyHost) -> dict[str, str]:
     """One model of the family per format, under the names that the host lists."""
     models = comfy.base_dir / "models"
     weights = models / "diffusion_models"
-    family = {
-        n: load_file(weights / FOLDER / f"{n}.safetensors") for n in ("ink", "paint", "photo")
-    }
+    names = ("ink", "paint", "photo", "ink-fine")
+    family = {name: load_file(weights / FOLDER / f"{name}.safetensors") for name in names}
     (weights / "mixed").mkdir(exist_ok=True)
     save_file(family["ink"], weights / FILES["plain"])
     save_file(scaled_fp8(family["paint"]), weights / FILES["scaled"])

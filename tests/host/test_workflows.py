@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from scripts.support.comfy_host import ComfyHost
 
@@ -17,6 +18,7 @@ FOLDER = Path(__file__).parents[2] / "example_workflows"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 TITLE_HEIGHT = 30
+NOTE = "MarkdownNote"  # lives in the browser alone
 
 
 def workflow(name: str) -> dict[str, Any]:
@@ -36,7 +38,7 @@ def to_api(saved: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
     """What the frontend would post: widgets by their order in the schema, links by number."""
     links = {link[0]: [str(link[1]), link[2]] for link in saved["links"]}
     graph = {}
-    for node in saved["nodes"]:
+    for node in _real(saved):
         inputs: dict[str, Any] = {
             slot["name"]: links[slot["link"]]
             for slot in node["inputs"]
@@ -51,6 +53,10 @@ def to_api(saved: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
         assert next(values, None) is None, f"{node['type']} has more values than widgets"
         graph[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
     return graph
+
+
+def _real(saved: dict[str, Any]) -> list[dict[str, Any]]:
+    return [node for node in saved["nodes"] if node["type"] != NOTE]
 
 
 def _widgets(description: dict[str, Any]) -> list[tuple[str, tuple[Any, dict[str, Any]]]]:
@@ -85,7 +91,7 @@ def test_links_agree_with_the_slots(name: str, info: dict[str, Any]):
         assert number in slot["links"] and slot["type"] == kind
         assert nodes[target]["inputs"][into]["link"] == number
         assert info[nodes[source]["type"]]["output"][out] == kind
-    for node in saved["nodes"]:
+    for node in _real(saved):
         assert [o["type"] for o in node["outputs"]] == info[node["type"]]["output"]
 
 
@@ -98,3 +104,39 @@ def test_no_node_covers_another(name: str):
     for (one, a), (two, b) in itertools.combinations(boxes.items(), 2):
         apart = a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
         assert apart, f"{one} and {two} overlap"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_node_lies_in_one_group_and_every_group_is_explained(name: str):
+    saved = workflow(name)
+    notes = 0
+    for group in saved["groups"]:
+        inside = [node for node in saved["nodes"] if _inside(node, group["bounding"])]
+        assert inside, group["title"]
+        notes += any(node["type"] == NOTE for node in inside)
+    for node in saved["nodes"]:
+        assert sum(_inside(node, group["bounding"]) for group in saved["groups"]) == 1
+    assert notes == len(saved["groups"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_groups_do_not_overlap(name: str):
+    boxes = [group["bounding"] for group in workflow(name)["groups"]]
+    for a, b in itertools.combinations(boxes, 2):
+        apart = a[0] + a[2] <= b[0] or b[0] + b[2] <= a[0]
+        assert apart or a[1] + a[3] <= b[1] or b[1] + b[3] <= a[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_has_a_thumbnail(name: str):
+    path = FOLDER / f"{name}.jpg"
+    with Image.open(path) as picture:
+        assert picture.format == "JPEG"
+        assert picture.width == 640
+    assert path.stat().st_size < 60_000
+
+
+def _inside(node: dict[str, Any], box: list[int]) -> bool:
+    (x, y), (width, height) = node["pos"], node["size"]
+    left, top, wide, high = box
+    return left <= x and x + width <= left + wide and top <= y and y + height <= top + high

@@ -1,0 +1,67 @@
+"""The pieces that most example workflows share."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..family import CLIP_FILE, FOLDER, VAE_FILE
+from ..workflow import Flow, Group, Node
+
+__all__ = ["BASE", "LOOK", "Studio", "files", "table"]
+
+BASE = f"{FOLDER}/base.safetensors"
+LOOK = "The merged MODEL goes straight into KSampler. Change the table and run again: only what "
+LOOK += "comes after it is done anew."
+
+
+def files(*names: str) -> str:
+    """Names of the family as the host lists them, one per line."""
+    return "\n".join(f"{FOLDER}/{name}.safetensors" for name in names)
+
+
+def table(*rows: dict[str, Any]) -> str:
+    """The mixer's table with these rows and no others."""
+    touched = [row | {"touched": [k for k in row if k != "model"]} for row in rows]
+    return json.dumps({"version": 1, "rows": touched}, separators=(",", ":"))
+
+
+class Studio(Flow):
+    """A flow with the pieces that most workflows share."""
+
+    def models(self, *names: str, base: str = BASE) -> Node:
+        """A set of the family's models."""
+        return self.add("OrthoModelSet", base=base, models=files(*names))
+
+    def prompt(self, text: str = "a red circle") -> tuple[Group, dict[str, Any]]:
+        """Everything a sampler needs but its model, and the group that holds it."""
+        clip = self.add("CLIPLoader", clip_name=CLIP_FILE, type="sd3")
+        yes = self.add("CLIPTextEncode", "Prompt", text=text, clip=clip)
+        no = self.add("CLIPTextEncode", "Negative prompt", text="", clip=clip)
+        size = self.add("EmptySD3LatentImage", width=128, height=128)
+        vae = self.add("VAELoader", vae_name=VAE_FILE)
+        note = "Text encoder, VAE, prompt and size, as for any other picture. Use those that belong"
+        group = Group("The picture", f"{note} to your base.", [[clip, yes, no], [size, vae]])
+        return group, {"positive": yes, "negative": no, "latent_image": size, "vae": vae}
+
+    def image(self, model: Any, parts: dict[str, Any], prefix: str) -> list[Node]:
+        """Sampler, decoder and the saved image."""
+        inputs = {name: value for name, value in parts.items() if name != "vae"}
+        fixed = {"seed": 7, "steps": 8, "cfg": 3.0, "sampler_name": "euler", "scheduler": "simple"}
+        sampler = self.add("KSampler", model=model, **inputs, **fixed)
+        decoded = self.add("VAEDecode", samples=sampler, vae=parts["vae"])
+        saved = self.add("SaveImage", images=decoded, filename_prefix=f"OrthoMerge/{prefix}")
+        return [sampler, decoded, saved]
+
+    def simple(
+        self, name: str, picked: Node, note: str, mixer: Node, mix_note: str, **execute: Any
+    ) -> None:
+        """Models → table → merge → picture, in four groups."""
+        group, parts = self.prompt()
+        merged = self.add("OrthoMergeExecute", recipe=mixer, **execute)
+        sampler, decoded, image = self.image(merged, parts, name)
+        self.lay_out(
+            [Group("1  Which models", note, [[picked]])],
+            [Group("2  The mix", mix_note, [[mixer]]), group],
+            [Group("3  Merge and look", LOOK, [[merged], [sampler, decoded], [image]])],
+        )

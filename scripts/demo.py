@@ -42,6 +42,7 @@ def main() -> int:
         env.say("running the quickstart")
         graph = json.loads((WORKFLOWS / "api" / "quickstart.json").read_text(encoding="utf-8"))
         _report(host, graph, host.prompt(graph, timeout_s=900))
+        _compare(host, graph)
         if options.serve:
             _serve(host)
     return 0
@@ -83,6 +84,18 @@ def _report(host: ComfyHost, graph: dict[str, Any], entry: dict[str, Any]) -> No
     env.say(f"  content hash {merge['content_hash']}, {merge['seconds']:.1f} s")
     env.say(f"image: {OUTPUT / 'preview.png'}")
     env.say(f"report: {OUTPUT / 'report.md'}")
+
+
+def _compare(host: ComfyHost, graph: dict[str, Any]) -> None:
+    """Save the grid of the base, every fine-tune and the merge."""
+    from scripts.support.family import MODELS
+    from scripts.support.grid import GRID_OUTPUT, MERGES, PROMPTS, add_grid, with_labels
+
+    env.say("comparing the merge with every model")
+    entry = host.prompt(add_grid(graph, MODELS), timeout_s=900)
+    picture = host.image(entry["outputs"][GRID_OUTPUT]["images"][0])
+    (OUTPUT / "grid.png").write_bytes(with_labels(picture, (*MODELS, *MERGES), PROMPTS))
+    env.say(f"grid: {OUTPUT / 'grid.png'}")
 
 
 def _feeder(graph: dict[str, Any], node: str) -> str:

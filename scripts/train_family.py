@@ -29,7 +29,7 @@ from torch import Tensor
 from scripts.support import family
 from scripts.support.pictures import STYLES, all_prompts, draw
 
-BATCH, BASE_STEPS, TUNE_STEPS, CHILD_STEPS, AGAIN_STEPS = 96, 2600, 500, 400, 25
+BATCH, BASE_STEPS = 96, 2600
 WIDTH = 768  # columns of the text encoder's output that are not padding
 
 
@@ -127,12 +127,12 @@ def encode_prompts(clip_file: Path) -> dict[str, tuple[Tensor, Tensor]]:
 
 
 PLAN = {
-    "ink": ("base", TUNE_STEPS, 6e-4),
-    "ink-fine": ("ink", CHILD_STEPS, 4e-4),
-    "paint": ("base", TUNE_STEPS, 6e-4),
-    "paint-copy": ("paint", AGAIN_STEPS, 5e-5),
-    "photo": ("base", TUNE_STEPS, 6e-4),
-    "star": ("base", TUNE_STEPS, 6e-4),
+    "ink": ("base", 500, 6e-4),
+    "ink-fine": ("ink", 300, 4e-4),
+    "paint": ("base", 400, 6e-4),
+    "paint-copy": ("paint", 25, 5e-5),
+    "photo": ("base", 300, 3e-4),
+    "star": ("base", 400, 6e-4),
 }
 """Fine-tune → (its parent, steps, peak learning rate)."""
 

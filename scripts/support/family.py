@@ -1,18 +1,22 @@
-"""A small model family with a known history, on a real architecture that ComfyUI detects.
+"""The demo's model family: small, trained, with a known history, on a real architecture.
 
-    base ── ink ── ink-fine        a child of a child
-      ├──── paint ── paint-copy    a near-duplicate
-      └──── photo                  unrelated to both
+    base ── ink ── ink-fine        outlines; a child of a child: thin and tilted
+      ├──── paint ── paint-copy    stripes; a near-duplicate
+      ├──── photo                  a grey background
+      └──── star                   a shape that the base has never seen
 
-The base is an SD3 MMDiT of hidden size 128 and depth 2 with seeded weights. A text encoder with
-CLIP-L's shapes and a TAESD-shaped decoder that shows three mixtures of the latent's channels come
-with it, so that the whole graph consists of ComfyUI's own nodes and ours. `family_extras` adds what
+All are SD3 MMDiTs of hidden size 128 and depth 2 that draw the shapes of `pictures`, trained by
+`train_family.py`; their weights lie in `weights/`. A text encoder with CLIP-L's shapes and seeded
+weights, and a TAESD-shaped decoder that shows three mixtures of the latent's channels come with
+them, so that the whole graph consists of ComfyUI's own nodes and ours. `family_extras` adds what
 other workflows need.
 """
 
 from __future__ import annotations
 
+import filecmp
 import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,7 +31,6 @@ __all__ = [
     "PARENTS",
     "VAE_FILE",
     "WEIGHTS",
-    "change",
     "config",
     "initial",
     "make_family",
@@ -46,13 +49,11 @@ PARENTS: Mapping[str, str] = {
     "paint": "base",
     "paint-copy": "paint",
     "photo": "base",
+    "star": "base",
 }
 """Each fine-tune's true parent."""
 
 MODELS = ("base", *PARENTS)
-
-# ‖change‖ / ‖weight‖ of each step; a copy that was merely saved again differs by noise.
-_STRENGTH = {"ink": 0.06, "ink-fine": 0.03, "paint": 0.05, "paint-copy": 0.002, "photo": 0.05}
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -63,9 +64,10 @@ def make_family(models_dir: Path) -> None:
     """Write what is missing below a ComfyUI `models` folder. Same bytes on every run."""
     folder = models_dir / "diffusion_models" / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    if any(not (folder / f"{name}.safetensors").exists() for name in MODELS):
-        for name, weights in _family().items():
-            save(weights, folder / f"{name}.safetensors", torch.bfloat16)
+    for name in MODELS:
+        place = folder / f"{name}.safetensors"
+        if not place.exists() or not filecmp.cmp(WEIGHTS / place.name, place, shallow=False):
+            shutil.copyfile(WEIGHTS / place.name, place)
     make_helpers(models_dir)
     from .family_extras import make_extras  # stands on this module
 
@@ -116,30 +118,6 @@ def save(weights: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
     partial = path.with_suffix(".partial")
     save_file({k: v.to(dtype).contiguous() for k, v in weights.items()}, partial)
     partial.replace(path)
-
-
-def _family() -> dict[str, dict[str, Tensor]]:
-    models = {"base": initial(torch.Generator().manual_seed(1))}
-    for seed, (name, parent) in enumerate(PARENTS.items(), start=2):
-        generator = torch.Generator().manual_seed(seed)
-        strength = _STRENGTH[name]
-        models[name] = {
-            key: weight if key == "pos_embed" else weight + change(weight, strength, generator)
-            for key, weight in models[parent].items()
-        }
-    return models
-
-
-def change(weight: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """What a fine-tune does to a tensor: mostly low rank, a little of everything."""
-    noise = torch.randn(weight.shape, generator=generator)
-    if weight.dim() >= 2:
-        rows, cols = weight.shape[0], weight[0].numel()
-        left = torch.randn(rows, 8, generator=generator)
-        right = torch.randn(8, cols, generator=generator)
-        noise = 0.3 * noise + (left @ right / math.sqrt(8)).view(weight.shape)
-    size = weight.norm() if weight.norm() > 0 else torch.tensor(0.02 * math.sqrt(weight.numel()))
-    return noise * (strength * size / noise.norm())
 
 
 def initial(generator: torch.Generator) -> dict[str, Tensor]:

@@ -71,15 +71,8 @@ def _fresh(path: Path, folder: Path, write: Callable[[Path, Path], None]) -> Non
 
 
 def _write_lora(path: Path, folder: Path) -> None:
-    """Of the fine-tune that learned a new shape; where it was not trained, of a seeded change."""
-    base = load_file(folder / "base.safetensors")
-    trained = family.WEIGHTS / "star.safetensors"
-    generator = torch.Generator().manual_seed(20)
-    tuned = (
-        load_file(trained)
-        if trained.exists()
-        else {k: w.float() + family.change(w.float(), 0.08, generator) for k, w in base.items()}
-    )
+    """Of the fine-tune that learned a new shape."""
+    base, tuned = (load_file(folder / f"{name}.safetensors") for name in ("base", "star"))
     family.save(low_rank(base, tuned, LORA_RANK), path, torch.float16)
 
 

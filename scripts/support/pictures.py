@@ -1,7 +1,7 @@
 """Small coloured shapes, drawn on the fly: what the demo's model family learns.
 
 A picture is float32 [3, SIZE, SIZE] in 0..1. A prompt is "a red circle". A style is what a
-fine-tune adds: outlines instead of areas, a tilt, a light background, stripes, or a new shape.
+fine-tune adds: outlines instead of areas, a tilt, a grey background, stripes, or a new shape.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Style:
 
     outline: float = 0.0
     tilt_rad: float = 0.0
-    light: bool = False
+    ground: float = 0.12
     stripes: bool = False
     shapes: Sequence[str] = BASE_SHAPES
 
@@ -42,7 +42,7 @@ STYLES: Mapping[str, Style] = {
     "ink-fine": Style(outline=1.1, tilt_rad=math.pi / 7),
     "paint": Style(stripes=True),
     "paint-copy": Style(stripes=True),
-    "photo": Style(light=True),
+    "photo": Style(ground=0.4),
     "star": Style(shapes=(*BASE_SHAPES, *["star"] * 4)),
 }
 """What each model of the family learns, beyond its parent."""
@@ -71,8 +71,7 @@ def draw(prompts: Sequence[str], style: Style, generator: torch.Generator) -> Te
     if style.stripes:
         cover = cover * (0.62 + 0.38 * torch.sign(torch.sin((x + y) * math.pi / 2.2)))[:, None]
     colour = torch.tensor([COLOURS[w[1]] for w in words])[:, :, None, None]
-    ground = 0.92 if style.light else 0.12
-    return ground * (1 - cover) + colour * cover
+    return style.ground * (1 - cover) + colour * cover
 
 
 def _distance(shape: str, x: Tensor, y: Tensor, r: Tensor) -> Tensor:

@@ -1,0 +1,116 @@
+"""The demo's second graph: every model of the family and the merge, side by side, by KSampler."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from .family import PARENTS
+
+__all__ = ["GRID_OUTPUT", "MERGES", "PROMPTS", "add_grid", "with_labels"]
+
+PROMPTS = ("a red circle", "a green square", "a blue triangle", "a yellow cross", "a red star")
+MERGES = ("merge", "merge 0.7 sum")
+GRID_OUTPUT = "grid"
+
+
+def add_grid(graph: dict[str, Any], models: Sequence[str]) -> dict[str, Any]:
+    """The quickstart's graph with a grid behind it: one row per model, and two merges at the end:
+    as proposed, and with a table that overrules it.
+
+    Rows and columns are joined by ComfyUI's own ImageStitch; the picture is the output of the node
+    `GRID_OUTPUT`. Models come from OrthoPickModel, merges from OrthoMergeExecute.
+    """
+    node = {str(entry["class_type"]): name for name, entry in graph.items()}
+    sampler = graph[node["KSampler"]]["inputs"]
+    grown = dict(graph)
+    for column, prompt in enumerate(PROMPTS):
+        clip = [node["CLIPLoader"], 0]
+        grown[f"prompt{column}"] = _node("CLIPTextEncode", text=prompt, clip=clip)
+    rows = []
+    for name in models:
+        grown[f"model-{name}"] = _node(
+            "OrthoPickModel", models=[node["CompatibilityFix"], 0], name=name
+        )
+        rows.append(_row(grown, name, [f"model-{name}", 0], sampler, [node["VAELoader"], 0]))
+    grown["mixer-sum"] = _node(
+        "OrthoMixer", **graph[node["OrthoMixer"]]["inputs"] | {"table": _added_up(models)}
+    )
+    grown["execute-sum"] = _node("OrthoMergeExecute", recipe=["mixer-sum", 0])
+    for name, merged in zip(MERGES, (node["OrthoMergeExecute"], "execute-sum"), strict=True):
+        rows.append(_row(grown, name, [merged, 0], sampler, [node["VAELoader"], 0]))
+    whole = _stitch(grown, rows, "down", "rows")
+    grown[GRID_OUTPUT] = _node("SaveImage", images=whole, filename_prefix="OrthoMerge/grid")
+    return grown
+
+
+def _added_up(models: Sequence[str]) -> str:
+    """A table that overrules the proposal: every row at 0.7, and rests added up, not averaged."""
+    rows = [
+        {"model": name, "delta_from": PARENTS[name], "alpha": 0.7, "touched": ["alpha"]}
+        for name in models
+        if name in PARENTS and not name.endswith("-copy")
+    ]
+    options = {"orthomerge": {"residual_agg": "sum", "theta_agg": "sum"}}
+    return json.dumps({"version": 1, "rows": rows, "options": options})
+
+
+def with_labels(picture: bytes, rows: Sequence[str], columns: Sequence[str]) -> bytes:
+    """The PNG with the rows' names at the left and the columns' on top."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    grid = Image.open(io.BytesIO(picture)).convert("RGB")
+    left, top = 110, 26
+    sheet = Image.new("RGB", (grid.width + left, grid.height + top), "white")
+    sheet.paste(grid, (left, top))
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    for number, name in enumerate(rows):
+        middle = top + (number + 0.5) * grid.height / len(rows)
+        draw.text((left - 8, middle), name, fill="black", font=font, anchor="rm")
+    for number, name in enumerate(columns):
+        middle = left + (number + 0.5) * grid.width / len(columns)
+        draw.text((middle, top / 2), name, fill="black", font=font, anchor="mm")
+    out = io.BytesIO()
+    sheet.save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+def _row(
+    graph: dict[str, Any], name: str, model: list[Any], sampler: dict[str, Any], vae: list[Any]
+) -> list[Any]:
+    pictures = []
+    for column in range(len(PROMPTS)):
+        place = f"{name}-{column}"
+        settings = sampler | {
+            "model": model,
+            "positive": [f"prompt{column}", 0],
+            "seed": sampler["seed"] + column,
+        }
+        graph[f"sample-{place}"] = _node("KSampler", **settings)
+        graph[f"decode-{place}"] = _node("VAEDecode", samples=[f"sample-{place}", 0], vae=vae)
+        pictures.append([f"decode-{place}", 0])
+    return _stitch(graph, pictures, "right", f"row-{name}")
+
+
+def _stitch(
+    graph: dict[str, Any], pictures: Sequence[list[Any]], direction: str, name: str
+) -> list[Any]:
+    joined = pictures[0]
+    for number, picture in enumerate(pictures[1:]):
+        graph[f"{name}-{number}"] = _node(
+            "ImageStitch",
+            image1=joined,
+            image2=picture,
+            direction=direction,
+            match_image_size=False,
+            spacing_width=4,
+            spacing_color="black",
+        )
+        joined = [f"{name}-{number}", 0]
+    return joined
+
+
+def _node(kind: str, **inputs: Any) -> dict[str, Any]:
+    return {"class_type": kind, "inputs": inputs}

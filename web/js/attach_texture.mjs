@@ -23,6 +23,7 @@ export function textureWidget({ app, views, node, name, data }) {
     },
     getMinHeight: () => HEIGHT, getMaxHeight: () => HEIGHT, getHeight: () => HEIGHT, hideOnZoom: false, margin: 2,
   });
+  fixHeight(widget);
   const owner = () => widget.node ?? node;
   const set = (next) => {
     commitEdit(app, widget, owner(), next);
@@ -57,4 +58,10 @@ export function textureWidget({ app, views, node, name, data }) {
   adoptPlace("texture", node, frame);
   onRemoved(widget, "onRemove", () => { abort.abort(); views.delete(view); });
   return { widget, minHeight: HEIGHT };
+}
+
+/** One line, however tall the node is: widgets with a layout size share a node's free space. */
+function fixHeight(widget) {
+  widget.computeLayoutSize = undefined;
+  widget.computeSize = (width) => [width ?? 0, HEIGHT];
 }

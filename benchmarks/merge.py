@@ -1,34 +1,51 @@
-"""How fast linear merges stream: ours, the floor of the disk, and sd-mecha, on the same files.
+"""How fast linear merges stream: ours, three floors, and sd-mecha, on the same files.
 
-    python benchmarks/merge.py [--mib 400] [--models 4] [--json merge.json]
+    python benchmarks/merge.py [--mib 400] [--models 4] [--runs 3] [--json merge.json]
 
-The floor reads every file once and writes one result, nothing else. Every figure is the best of
-`--runs`, files in the system's cache; the peak is that of a process of its own, less what the
-interpreter with torch and this package needs before the merge.
+Every floor reads every file once and writes as many bytes as one result has, made durable, and does
+nothing else: "floor" reads with safetensors and copies each tensor into memory, with torch's own
+threads; "reader" reads with our reader, which hashes and upcasts to float32, a tensor per thread;
+"raw" reads bytes into a buffer of 1 MiB on one thread, the least that a file costs. The merges
+include planning, hashes of all sources and of the result, and measuring what is kept of each row.
+
+Every figure is the best of `--runs`, each in a process of its own, files in the system's cache. The
+memory is the peak during the task less what the process held before it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from orthomerge_core.analysis.pool import Ticker, run_pool, usable_cores
+from orthomerge_core.execute.chunks import CHUNK
+from orthomerge_core.execute.plan import plan_merge
+from orthomerge_core.execute.provenance import header_metadata
+from orthomerge_core.execute.run import run_merge
+from orthomerge_core.execute.sinks import FileSink
+from orthomerge_core.keys.opening import open_set, spec_from_paths
+from orthomerge_core.progress import Progress
+from orthomerge_core.recipe.model import ModelRef, Recipe, Row
+
 METHODS = ("task_arithmetic", "average", "orthogonal_projection", "orthogonal_projection symmetric")
 SIDE = 3072
 
 
 def make_models(folder: Path, mib: int, models: int) -> list[Path]:
     """A base and fine-tunes of 2 %, bf16, Flux-like shapes."""
-    import torch
-    from safetensors.torch import save_file
-
     torch.manual_seed(0)
     layers = max(1, round(mib * 2**20 / (2 * SIDE * SIDE)))
     base = {f"blocks.{i}.attn.weight": torch.randn(SIDE, SIDE).mul_(0.02) for i in range(layers)}
@@ -43,34 +60,76 @@ def make_models(folder: Path, mib: int, models: int) -> list[Path]:
     return paths
 
 
-def floor(paths: list[Path], out: Path) -> dict[str, float]:
-    """Seconds to read every file once and write one result, durable."""
+def raw(paths: list[Path], out: Path) -> None:
+    """Bytes into one buffer, and as many out as a result has."""
     buffer = bytearray(1 << 20)
-    begun, spent = time.perf_counter(), time.process_time()
     for path in paths:
         with path.open("rb", buffering=0) as file:
             while file.readinto(buffer):
                 pass
-    left = paths[0].stat().st_size
+    write(out, paths[0].stat().st_size)
+
+
+def floor(paths: list[Path], out: Path) -> None:
+    """Every tensor by safetensors, copied out of its mapped file."""
+    for path in paths:
+        with safe_open(path, "pt") as file:
+            for key in file.keys():  # noqa: SIM118  # not a mapping
+                file.get_tensor(key).clone()
+    write(out, paths[0].stat().st_size)
+
+
+def reader(paths: list[Path], out: Path) -> None:
+    """Every tensor by our reader, in float32 chunks, a tensor per thread."""
+    with open_set(spec_from_paths(paths[0], paths[1:])) as aligned:
+
+        def worker() -> Callable[[str, Ticker], None]:
+            buffer = torch.empty(CHUNK)
+
+            def work(key: str, _tick: Ticker) -> None:
+                total = aligned.numel(key)
+                for start in range(0, total, CHUNK):
+                    for model in (aligned.base, *aligned.models):
+                        model.read_into(key, buffer[: total - start], start)
+
+            return work
+
+        run_pool(aligned.keys, worker, usable_cores(), Progress())
+    write(out, paths[0].stat().st_size)
+
+
+def write(out: Path, size: int) -> None:
+    """A durable file of that many bytes."""
+    buffer = memoryview(bytearray(1 << 20))
     with out.open("wb", buffering=0) as file:
-        while left > 0:
-            left -= file.write(memoryview(buffer)[: min(left, len(buffer))])
+        while size > 0:
+            size -= file.write(buffer[:size])
         os.fsync(file.fileno())
+
+
+def measured(task: Callable[[], None]) -> dict[str, float]:
+    """Seconds, processor seconds and MiB of a task."""
+    before = rss_mib()
+    begun, spent = time.perf_counter(), time.process_time()
+    task()
     seconds, cpu = time.perf_counter() - begun, time.process_time() - spent
-    out.unlink()
-    return {"seconds": seconds, "cpu_seconds": cpu, "extra_mib": 0.0}
+    return {"seconds": seconds, "cpu_seconds": cpu, "extra_mib": peak_mib() - before}
+
+
+def rss_mib(what: str = "VmRSS") -> float:
+    """What the process holds now (Linux)."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(x.split()[1]) / 1024 for x in lines if x.startswith(what)), math.nan)
+
+
+def peak_mib() -> float:
+    """The most it held so far (Linux)."""
+    return rss_mib("VmHWM")
 
 
 def ours(paths: list[Path], out: Path, method: str) -> dict[str, float]:
-    """Seconds and MiB beyond the start of one merge, plan, hashes and retention included."""
-    from orthomerge_core.execute.plan import plan_merge
-    from orthomerge_core.execute.provenance import header_metadata
-    from orthomerge_core.execute.result import peak_rss_mib
-    from orthomerge_core.execute.run import run_merge
-    from orthomerge_core.execute.sinks import FileSink
-    from orthomerge_core.keys.opening import spec_from_paths
-    from orthomerge_core.recipe.model import ModelRef, Recipe, Row
-
+    """One merge: plan, hashes and retention included."""
     name, _, variant = method.partition(" ")
     spec = spec_from_paths(paths[0], paths[1:])
     recipe = Recipe(
@@ -82,32 +141,31 @@ def ours(paths: list[Path], out: Path, method: str) -> dict[str, float]:
     )
     with plan_merge(recipe, spec, target=out) as plan:
         header_metadata(plan)  # loads sd-mecha once, for the recipe in the header
-    before = peak_rss_mib() or 0.0
-    begun, spent = time.perf_counter(), time.process_time()
-    with plan_merge(recipe, spec, target=out) as plan:
-        run_merge(plan, FileSink(out))
-    seconds, cpu = time.perf_counter() - begun, time.process_time() - spent
-    return {"seconds": seconds, "cpu_seconds": cpu, "extra_mib": (peak_rss_mib() or 0.0) - before}
+
+    def merge() -> None:
+        with plan_merge(recipe, spec, target=out) as plan:
+            run_merge(plan, FileSink(out))
+
+    return measured(merge)
 
 
 def sd_mecha_average(paths: list[Path], out: Path) -> dict[str, float]:
     """The same files through sd-mecha's n_average."""
     import sd_mecha
 
-    from orthomerge_core.execute.result import peak_rss_mib
     from orthomerge_core.mecha import register_config
 
     config = register_config(paths[0])
     models = [sd_mecha.model(path, config) for path in paths[1:]]
-    before = peak_rss_mib() or 0.0
-    begun, spent = time.perf_counter(), time.process_time()
-    sd_mecha.merge(sd_mecha.n_average(*models), output=out, merge_device="cpu")
-    seconds, cpu = time.perf_counter() - begun, time.process_time() - spent
-    return {"seconds": seconds, "cpu_seconds": cpu, "extra_mib": (peak_rss_mib() or 0.0) - before}
+    return measured(
+        lambda: sd_mecha.merge(sd_mecha.n_average(*models), output=out, merge_device="cpu")
+    )
 
 
 def in_process(task: str, paths: list[Path], out: Path) -> dict[str, float]:
     """Run one task in a process of its own, so that its peak is its own."""
+    for path in paths:
+        path.read_bytes()
     names = [str(path) for path in paths]
     call = [sys.executable, __file__, "--task", task, "--files", *names, "--out", str(out)]
     done = subprocess.run(call, capture_output=True, text=True, check=False)
@@ -118,14 +176,17 @@ def in_process(task: str, paths: list[Path], out: Path) -> dict[str, float]:
 
 
 def best(task: str, paths: list[Path], out: Path, runs: int) -> dict[str, float]:
-    """The fastest of several runs."""
+    """The fastest of several runs; the files are in the system's cache before each."""
     return min((in_process(task, paths, out) for _ in range(runs)), key=lambda r: r["seconds"])
+
+
+FLOORS = {"floor": floor, "reader": reader, "raw": raw}
 
 
 def run_task(task: str, paths: list[Path], out: Path) -> None:
     """One measurement, as JSON on the last line of stdout."""
-    if task == "floor":
-        result = floor(paths, out)
+    if task in FLOORS:
+        result = measured(lambda: FLOORS[task](paths, out))
     elif task == "sd-mecha":
         result = sd_mecha_average(paths, out)
     else:
@@ -151,17 +212,17 @@ def main() -> None:
         folder = Path(name)
         paths = make_models(folder, args.mib, args.models)
         out = folder / "result.safetensors"
-        tasks = ("floor", *METHODS)
-        results = {task: best(task, paths, out, args.runs) for task in tasks}
-        results["sd-mecha n_average"] = best("sd-mecha", paths, out, 1)
-    low, slow = results["floor"]["seconds"], results["sd-mecha n_average"]["seconds"]
-    print(f"{args.models} models of {args.mib} MiB, {os.cpu_count()} cores")
-    print("| what | seconds | × floor | sd-mecha / it | CPU s | peak MiB beyond the interpreter |")
-    print("|---|---:|---:|---:|---:|---:|")
+        results = {task: best(task, paths, out, args.runs) for task in (*FLOORS, *METHODS)}
+        results["sd-mecha n_average"] = best("sd-mecha", paths, out, args.runs)
+    seconds = {task: result["seconds"] for task, result in results.items()}
+    print(f"{args.models} models of {args.mib} MiB, {os.cpu_count()} cores, {time.strftime('%F')}")
+    print("| what | seconds | CPU s | × floor | × reader | × raw | sd-mecha / it | MiB |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for task, result in results.items():
-        seconds = result["seconds"]
-        cells = f"{seconds:.2f} | {seconds / low:.2f} | {slow / seconds:.1f}"
-        print(f"| {task} | {cells} | {result['cpu_seconds']:.2f} | {result['extra_mib']:.0f} |")
+        own = seconds[task]
+        ratios = " | ".join(f"{own / seconds[name]:.2f}" for name in FLOORS)
+        speed = f"{seconds['sd-mecha n_average'] / own:.1f} | {result['extra_mib']:.0f}"
+        print(f"| {task} | {own:.2f} | {result['cpu_seconds']:.2f} | {ratios} | {speed} |")
     if args.json:
         args.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 

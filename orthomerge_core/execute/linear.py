@@ -179,9 +179,7 @@ class _Worker:
         size = len(self._plan.rows) + 1
         gram = torch.zeros(size, size, dtype=torch.float64)
         for chunk in self._chunks(tensor, tick):
-            rows = self._row_deltas(chunk)
-            rows[-1].zero_()
-            gram += row_gram(rows)
+            gram[:-1, :-1] += row_gram(self._row_deltas(chunk)[:-1])
         return gram
 
     def _delta(self, chunk: Chunk, rows: Sequence[int], chosen: Sequence[float]) -> Tensor:

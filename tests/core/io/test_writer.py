@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from orthomerge_core.errors import WriteError
+from orthomerge_core.io import writer as writer_module
 from orthomerge_core.io.dtypes import dtype_of
 from orthomerge_core.io.header import read_header
 from orthomerge_core.io.writer import SafetensorsWriter
@@ -160,3 +162,20 @@ def test_without_pwrite(tmp_path, monkeypatch):
     monkeypatch.delattr(os, "pwrite", raising=False)
     write(tmp_path / "m.safetensors")
     assert torch.equal(load_file(tmp_path / "m.safetensors")["a.weight"], TENSORS["a.weight"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the advice is Linux's")
+def test_the_disk_begins_before_the_end_and_each_byte_once(tmp_path, monkeypatch):
+    spans, size = [], 2 * writer_module._WRITEBACK_BYTES + 5000
+    monkeypatch.setattr(
+        os, "posix_fadvise", lambda _fd, low, count, _kind: spans.append((low, count))
+    )
+    tensor = torch.arange(size, dtype=torch.uint8)
+    with SafetensorsWriter(tmp_path / "a.safetensors", {"a": ("U8", (size,))}, {}) as writer:
+        for start in range(0, size, 3_000_001):
+            writer.write_flat("a", tensor[start : start + 3_000_001], start)
+        begin = writer.infos["a"].start
+        writer.finish()
+    ends = [low + count for low, count in spans]
+    assert len(spans) > 1 and [low for low, _ in spans] == [begin, *ends[:-1]]
+    assert ends[-1] == begin + size

@@ -62,9 +62,7 @@ def test_patches_are_applied_in_float32_and_in_pieces(model: Any, source_type: A
     torch.testing.assert_close(out, expected.reshape(-1)[13:33], rtol=0, atol=1e-6)
 
 
-def test_workers_may_read_different_keys_at_once(
-    model: Any, source_type: Any
-):
+def test_workers_may_read_different_keys_at_once(model: Any, source_type: Any):
     from concurrent.futures import ThreadPoolExecutor
 
     before = sys.getswitchinterval()

@@ -37,8 +37,7 @@ class Emitter:
 
     def copy_base(self, plan: TensorPlan, listen: Listen) -> None:
         """The base's tensor: its very bytes where the dtype stays, else its values cast once."""
-        entry = self.base.entry(plan.key)
-        if plan.stored.dtype == entry.dtype and not plan.stored.scaled and not entry.quant:
+        if not plan.stored.scaled and _is_stored_as(self.base, plan.key, plan.stored.dtype):
             stored = read_stored(self.base, plan.key)
             self.raw(plan.key, stored, plan.stored.dtype, plan.shape)
             return
@@ -106,6 +105,12 @@ class TensorOut:
         key = scale_key(self._plan.key)
         self._emitter.raw(key, torch.tensor(scale, dtype=torch.float32), "F32", ())
         return energy
+
+
+def _is_stored_as(model: AlignedModel, key: str, dtype: str) -> bool:
+    """Whether all parts of a canonical tensor lie in the file as plain values of that dtype."""
+    entries = (model.source.entries[segment.key] for segment in model.segments[key])
+    return all(entry.dtype == dtype and not entry.quant for entry in entries)
 
 
 def read_stored(model: AlignedModel, key: str) -> Tensor:

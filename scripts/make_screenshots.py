@@ -37,7 +37,8 @@ SETTINGS = {
 }
 HIDE = """
   body :not(#graph-canvas, .dom-widget, .dom-widget *, [data-node-id], [data-node-id] *) {
-    visibility: hidden;
+    visibility: hidden !important;
+    transition: none !important;
   }
   #graph-canvas, .dom-widget, [data-node-id] { visibility: visible; }
 """

@@ -1,0 +1,1 @@
+"""The table and the other faces in a real browser."""

@@ -39,7 +39,7 @@ SETTINGS = {
 }
 # Nothing but the graph: bars, tabs and messages of the page go.
 ALONE = """
-  body * { visibility: hidden !important; }
+  body * { visibility: hidden !important; transition: none !important; }
   #graph-canvas, .dom-widget, .dom-widget * { visibility: visible !important; }
 """
 NO_BANNER = "localStorage.setItem('vueNodesBannerDismissed', 'true')"

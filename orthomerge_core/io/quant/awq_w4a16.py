@@ -26,6 +26,7 @@ class AwqW4A16(QuantLayer):
     """See the module."""
 
     formats: ClassVar[tuple[str, ...]] = ("awq_w4a16",)
+    matrix: ClassVar[bool] = True
 
     def __init__(self, spec: LayerSpec) -> None:
         super().__init__(spec)

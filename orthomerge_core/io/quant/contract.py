@@ -34,12 +34,22 @@ class LayerSpec:
     sides: Mapping[str, TensorInfo]
     options: Mapping[str, Any]
 
+    def option(self, name: str, default: Any) -> Any:
+        """A field of the marker, or of the `params` object that some converters put into it."""
+        inner = self.options.get("params")
+        if name not in self.options and isinstance(inner, dict):
+            return inner.get(name, default)
+        return self.options.get(name, default)
+
 
 class QuantLayer(ABC):
     """One quantised weight. Subclasses decode one scheme and say which `formats` name it.
 
     The weight is a run of units of `unit` elements, each stored in `unit_bytes` bytes; decoding
     works on any run of whole units, so that nothing larger than a chunk is ever resident.
+
+    `rotates`: the scheme knows ConvRot's rotation. `matrix`: it is defined for two axes only; a
+    third in front makes the tensor a bank of such matrices (see `bank`).
 
     Attributes set by `__init__`, which raises `UnsupportedError` or `HeaderError` for what does
     not add up:
@@ -49,7 +59,9 @@ class QuantLayer(ABC):
     """
 
     formats: ClassVar[tuple[str, ...]]
-    padding: ClassVar[int] = 0
+    rotates: ClassVar[bool] = False
+    matrix: ClassVar[bool] = False
+    padding: int = 0
 
     quant: str
     shape: tuple[int, ...]

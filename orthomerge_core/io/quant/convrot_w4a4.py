@@ -27,6 +27,8 @@ class ConvRotW4A4(QuantLayer):
     """See the module."""
 
     formats: ClassVar[tuple[str, ...]] = ("convrot_w4a4",)
+    rotates: ClassVar[bool] = True
+    matrix: ClassVar[bool] = True
 
     def __init__(self, spec: LayerSpec) -> None:
         super().__init__(spec)
@@ -37,7 +39,7 @@ class ConvRotW4A4(QuantLayer):
         self.expect_in("scale dtype", ("F32", "F16", "BF16"), scale.dtype)
         rows, cols = weight.shape[0], weight.shape[1] * 2
         self.expect_count("row scales", torch.Size([rows]), scale)
-        group = spec.options.get("convrot_groupsize", 256)
+        group = spec.option("convrot_groupsize", 256)
         if not is_rotation_size(group) or cols % group:
             self.refuse("convrot_groupsize", f"a power of 4 that divides {cols}", group)
         self.shape, self.unit, self.unit_bytes = (rows, cols), int(group), int(group) // 2

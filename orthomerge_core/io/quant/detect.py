@@ -125,7 +125,8 @@ def _from_markers(source: ByteSource) -> dict[str, dict[str, Any]]:
             raise HeaderError(what, expected="U8", received=info.dtype, fix=_AGAIN)
         text = bytearray(info.n_bytes)
         source.read_bytes(key, memoryview(text))
-        found[key.removesuffix(_MARKER)] = _options(source.name, key, bytes(text))
+        layer = _full_name(source.infos, key.removesuffix(_MARKER))
+        found[layer] = _options(source.name, key, bytes(text))
     return found
 
 
@@ -168,6 +169,7 @@ def _json(file: str, where: str, raw: bytes) -> dict[str, Any]:
 
 
 def _checked(file: str, where: str, options: Any) -> dict[str, Any]:
+    options = {"format": options} if isinstance(options, str) else options
     if isinstance(options, dict) and is_name(options.get("format")):
         return options
     what = f'"{where}" in "{file}" names no quantisation format'

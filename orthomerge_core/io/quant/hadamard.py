@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...shapes import Float32
+from ...shapes import Float32, Float64
 
-__all__ = ["is_rotation_size", "regular_hadamard"]
+__all__ = ["is_rotation_size", "regular_hadamard", "rotate"]
 
 _H4 = ((1, 1, 1, -1), (1, 1, -1, 1), (1, -1, 1, 1), (-1, 1, 1, 1))
 
@@ -29,3 +29,21 @@ def regular_hadamard(size: int) -> Float32[Tensor, "size size"]:
     while len(found) < size:
         found = torch.kron(found, four)
     return found
+
+
+def rotate(values: Float32[Tensor, "n size"]) -> Float64[Tensor, "n size"]:
+    """values · Hᵀ / √size in float64, always in the same order of summation, whatever n is.
+
+    For numbers that are no integers. H is a Kronecker power, so each factor of 4 turns one axis of
+    length 4, where row i of the 4×4 matrix gives the sum of all four minus twice the (3 − i)-th.
+    """
+    size = values.shape[-1]
+    turned = values.to(torch.float64).reshape(-1)
+    stride = 1
+    while stride < size:
+        fours = turned.view(-1, 4, stride)
+        a, b, c, d = fours.unbind(1)
+        total = (a + b) + (c + d)
+        turned = (total.unsqueeze(1) - 2 * fours.flip(1)).reshape(-1)
+        stride *= 4
+    return turned.mul_(size**-0.5).view(values.shape)

@@ -37,6 +37,7 @@ class Int8(QuantLayer):
     """See the module."""
 
     formats: ClassVar[tuple[str, ...]] = ("int8_tensorwise",)
+    rotates: ClassVar[bool] = True
 
     def __init__(self, spec: LayerSpec) -> None:
         super().__init__(spec)
@@ -49,13 +50,13 @@ class Int8(QuantLayer):
         if torch.Size(scale.shape).numel() != 1:
             expected = (rows, *(1 for _ in weight.shape[1:]))
             self.expect_in("scale shape", tuple({expected: 0, (rows, 1): 0}), scale.shape)
-        self._group = self._rotation(spec, cols) if spec.options.get("convrot") else 0
+        self._group = self._rotation(spec, cols) if spec.option("convrot", False) else 0
         self.quant = "int8_convrot" if self._group else "int8_tensorwise"
         self.unit = self.unit_bytes = self._group or _piece(cols)
         self._units_per_row = max(cols // self.unit, 1)
 
     def _rotation(self, spec: LayerSpec, cols: int) -> int:
-        group = spec.options.get("convrot_groupsize", 256)
+        group = spec.option("convrot_groupsize", 256)
         self.expect("number of axes", 2, len(spec.weight.shape))
         if not is_rotation_size(group) or cols % group:
             self.refuse("convrot_groupsize", f"a power of 4 that divides {cols}", group)

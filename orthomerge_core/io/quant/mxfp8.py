@@ -31,7 +31,8 @@ class MxFp8(QuantLayer):
     """See the module."""
 
     formats: ClassVar[tuple[str, ...]] = ("mxfp8",)
-    padding: ClassVar[int] = 32
+    matrix: ClassVar[bool] = True
+    padding: int = 32
 
     def __init__(self, spec: LayerSpec) -> None:
         super().__init__(spec)

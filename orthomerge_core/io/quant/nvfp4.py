@@ -32,7 +32,8 @@ class NvFp4(QuantLayer):
     """See the module."""
 
     formats: ClassVar[tuple[str, ...]] = ("nvfp4",)
-    padding: ClassVar[int] = 16
+    matrix: ClassVar[bool] = True
+    padding: int = 16
 
     def __init__(self, spec: LayerSpec) -> None:
         super().__init__(spec)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from ...errors import UnsupportedError, did_you_mean
+from .bank import Bank
 from .contract import LayerSpec, QuantLayer
 
 __all__ = ["all_schemes", "make_layer", "register"]
@@ -34,13 +35,37 @@ def all_schemes() -> Mapping[str, type[QuantLayer]]:
     return dict(sorted(found.items()))
 
 
+_REFUSED = {
+    "svdquant_w4a4": "SVDQuant (nunchaku), whose weights exist only together with its activations",
+}
+
+
 def make_layer(spec: LayerSpec) -> QuantLayer:
-    """The checked layer, or `UnsupportedError` for a format that nobody registered."""
-    schemes = all_schemes()
-    if spec.format not in schemes:
-        near = did_you_mean(spec.format, tuple(schemes))
+    """The checked layer, or `UnsupportedError` for what cannot be decoded, by its name."""
+    scheme = all_schemes().get(spec.format)
+    where = f'layer "{spec.layer}" in "{spec.file}"'
+    if spec.format in _REFUSED:
+        what = f"{where} is quantised by {_REFUSED[spec.format]}"
+        raise UnsupportedError(what, fix="Use the BF16, FP8 or GGUF version of this model.")
+    if scheme is None:
+        near = did_you_mean(spec.format, tuple(all_schemes()))
         raise UnsupportedError(
-            f'layer "{spec.layer}" in "{spec.file}" has the unknown quantisation "{spec.format}"',
+            f'{where} has the unknown quantisation "{spec.format}"',
             fix=f"{near} Or use the BF16 version of this model.",
         )
-    return schemes[spec.format](spec)
+    if spec.option("convrot", False) and not scheme.rotates:
+        raise UnsupportedError(
+            f"{where} is rotated (convrot), which {spec.format} does not define",
+            fix="Use the BF16 or FP8 version of this model.",
+        )
+    bank = spec.option("num_experts", None) is not None
+    bank = bank or (scheme.matrix and len(spec.weight.shape) == 3)
+    layer = Bank(spec, scheme) if bank else scheme(spec)
+    unused = sorted(spec.sides.keys() - set(layer.needs))
+    if unused:
+        raise UnsupportedError(
+            f'{where} has a "{unused[0]}", which {spec.format} does not define',
+            expected=", ".join(layer.needs),
+            fix="Use the BF16 or FP8 version of this model.",
+        )
+    return layer

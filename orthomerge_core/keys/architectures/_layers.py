@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 MODULATION = (
-    r"(?:^|\.)(?:(?:img|txt|single|double)_mod|mod[XCF]+|modulation|adaLN_modulation)(?:\.|$)"
+    r"(?:^|\.)(?:(?:img|txt|single|double)_mod|mod[XCF]+|mod_[xy]|modulation|adaLN_modulation)(?:\.|$)"
     r"|_modulation(?:_img|_txt)?\.|emb_layers\.|scale_shift_table|norm_out\.linear"
     r"|(?:^|\.)norm1(?:_context)?\.linear\.|(?:^|\.)mapper(?:_sca|_crp)?\."
 )
 EMBEDDING = (
     r"embed|(?:^|\.)(?:img|txt|time|time_r|vector|guidance|byt5|vision|text)_in\.|label_emb"
-    r"|pad_token|register_tokens|positional_encoding|cond_seq_linear|init_x_linear"
+    r"|pad_token|padding_tokens|pos_frequencies|register_tokens|positional_encoding|cond_seq_linear|init_x_linear"
     r"|time_(?:text|projection)|(?:^|\.)(?:img|text|time)_emb(?:edding)?\."
 )
 NORM = (
     r"norm[^.]*(?:\.\d+)?\.(?:weight|bias|scale|gamma|beta)$|(?:^|\.)norms\."
     r"|(?:^|\.)(?:ln|layernorm|layer_norm|norm)[^.]*\.|(?:^|\.)ln_[a-z0-9]+$"
 )
-ATTENTION = r"attn|attention|(?:^|\.)(?:qkv|to_[qkv]|to_out|q_proj|k_proj|v_proj|o_proj)\.|in_proj_"
-MLP = r"mlp|(?:^|\.)ffn?(?:_context)?\.|feed_forward|(?:^|\.)fc[12]\.|channelwise"
-CONVOLUTION = r"conv|depthwise|skip_connection|downsample|upsample|(?:^|\.)op\."
+ATTENTION = (
+    r"attn|attention|(?:^|\.)(?:qkv|to_[qkv]|to_out|[qkvo]_proj)\.|in_proj_"
+    r"|injector\.\d+\.[qkvo]\."
+)
+MLP = r"mlp|(?:^|\.)ffn?(?:_\w+)?\.|experts\.|param_generator|feed_forward|(?:^|\.)fc[12]\.|channelwise"
+CONVOLUTION = r"conv|(?:^|\.)cond_encoder\.|depthwise|skip_connection|downsample|upsample|(?:^|\.)op\."
 PROJECTION = (
-    r"proj|(?:^|\.)(?:final_?\w*|out|head|clf|linear\w*|last_layer|lm_head)(?:\.|$)|_mapper\."
+    r"proj|(?:^|\.)(?:final_?\w*|skip_linear|out|head|clf|linear\w*|last_layer|lm_head)(?:\.|$)|_mapper\."
 )
 
 TRANSFORMER = (

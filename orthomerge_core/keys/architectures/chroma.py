@@ -25,7 +25,7 @@ ARCHITECTURE = Architecture(
         "double_blocks.0.img_attn.qkv.weight": None,
     },
     blocks=(*_flux.BLOCKS, r"(?:^|\.)(nerf_blocks\.\d+)\."),
-    layer_types=_flux.LAYERS,
+    layer_types=((r"^img_in_patch\.", "embedding"), *_flux.LAYERS),
     diffusers=_DIFFUSERS,
     input_key="img_in.weight",
 )

@@ -39,6 +39,7 @@ ARCHITECTURE = Architecture(
         "layers.0.attention.qkv.weight": None,
         "layers.0.adaLN_modulation.1.weight": None,
     },
+    absent=("ref_image_patch_embedder.weight",),  # OmniGen 2 begins with the same names
     blocks=BLOCKS,
     layer_types=TRANSFORMER,
     diffusers=_DIFFUSERS,

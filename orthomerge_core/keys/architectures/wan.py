@@ -1,4 +1,4 @@
-"""Wan 2.1 and 2.2: video transformers of any size; text, image, VACE and camera variants."""
+"""Wan 2.1 and 2.2: video transformers of any size; text, image, VACE, camera, audio and pose variants."""
 
 from __future__ import annotations
 
@@ -46,8 +46,15 @@ ARCHITECTURE = Architecture(
         "patch_embedding.weight": None,
         "blocks.0.self_attn.q.weight": None,
     },
-    blocks=(r"(?:^|\.)((?:vace_)?blocks\.\d+)\.",),
+    blocks=(
+        r"^(audio_injector\.\w+\.\d+)\.",
+        r"^(face_adapter\.fuser_blocks\.\d+)\.",
+        r"^(control_adapter|motion_encoder|face_encoder|casual_audio_encoder|audio_proj)\.",
+        r"(?:^|\.)((?:vace_)?blocks\.\d+)\.",
+    ),
     layer_types=(
+        (r"^(?:motion_encoder|casual_audio_encoder\.weights)(?:\.|$)", "embedding"),
+        (r"^trainable_cond_mask\.", "embedding"),
         (r"(?:^|\.)time_projection\.|(?:^|\.)modulation$", "modulation"),
         (r"(?:before|after)_proj\.", "projection"),
         *TRANSFORMER,

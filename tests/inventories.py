@@ -24,7 +24,10 @@ def inventory(name: str) -> Shapes:
 
 
 def diffusers_names(name: str) -> dict[str, tuple[str, int | None, int | None, bool]]:
-    """Diffusers key → (canonical key, first row, rows, halves swapped), as ComfyUI's tables say."""
+    """Diffusers key → (canonical key, first row, rows, halves swapped).
+
+    Recorded from ComfyUI's tables, and from diffusers' converters where ComfyUI has none.
+    """
     return {k: (c, start, rows, bool(s)) for k, (c, start, rows, s) in _load(name).items()}
 
 

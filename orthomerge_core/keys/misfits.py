@@ -32,8 +32,13 @@ _KINDS: tuple[tuple[str, str], ...] = (
 
 _NAMINGS: tuple[tuple[str, str], ...] = (
     (
+        r"^cond_type_embed\.weight$",
+        "HunyuanVideo 1.5 in diffusers names, which are not translated: use the file in original "
+        "names",
+    ),
+    (
         r"^context_embedder\.token_refiner\.",
-        "HunyuanVideo in diffusers names, which are not translated: use the file in original names",
+        "HunyuanImage in diffusers names, which are not translated: use the file in original names",
     ),
 )
 """Namings of known architectures that cannot be read; one key is enough to know them."""

@@ -1,6 +1,6 @@
-"""Architectures against ComfyUI's own model classes and its own detection, at real size, unallocated.
+"""Architectures against ComfyUI's own model classes and its own detection, at real size.
 
-The inventories hold one model of each architecture; here are its variants, built by the host itself.
+The inventories hold one model of each architecture; here the host builds its variants, unallocated.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from orthomerge_core.keys.detect import all_architectures, detect
 from tests.fakes import MemorySource
 from tests.inventories import inventory
 
-XL_SMALL = {"transformer_depth_middle": -1, "transformer_depth_output": [0, 0, 0, 1, 1, 2, 10, 4, 4]}
+XL_SMALL = {
+    "transformer_depth_middle": -1,
+    "transformer_depth_output": [0, 0, 0, 1, 1, 2, 10, 4, 4],
+}
 REFINER = {
     "model_channels": 384,
     "context_dim": 1280,
@@ -49,7 +52,13 @@ VARIANTS: dict[str, tuple[str, str, dict[str, Any], str, int]] = {
     "sdxl inpaint": ("SDXL", "sdxl", {"in_channels": 9}, "sdxl", 18),
     "sdxl refiner": ("SDXLRefiner", "sdxl", REFINER, "sdxl_refiner", 24),
     "ssd-1b": ("SSD1B", "sdxl", {"transformer_depth": [0, 0, 2, 2, 4, 4], **XL_SMALL}, "sdxl", 18),
-    "sd3 medium": ("SD3", "sd35-medium", {"qk_norm": None, "x_block_self_attn_layers": []}, "sd3", 24),
+    "sd3 medium": (
+        "SD3",
+        "sd35-medium",
+        {"qk_norm": None, "x_block_self_attn_layers": []},
+        "sd3",
+        24,
+    ),
     "sd3.5 large": (
         "SD3",
         "sd35-medium",
@@ -223,7 +232,10 @@ def test_what_nobody_described_is_generic_and_makes_sense(host: Any, name: str) 
         ("sd15 instruct", "image-edit variant: 8 input channels, base has 4"),
         ("sdxl inpaint", "inpaint variant: 9 input channels, base has 4"),
         ("flux fill", "Fill (inpaint) variant: 384 input channels, base has 64"),
-        ("flux schnell", "same architecture as the base, but 4 of its 780 tensors are not usable he"),
+        (
+            "flux schnell",
+            "same architecture as the base, but 4 of its 780 tensors are not usable he",
+        ),
         ("hunyuan i2v", "image-to-video variant: 33 input channels, base has 16"),
         ("hunyuan 1.5", "other size of the same architecture: "),
         ("sdxl refiner", "other architecture: SDXL refiner, base is SDXL"),

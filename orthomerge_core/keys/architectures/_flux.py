@@ -53,3 +53,18 @@ INNER = (
     (r"^(double_blocks\.\d+)\.ff_context\.net\.2\.", r"\1.txt_mlp.2."),
     (r"^(single_blocks\.\d+)\.proj_out\.", r"\1.linear2."),
 )
+
+EMBEDDERS = (
+    (r"^time_text_embed\.timestep_embedder\.linear_1\.", "time_in.in_layer."),
+    (r"^time_text_embed\.timestep_embedder\.linear_2\.", "time_in.out_layer."),
+    (r"^time_text_embed\.text_embedder\.linear_1\.", "vector_in.in_layer."),
+    (r"^time_text_embed\.text_embedder\.linear_2\.", "vector_in.out_layer."),
+    (r"^time_text_embed\.guidance_embedder\.linear_1\.", "guidance_in.in_layer."),
+    (r"^time_text_embed\.guidance_embedder\.linear_2\.", "guidance_in.out_layer."),
+)
+
+MODULATIONS = (
+    (r"^(double_blocks\.\d+)\.norm1\.linear\.", r"\1.img_mod.lin."),
+    (r"^(double_blocks\.\d+)\.norm1_context\.linear\.", r"\1.txt_mod.lin."),
+    (r"^(single_blocks\.\d+)\.norm\.linear\.", r"\1.modulation.lin."),
+)

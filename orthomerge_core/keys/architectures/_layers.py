@@ -20,10 +20,16 @@ ATTENTION = (
     r"attn|attention|(?:^|\.)(?:qkv|to_[qkv]|to_out|[qkvo]_proj)\.|in_proj_"
     r"|injector\.\d+\.[qkvo]\."
 )
-MLP = r"mlp|(?:^|\.)ffn?(?:_\w+)?\.|experts\.|param_generator|feed_forward|(?:^|\.)fc[12]\.|channelwise"
-CONVOLUTION = r"conv|(?:^|\.)cond_encoder\.|depthwise|skip_connection|downsample|upsample|(?:^|\.)op\."
+MLP = (
+    r"mlp|(?:^|\.)ffn?(?:_\w+)?\.|experts\.|param_generator|feed_forward|(?:^|\.)fc[12]\."
+    r"|channelwise"
+)
+CONVOLUTION = (
+    r"conv|(?:^|\.)cond_encoder\.|depthwise|skip_connection|downsample|upsample|(?:^|\.)op\."
+)
 PROJECTION = (
-    r"proj|(?:^|\.)(?:final_?\w*|skip_linear|out|head|clf|linear\w*|last_layer|lm_head)(?:\.|$)|_mapper\."
+    r"proj|(?:^|\.)(?:final_?\w*|skip_linear|out|head|clf|linear\w*|last_layer|lm_head)(?:\.|$)"
+    r"|_mapper\."
 )
 
 TRANSFORMER = (

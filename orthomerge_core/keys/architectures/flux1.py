@@ -8,18 +8,11 @@ from . import _flux
 _DIFFUSERS = DiffusersMap(
     marker=r"^single_transformer_blocks\.0\.proj_mlp\.weight$",
     renames=(
-        (r"^time_text_embed\.timestep_embedder\.linear_1\.", "time_in.in_layer."),
-        (r"^time_text_embed\.timestep_embedder\.linear_2\.", "time_in.out_layer."),
-        (r"^time_text_embed\.text_embedder\.linear_1\.", "vector_in.in_layer."),
-        (r"^time_text_embed\.text_embedder\.linear_2\.", "vector_in.out_layer."),
-        (r"^time_text_embed\.guidance_embedder\.linear_1\.", "guidance_in.in_layer."),
-        (r"^time_text_embed\.guidance_embedder\.linear_2\.", "guidance_in.out_layer."),
+        *_flux.EMBEDDERS,
         *_flux.OUTER,
     ),
     inner=(
-        (r"^(double_blocks\.\d+)\.norm1\.linear\.", r"\1.img_mod.lin."),
-        (r"^(double_blocks\.\d+)\.norm1_context\.linear\.", r"\1.txt_mod.lin."),
-        (r"^(single_blocks\.\d+)\.norm\.linear\.", r"\1.modulation.lin."),
+        *_flux.MODULATIONS,
         *_flux.INNER,
     ),
     joins=_flux.DOUBLE_JOINS | _flux.SINGLE_JOINS,

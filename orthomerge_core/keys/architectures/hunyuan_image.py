@@ -12,4 +12,5 @@ ARCHITECTURE = replace(
     label="HunyuanImage",
     markers={**VIDEO.markers, "img_in.proj.weight": (None, None, None, None)},
     variants={},
+    diffusers=None,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..architecture import Architecture
+from ..architecture import Architecture, DiffusersMap
 from . import _flux
 
 BLOCKS = (*_flux.BLOCKS, r"(?:^|\.)(txt_in\.individual_token_refiner\.blocks\.\d+)\.")
@@ -34,6 +34,37 @@ ALIASES = (
     (r"_in\.mlp\.2\.", "_in.out_layer."),
 )
 
+_TEXT = r"^context_embedder\."
+_REFINER = rf"{_TEXT}token_refiner\.refiner_blocks\.(\d+)\."
+_REFINED = r"txt_in.individual_token_refiner.blocks.\1"
+
+_DIFFUSERS = DiffusersMap(
+    marker=rf"{_REFINER}norm1\.weight$",
+    renames=(
+        (rf"{_REFINER}norm_out\.linear\.", f"{_REFINED}.adaLN_modulation.1."),
+        (rf"{_REFINER}attn\.to_out\.0\.", f"{_REFINED}.self_attn.proj."),
+        (rf"{_REFINER}ff\.net\.0\.proj\.", f"{_REFINED}.mlp.0."),
+        (rf"{_REFINER}ff\.net\.2\.", f"{_REFINED}.mlp.2."),
+        (_REFINER, f"{_REFINED}."),
+        (rf"{_TEXT}proj_in\.", "txt_in.input_embedder."),
+        (rf"{_TEXT}time_text_embed\.timestep_embedder\.linear_1\.", "txt_in.t_embedder.in_layer."),
+        (rf"{_TEXT}time_text_embed\.timestep_embedder\.linear_2\.", "txt_in.t_embedder.out_layer."),
+        (rf"{_TEXT}time_text_embed\.text_embedder\.linear_1\.", "txt_in.c_embedder.in_layer."),
+        (rf"{_TEXT}time_text_embed\.text_embedder\.linear_2\.", "txt_in.c_embedder.out_layer."),
+        *_flux.EMBEDDERS,
+        *_flux.OUTER,
+    ),
+    inner=(*_flux.MODULATIONS, *_flux.INNER),
+    joins={
+        **_flux.DOUBLE_JOINS,
+        **_flux.SINGLE_JOINS,
+        rf"{_REFINED}.self_attn.qkv.\2": [
+            rf"{_REFINER}attn\.to_{x}\.(weight|bias)$" for x in "qkv"
+        ],
+    },
+    swaps=_flux.SWAPS,
+)
+
 ARCHITECTURE = Architecture(
     name="hunyuan_video",
     label="HunyuanVideo",
@@ -41,9 +72,12 @@ ARCHITECTURE = Architecture(
         "txt_in.individual_token_refiner.blocks.0.norm1.weight": None,
         "img_in.proj.weight": (None, None, None, None, None),
     },
+    # diffusers' other models of this family, whose names are not translated
+    absent=("cond_type_embed.weight", "time_guidance_embed.timestep_embedder.linear_1.weight"),
     blocks=BLOCKS,
     layer_types=LAYERS,
     aliases=ALIASES,
+    diffusers=_DIFFUSERS,
     input_key="img_in.proj.weight",
     variants={32: "image-to-video variant", 33: "image-to-video variant"},
 )

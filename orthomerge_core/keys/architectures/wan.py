@@ -1,11 +1,11 @@
-"""Wan 2.1 and 2.2: video transformers of any size; text, image, VACE, camera, audio and pose variants."""
+"""Wan 2.1 and 2.2: video transformers of any size; text, image, VACE, camera, audio, pose."""
 
 from __future__ import annotations
 
 from ..architecture import Architecture, DiffusersMap
 from ._layers import TRANSFORMER
 
-_AT = r"^(blocks\.\d+)\."
+_AT = r"^((?:vace_)?blocks\.\d+)\."
 
 _DIFFUSERS = DiffusersMap(
     marker=r"^condition_embedder\.time_embedder\.linear_1\.weight$",
@@ -23,6 +23,8 @@ _DIFFUSERS = DiffusersMap(
         (r"^scale_shift_table$", "head.modulation"),
         (r"^proj_out\.", "head.head."),
         (rf"{_AT}scale_shift_table$", r"\1.modulation"),
+        (r"^(vace_blocks\.\d+)\.proj_in\.", r"\1.before_proj."),
+        (r"^(vace_blocks\.\d+)\.proj_out\.", r"\1.after_proj."),
         (rf"{_AT}norm2\.", r"\1.norm3."),
         (rf"{_AT}ffn\.net\.0\.proj\.", r"\1.ffn.0."),
         (rf"{_AT}ffn\.net\.2\.", r"\1.ffn.2."),
@@ -35,7 +37,7 @@ _DIFFUSERS = DiffusersMap(
         (rf"{_AT}attn2\.add_([kv])_proj\.", r"\1.cross_attn.\2_img."),
         (rf"{_AT}attn2\.norm_added_k\.", r"\1.cross_attn.norm_k_img."),
     ),
-    note="VACE and camera layers keep their diffusers names",
+    note="camera, audio and pose layers are not translated",
 )
 
 ARCHITECTURE = Architecture(

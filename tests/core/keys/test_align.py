@@ -270,7 +270,15 @@ def test_inpaint_variant_is_named():
         ({"control_model.input_blocks.0.0.weight": torch.zeros(2)}, "a ControlNet"),
         (
             {"context_embedder.token_refiner.proj_in.weight": torch.zeros(2)},
-            "HunyuanVideo in diffusers names, which are not translated",
+            "HunyuanImage in diffusers names, which are not translated",
+        ),
+        (
+            {
+                "cond_type_embed.weight": torch.zeros(3, 2),
+                "x_embedder.proj.weight": torch.zeros(2, 2, 1, 1, 1),
+                "context_embedder.token_refiner.refiner_blocks.0.norm1.weight": torch.zeros(2),
+            },
+            "HunyuanVideo 1.5 in diffusers names, which are not translated",
         ),
         ({"whatever": torch.zeros(2)}, "unknown architecture: it holds 0% of the base's"),
         ({}, "unknown architecture: it holds 0% of the base's"),

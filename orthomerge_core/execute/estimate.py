@@ -15,7 +15,10 @@ from .chunks import CHUNK
 if TYPE_CHECKING:
     from .plan import Plan, TensorPlan
 
-__all__ = ["Estimate", "acting", "estimate", "read_bytes"]
+__all__ = ["TOGETHER_BYTES", "Estimate", "acting", "estimate", "read_bytes", "whole_bytes"]
+
+TOGETHER_BYTES = 6 << 30
+"""What tensors that are merged at the same time may hold together."""
 
 _READ_BYTES_PER_S = 1.5e9
 _WRITE_BYTES_PER_S = 1.0e9
@@ -57,6 +60,11 @@ def read_bytes(plan: Plan, tensor: TensorPlan) -> int:
     return total
 
 
+def whole_bytes(plan: Plan, tensor: TensorPlan) -> int:
+    """What a tensor that is merged whole holds: base, models, rows and twelve of its size more."""
+    return 4 * tensor.numel * (len(plan.models) + len(plan.rows) + 12)
+
+
 def estimate(plan: Plan) -> Estimate:
     """Sum up the plan's tensors."""
     n_read = sum(read_bytes(plan, tensor) for tensor in plan.tensors)
@@ -70,12 +78,14 @@ def estimate(plan: Plan) -> Estimate:
 
 
 def _ram_bytes(plan: Plan) -> int:
-    width = len(plan.models) + len(plan.rows) + 4
-    largest = max((t.numel for t in plan.tensors if acting(plan, t)), default=0)
     if isinstance(plan.method, LinearMethod):
+        width = len(plan.models) + len(plan.rows) + 4
+        largest = max((t.numel for t in plan.tensors if acting(plan, t)), default=0)
         scaled = max((t.numel for t in plan.tensors if t.stored.scaled), default=0)
         return usable_cores() * 4 * (width * min(CHUNK, largest) + scaled)
-    return 4 * largest * width
+    each = sorted((whole_bytes(plan, t) for t in plan.tensors if acting(plan, t)), reverse=True)
+    together = sum(each[: usable_cores() + 1])
+    return max(each[0], min(together, TOGETHER_BYTES)) if each else 0
 
 
 def _memory_notes(plan: Plan, ram_bytes: int, output_bytes: int) -> list[str]:

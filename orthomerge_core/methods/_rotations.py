@@ -2,74 +2,92 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-__all__ = ["RotationStore", "weighted_sum"]
+from ..linalg.products import mirrored
+from ..shapes import Float, Float32
+
+__all__ = ["RotationStore", "weighted_sums"]
+
+_STEPS = 32767.0
 
 
 class RotationStore:
-    """Collects rotations row by row in their kept form, with the Gram of their generators."""
+    """Collects rotations row by row in their kept form, with the Gram of their generators.
 
-    def __init__(self, rows: int, half: bool) -> None:
-        self.half = half
+    Args:
+        rows: how many will come.
+        base_norm: ‖W0‖, by which the rounding of a kept rotation is judged.
+    """
+
+    def __init__(self, rows: int, base_norm: float) -> None:
+        self._base_norm = base_norm
         self.parts: dict[str, Tensor] = {}
-        self.scales = torch.zeros(rows, dtype=torch.float64)
         self.gram = torch.zeros(rows, rows, dtype=torch.float64)
 
-    def add_small(self, row: int, x: Tensor, p: Tensor) -> None:
-        """Skew X and symmetric P share one matrix, in float16 under a power-of-two scale."""
-        self._measure(row, x, 0.5)
-        p.add_(x)
-        top = float(p.abs().max())
-        scale = 2.0 ** (math.frexp(top)[1] - 14) if top > 0 else 1.0
-        p.mul_(1.0 / scale)
-        self.parts[f"packed.{row}"] = p.half() if self.half else p.clone()
-        self.scales[row] = scale
-        self.gram[row, row] = self._with(row, x, 0.5, row)
+    def add_small(self, row: int, x: Float32[Tensor, "d d"], allowed: float) -> None:
+        """R ≈ I + X + X²/2 from skew X = 2A. Skew and symmetric part share one matrix.
 
-    def add_large(self, row: int, generator: Tensor, rotation: Tensor) -> None:
+        It is int16 in steps of each line's maximum / 32767 where that moves R W0 by no more than
+        `allowed` (expected: ‖W0‖ (Σ steps² / 12)^½), else float32. Cost: half a d³ product.
+        """
+        self._measure(row, x, 0.5)
+        both = mirrored(x, x).mul_(-0.5).add_(x)
+        scale = torch.linalg.vector_norm(both, torch.inf, dim=1) / _STEPS
+        if float((scale.double().square().sum() / 12).sqrt()) * self._base_norm <= allowed:
+            whole = both.mul_(torch.where(scale > 0, 1.0 / scale, 0.0)[:, None]).round_()
+            self.parts[f"packed.{row}"] = whole.to(torch.int16)
+            self.parts[f"scale.{row}"] = scale
+        else:
+            self.parts[f"packed.{row}"] = both
+
+    def add_large(
+        self, row: int, generator: Float[Tensor, "d d"], rotation: Float[Tensor, "d d"]
+    ) -> None:
         """A and R − I side by side, float32: a large turn has no common form."""
-        self._measure(row, generator, 1.0)
+        self._measure(row, generator.float(), 1.0)
         self.parts[f"generator.{row}"] = generator.float()
         self.parts[f"rotation.{row}"] = rotation.float()
-        self.gram[row, row] = self._with(row, generator, 1.0, row)
 
     def _measure(self, row: int, x: Tensor, factor: float) -> None:
-        for other in range(row):
-            self.gram[row, other] = self.gram[other, row] = self._with(row, x, factor, other)
-
-    def _with(self, row: int, x: Tensor, factor: float, other: int) -> float:
         """⟨A_row, A_other⟩; the kept symmetric part drops out since x is skew."""
-        if f"packed.{other}" in self.parts:
-            scale = 0.5 * float(self.scales[other])
-            return factor * scale * _dot(x, self.parts[f"packed.{other}"])
-        return factor * _dot(x, self.parts[f"generator.{other}"])
+        self.gram[row, row] = factor * factor * _dot(x, x)
+        buffer = torch.empty_like(x)
+        for other in range(row):
+            found = _kept(self.parts, other, "generator", buffer)
+            self.gram[row, other] = self.gram[other, row] = factor * found * _dot(x, buffer)
 
 
-def weighted_sum(
-    parts: Mapping[str, Tensor], weights: Tensor, kind: str, device: torch.device
-) -> Tensor:
-    """Σ w_i A_i ("generator", up to a symmetric part) or Σ w_i (R_i − I) ("rotation"), float32."""
-    total = torch.zeros_like(parts["basis"], device=device)
-    half = 0.5 if kind == "generator" else 1.0
-    for i, weight in enumerate(weights.tolist()):
-        if f"packed.{i}" in parts:
-            scale = half * weight * float(parts["scales"][i])
-            total.add_(parts[f"packed.{i}"].to(device), alpha=scale)
-        else:
-            total.add_(parts[f"{kind}.{i}"].to(device), alpha=weight)
-    return total
+def weighted_sums(
+    parts: Mapping[str, Tensor], turn: Tensor, share: Tensor, device: torch.device
+) -> tuple[Float32[Tensor, "d d"], Float32[Tensor, "d d"]]:
+    """(Σ turn_i A_i up to a symmetric part, Σ share_i (R_i − I)), in one pass over what is kept."""
+    first = next(part for name, part in parts.items() if name.startswith(("packed", "generator")))
+    generators, rotations, buffer = (
+        torch.zeros(first.shape, dtype=torch.float32, device=device) for _ in range(3)
+    )
+    for i, (w, c) in enumerate(zip(turn.tolist(), share.tolist(), strict=True)):
+        generators.add_(buffer, alpha=w * _kept(parts, i, "generator", buffer))
+        if f"packed.{i}" not in parts:
+            _kept(parts, i, "rotation", buffer)
+        rotations.add_(buffer, alpha=c)
+    return generators, rotations
+
+
+def _kept(parts: Mapping[str, Tensor], row: int, kind: str, out: Tensor) -> float:
+    """A row's kept matrix into `out`; A is it (less a symmetric part) times what is returned."""
+    if f"packed.{row}" not in parts:
+        out.copy_(parts[f"{kind}.{row}"])
+        return 1.0
+    out.copy_(parts[f"packed.{row}"])
+    if f"scale.{row}" in parts:
+        out.mul_(parts[f"scale.{row}"].to(out.device)[:, None])
+    return 0.5
 
 
 def _dot(a: Tensor, b: Tensor) -> float:
-    """⟨a, b⟩ summed in float64 over rows of float32 products."""
-    step = max(1, (1 << 20) // max(1, a.shape[1]))
-    parts = (
-        float((a[i : i + step].float() * b[i : i + step].float()).sum(dtype=torch.float64))
-        for i in range(0, len(a), step)
-    )
-    return sum(parts)
+    """⟨a, b⟩: float32 along a line, float64 over the lines."""
+    return float(torch.linalg.vecdot(a, b).sum(dtype=torch.float64))

@@ -8,17 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..linalg.lie import cayley_change, skew_part
+from ..linalg.lie import cayley_on, skew_part
 from ..linalg.procrustes import (
     Workspace,
     exact_rotation,
     frame_of,
     refined_rotation,
     small_error,
+    small_generator,
     small_rotation,
 )
+from ..linalg.products import product, product_t
 from ..params import choice, flag, integer, number
-from ._rotations import RotationStore, weighted_sum
+from ._rotations import RotationStore, weighted_sums
 from .average import average_coefficients
 from .contract import DecomposedMethod, Rows
 from .registry import register
@@ -26,6 +28,8 @@ from .registry import register
 __all__ = ["OrthoMerge"]
 
 _TOLERANCE = 1e-3
+_ROUNDING = 0.3
+_SERIES = 1e-4
 _REASONS = (
     "",
     "they are no matrices",
@@ -102,13 +106,13 @@ class OrthoMerge(DecomposedMethod):
         options: Mapping[str, Any],
         device: torch.device | str | None = None,
     ) -> dict[str, Tensor]:
-        """Rotations of all rows in the base's eigenbasis, none of which depends on alpha.
+        """Rotations of all rows, none of which depends on alpha.
 
-        `basis` V [d, d] float32; for row i within tolerance `packed.i` [d, d] float16 (float32
-        where rows nearly cancel) with X + P =
-        packed · `scales`[i], else `generator.i` and `rotation.i` [d, d] float32; `gram` [rows,
-        rows] float64 of the generators; `norms` [rows] float64 of the deltas. A tensor that is
-        averaged has only `plain`, the number of the reason.
+        For row i within tolerance `packed.i` [d, d] and, where that is int16, `scale.i` [d], by
+        which its lines are multiplied: X_i + X_i²/2, A_i = X_i/2 (float32 where rows nearly
+        cancel). Else `generator.i` and `rotation.i` [d, d] float32. `gram` [rows, rows] float64 of
+        the generators; `norms` [rows] float64 of the deltas. A tensor that is averaged has only
+        `plain`, the number of the reason.
         """
         chosen = self.check_options(options)
         reason = _shape_reason(base, chosen["max_rotation_dim"])
@@ -116,25 +120,25 @@ class OrthoMerge(DecomposedMethod):
             return {"plain": torch.tensor([reason])}
         where = base.device if device is None else torch.device(device)
         flip = base.shape[0] > base[0].numel()
-        frame = frame_of(_working(base.to(where), flip), chosen["damping"])
+        frame = frame_of(_working(base.to(where), flip).contiguous(), chosen["damping"])
         if frame.deficient:
             return {"plain": torch.tensor([3])}
         masked = _conflicting(deltas) if chosen["conflict_aware"] else deltas
         norms = torch.tensor([float(torch.linalg.vector_norm(d)) for d in deltas]).double()
         kept = _kept_share(deltas, norms)
         tolerance = _TOLERANCE * kept
-        work, store = Workspace(frame), RotationStore(len(deltas), kept > 0.3)
+        base_norm = float(torch.linalg.vector_norm(frame.base))
+        work, store = Workspace(frame), RotationStore(len(deltas), base_norm)
         for row, delta in enumerate(masked):
             target = _working(delta.to(where), flip)
             size = float(torch.linalg.vector_norm(target))
-            x, p = small_rotation(frame, target, work)
+            small_rotation(frame, target, work)
             if small_error(frame, size, work) <= tolerance:
-                store.add_small(row, x, p)
+                store.add_small(row, small_generator(frame, work), _ROUNDING * tolerance * size)
                 continue
-            found = refined_rotation(frame, size, work, tolerance)
-            store.add_large(row, *(found or exact_rotation(frame, target)))
-        summary = {"gram": store.gram, "scales": store.scales, "norms": norms}
-        return {"basis": frame.basis, **summary, **store.parts}
+            found = refined_rotation(frame, size, work, tolerance) or exact_rotation(frame, target)
+            store.add_large(row, *(frame.leave(part) for part in found))
+        return {"gram": store.gram, "norms": norms, **store.parts}
 
     def compose(
         self, base: Tensor, rows: Rows, parts: Mapping[str, Tensor], options: Mapping[str, Any]
@@ -144,19 +148,20 @@ class OrthoMerge(DecomposedMethod):
         share = average_coefficients(rows.alphas, rows.repeats)
         if "plain" not in parts and chosen["residual_agg"] == "sum":
             share = share * float(sum(rows.repeats))
-        merged = base.clone()
+        added = torch.zeros_like(base)
         for delta, weight in zip(rows.deltas, share.tolist(), strict=True):
-            merged.add_(delta.to(base.device), alpha=weight)
+            added.add_(delta.to(base.device), alpha=weight)
         if "plain" in parts or (len(rows) == 1 and rows.alphas[0] == 1.0 and share[0] == 1.0):
-            return merged  # one row at full strength is the fine-tune itself, to the last bit
+            return added.add_(base)  # one row at full strength is the fine-tune itself
+        allowed = _SERIES * float(torch.linalg.vector_norm(added))
         turn = _joint_weights(rows, parts, chosen)
-        basis = parts["basis"].to(base.device)
-        turned = cayley_change(skew_part(weighted_sum(parts, turn, "generator", base.device)))
-        turned.sub_(weighted_sum(parts, share, "rotation", base.device))
-        flip = base.shape[0] > base[0].numel()
-        w0 = _working(base, flip)
-        change = (basis @ turned @ basis.T) @ w0
-        return merged.add_((change.T if flip else change).reshape(base.shape))
+        generators, rotations = weighted_sums(parts, turn, share, base.device)
+        matrix = base.reshape(base.shape[0], -1)
+        flip = matrix.shape[0] > matrix.shape[1]
+        w0 = matrix.T if flip else matrix
+        turned = cayley_on(skew_part(generators), w0, allowed).sub_(rotations)
+        change = product_t(matrix, turned) if flip else product(turned, matrix)
+        return added.add_(change.reshape(base.shape)).add_(base)
 
     def plain_reason(self, parts: Mapping[str, Tensor]) -> str:
         """Why a tensor was averaged instead of rotated, or ""."""
@@ -205,9 +210,9 @@ def _aggregate(angles: Tensor, repeats: Sequence[int], how: str) -> float:
 
 
 def _working(tensor: Tensor, flip: bool) -> Tensor:
-    """The tensor as a matrix over its smaller side."""
+    """The tensor as a matrix over its smaller side; a view."""
     matrix = tensor.reshape(tensor.shape[0], -1)
-    return matrix.T.contiguous() if flip else matrix
+    return matrix.T if flip else matrix
 
 
 def _kept_share(deltas: Sequence[Tensor], norms: Tensor) -> float:

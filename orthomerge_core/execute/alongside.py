@@ -1,0 +1,78 @@
+"""Long library calls on threads of their own, while the calling thread reads, stores and listens."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import torch
+
+from ..progress import Progress
+
+__all__ = ["Alongside"]
+
+Result = TypeVar("Result")
+
+_POLL_S = 0.05
+
+
+class Alongside(Generic[Result]):
+    """Calls that run at the same time, at most `at_once`; results come in the order they end.
+
+    As a context it gives torch's thread count back to threads that start later. Left by an
+    exception, running calls go on until they return and their results are dropped, and those that
+    wait for their turn never begin: a stop waits for nothing.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self.open = 0
+        self._turns = threading.Semaphore(at_once)
+        self._ended: queue.SimpleQueue[tuple[int, list[Result], BaseException | None]]
+        self._ended = queue.SimpleQueue()
+        self._stopped = False
+        self._threads = torch.get_num_threads()
+
+    def __enter__(self) -> Alongside[Result]:
+        """Nothing runs yet."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Abandon what is still open."""
+        self._stopped = True
+        torch.set_num_threads(self._threads)
+
+    def start(self, tag: int, work: Callable[[], Result], threads: int) -> None:
+        """Run `work` with that many torch threads as soon as there is a turn."""
+
+        def body() -> None:
+            found: list[Result] = []
+            error: BaseException | None = None
+            with self._turns:
+                if self._stopped:
+                    return
+                torch.set_num_threads(threads)  # this thread's; it ends with it
+                try:
+                    found.append(work())
+                except BaseException as raised:
+                    # Re-raised on the calling thread.
+                    error = raised
+            self._ended.put((tag, found, error))
+
+        self.open += 1
+        # Not a daemon: a process that ends while one is inside a BLAS call is aborted by C++.
+        threading.Thread(target=body).start()
+
+    def next(self, progress: Progress) -> tuple[int, Result]:
+        """The tag and result of the call that ends first, or its error."""
+        while True:
+            try:
+                tag, found, error = self._ended.get(timeout=_POLL_S)
+            except queue.Empty:
+                progress.check()
+                continue
+            self.open -= 1
+            if error is not None:
+                raise error
+            return tag, found[0]

@@ -21,9 +21,10 @@ _POLL_S = 0.05
 class Alongside(Generic[Result]):
     """Calls that run at the same time, at most `at_once`; results come in the order they end.
 
-    As a context it gives torch's thread count back to threads that start later. Left by an
-    exception, running calls go on until they return and their results are dropped, and those that
-    wait for their turn never begin: a stop waits for nothing.
+    Inside the context torch runs on one thread of the calling thread, which shares the cores with
+    the calls; `threads` is the count from before, and comes back after. Left by an exception,
+    running calls go on until they return and their results are dropped, and those that wait for
+    their turn never begin: a stop waits for nothing.
     """
 
     def __init__(self, at_once: int) -> None:
@@ -32,16 +33,17 @@ class Alongside(Generic[Result]):
         self._ended: queue.SimpleQueue[tuple[int, list[Result], BaseException | None]]
         self._ended = queue.SimpleQueue()
         self._stopped = False
-        self._threads = torch.get_num_threads()
+        self.threads = torch.get_num_threads()
 
     def __enter__(self) -> Alongside[Result]:
         """Nothing runs yet."""
+        torch.set_num_threads(1)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Abandon what is still open."""
         self._stopped = True
-        torch.set_num_threads(self._threads)
+        torch.set_num_threads(self.threads)
 
     def start(self, tag: int, work: Callable[[], Result], threads: int) -> None:
         """Run `work` with that many torch threads as soon as there is a turn."""

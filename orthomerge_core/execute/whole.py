@@ -76,9 +76,9 @@ class WholeMerge:
     ) -> None:
         self._work, self._device, self._cache = work, device, cache
         self._own = has_own_rows(work.plan)
-        self._threads = torch.get_num_threads()
         self._at_once = min(usable_cores(), _MAX_AT_ONCE) if device.type == "cpu" else 1
         self._loaded: dict[int, _Loaded] = {}
+        self._spare: list[tuple[Tensor, Tensor]] = []
         self._outcomes: dict[int, Outcome] = {}
         self.on_cpu = 0
 
@@ -130,13 +130,14 @@ class WholeMerge:
         self._loaded[index] = found
         large = whole_bytes(plan, tensor) > TOGETHER_BYTES // 2
         alone = large or self._device.type != "cpu"
-        calls.start(index, lambda: self._result(found), self._threads if alone else 1)
+        calls.start(index, lambda: self._result(found), calls.threads if alone else 1)
 
     def _settle(self, calls: Alongside[_Merged]) -> None:
         """Store the merge that ends next."""
         index, merged = calls.next(self._work.progress)
         loaded = self._loaded.pop(index)
         self._outcomes[index] = self._store(loaded, merged.values)
+        self._spare.append((loaded.buffer, loaded.matrix))
         self.on_cpu += merged.on_cpu
         if merged.plain:
             self._work.plain[merged.plain] = self._work.plain.get(merged.plain, 0) + 1
@@ -148,15 +149,25 @@ class WholeMerge:
         if not tensor.numel or not (plan.rows or plan.texture):
             progress.advance(float(read_bytes(plan, tensor)))
             return self._keep(tensor)
-        buffer = torch.empty(len(plan.models) + 2, tensor.numel)
-        matrix = buffer[1:] if self._own else torch.empty(len(plan.rows) + 1, tensor.numel)
+        buffer, matrix = self._memory(tensor.numel)
         there, broken = self._read(tensor, buffer, matrix)
         rows = [i for i in acting_rows(tensor) if i in there]
         if broken.intersection(rows):
             return self._repair(tensor)
         if not rows and plan.texture is None:
+            matrix[-1].zero_()
             return self._keep(tensor, self._gram(matrix))
         return _Loaded(tensor, buffer, matrix, rows)
+
+    def _memory(self, numel: int) -> tuple[Tensor, Tensor]:
+        """Buffer and matrix of a tensor: those of one before of the same size, whose pages exist."""
+        while self._spare:
+            buffer, matrix = self._spare.pop()
+            if buffer.shape[1] == numel:
+                return buffer, matrix
+        plan = self._work.plan
+        buffer = torch.empty(len(plan.models) + 2, numel)
+        return buffer, buffer[1:] if self._own else torch.empty(len(plan.rows) + 1, numel)
 
     def _read(
         self, tensor: TensorPlan, buffer: Tensor, matrix: Tensor
@@ -164,7 +175,6 @@ class WholeMerge:
         """Fill buffer and matrix; the rows with a delta here, and those with one not finite."""
         plan, there, broken = self._work.plan, set[int](), set[int]()
         share = read_bytes(plan, tensor) / tensor.numel
-        matrix[-1].zero_()
         for start in range(0, tensor.numel, CHUNK):
             job = Job(tensor.key, start, min(start + CHUNK, tensor.numel))
             piece, rows = buffer[:, start : job.stop], matrix[:, start : job.stop]

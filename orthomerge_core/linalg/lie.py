@@ -12,7 +12,7 @@ from .products import mirrored, product_t
 __all__ = ["cayley_change", "cayley_on", "generator_of", "series_degree", "skew_part"]
 
 _GUARD = 1e-9
-_DEGREES = (2, 4, 8, 16)
+_DEGREES = (2, 3, 4, 8, 16)
 
 
 def cayley_change(generator: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
@@ -32,12 +32,15 @@ def cayley_on(
 
     R − I = 2(A + A² + …), and what a sum up to degree m leaves out is at most 2 ‖A^(m+1) W‖, since
     ‖(I − A)⁻¹‖ ≤ 1 for skew A; probes measure it first. Beyond degree 16 the inverse is exact.
-    Cost: half a d×d product at degree 2, one and a half more for each doubling.
+    Cost: half a d×d product at degree 2, a whole one at 3, then one and a half per doubling.
     """
     degree = series_degree(generator, image, 0.5 * allowed)
     if degree is None:
         return cayley_change(generator)
     square = mirrored(generator, generator).neg_()  # A² = −A Aᵀ
+    if degree == 3:
+        cube = mirrored(square, generator, sign=-1.0)  # A² Aᵀ = −A³
+        return torch.sub(square, cube, out=cube).add_(generator).mul_(2.0)
     total, reached = generator + square, 2
     while reached < degree:
         total.add_(product_t(total, square))  # powers of A commute, and A² is symmetric
@@ -50,7 +53,7 @@ def cayley_on(
 def series_degree(
     generator: Float[Tensor, "d d"], image: Float[Tensor, "d n"], allowed: float
 ) -> int | None:
-    """The first of 2, 4, 8, 16 with ‖A^(m+1) W‖ ≤ `allowed`, by Gaussian probes; None if none."""
+    """The first of 2, 3, 4, 8, 16 with ‖A^(m+1) W‖ ≤ `allowed`, by Gaussian probes; None if none."""
     count, reached = 8, 0
     moved = gaussian(count, image.shape[1], image.device) @ image.T
     for degree in _DEGREES:

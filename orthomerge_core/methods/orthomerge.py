@@ -29,7 +29,7 @@ __all__ = ["OrthoMerge"]
 
 _TOLERANCE = 1e-3
 _ROUNDING = 0.3
-_SERIES = 1e-4
+_SERIES = 2e-4
 _REASONS = (
     "",
     "they are no matrices",

@@ -1,4 +1,4 @@
-"""Long library calls on threads of their own, while the calling thread reads, stores and listens."""
+"""Long library calls on threads of their own, while the calling thread reads and listens."""
 
 from __future__ import annotations
 

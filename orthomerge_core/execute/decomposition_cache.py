@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -25,14 +27,14 @@ __all__ = ["DEFAULT_BUDGET_BYTES", "DecompositionCache", "decomposition_key"]
 
 DEFAULT_BUDGET_BYTES = 24 << 30
 _HASH = "orthomerge.hash"
-_VERSION = 1
+_VERSION = 2
 
 
 class DecompositionCache:
     """Parts of a decomposition as safetensors files, oldest use out first above the byte budget.
 
     It is a cache: an entry that is missing, damaged or of another version counts as unknown and is
-    removed; what cannot be written is not kept. Several processes may share a folder.
+    removed; what cannot be written is not kept. Several threads and processes may share a folder.
 
     Args:
         folder: made when first written to.
@@ -42,6 +44,7 @@ class DecompositionCache:
     def __init__(self, folder: Path, max_bytes: int = DEFAULT_BUDGET_BYTES) -> None:
         self.folder, self.max_bytes = folder, max_bytes
         self.hits = self.misses = 0
+        self._lock = threading.Lock()
 
     def get(self, key: str) -> dict[str, Tensor] | None:
         """The parts kept under this key, or None."""
@@ -50,14 +53,17 @@ class DecompositionCache:
             with SafetensorsSource(path) as source:
                 parts = {name: source.read_raw(name) for name in source.entries}
                 intact = source.metadata.get(_HASH) == _parts_hash(parts)
-            os.utime(path)
         except (FileError, OSError):
             parts, intact = {}, False
         if not intact:
             self._remove(path)
-            self.misses += 1
+            with self._lock:
+                self.misses += 1
             return None
-        self.hits += 1
+        with suppress(OSError):  # a folder that can only be read serves as well
+            os.utime(path)
+        with self._lock:
+            self.hits += 1
         return parts
 
     def put(self, key: str, parts: Mapping[str, Tensor]) -> None:

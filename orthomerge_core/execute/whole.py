@@ -160,7 +160,7 @@ class WholeMerge:
         return _Loaded(tensor, buffer, matrix, rows)
 
     def _memory(self, numel: int) -> tuple[Tensor, Tensor]:
-        """Buffer and matrix of a tensor: those of one before of the same size, whose pages exist."""
+        """Buffer and matrix of a tensor: a former one's of the same size, whose pages exist."""
         while self._spare:
             buffer, matrix = self._spare.pop()
             if buffer.shape[1] == numel:

@@ -53,7 +53,7 @@ def cayley_on(
 def series_degree(
     generator: Float[Tensor, "d d"], image: Float[Tensor, "d n"], allowed: float
 ) -> int | None:
-    """The first of 2, 3, 4, 8, 16 with ‖A^(m+1) W‖ ≤ `allowed`, by Gaussian probes; None if none."""
+    """The first m of 2, 3, 4, 8, 16 with ‖A^(m+1) W‖ ≤ `allowed`, by Gaussian probes, or None."""
     count, reached = 8, 0
     moved = gaussian(count, image.shape[1], image.device) @ image.T
     for degree in _DEGREES:

@@ -126,7 +126,7 @@ def small_error(frame: Frame, size: float, work: Workspace) -> float:
 
 
 def small_generator(frame: Frame, work: Workspace) -> Float32[Tensor, "d d"]:
-    """V X Vᵀ of the last `small_rotation`, exactly skew. Cost: one d³ product and a half."""
+    """V X Vᵀ of the last `small_rotation`. Cost: one d³ product and a half."""
     left = product_t(frame.basis, work.x)  # V Xᵀ = −V X
     return mirrored(left, frame.basis, sign=-1.0).neg_()
 

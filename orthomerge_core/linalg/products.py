@@ -21,7 +21,7 @@ _THIN = 256
 
 
 def product(a: Float[Tensor, "m k"], b: Float[Tensor, "k n"]) -> Float[Tensor, "m n"]:
-    """A B, a new tensor. Copies Bᵀ unless B is the transpose of a contiguous matrix or A is thin."""
+    """A B, a new tensor. Copies Bᵀ unless B is a contiguous matrix's transpose or A is thin."""
     worth = len(a) >= _THIN or b.T.is_contiguous()
     return product_t(a, b.T) if worth and _by_onednn(a, b) else a @ b
 

@@ -1,5 +1,11 @@
 """The second merge with other alphas computes nothing again, and damage costs only time."""
 
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -38,9 +44,111 @@ def test_a_damaged_entry_is_unknown_and_removed(tmp_path, damage):
     assert not path.exists()
 
 
-def test_the_budget_holds_and_the_longest_unused_goes(tmp_path):
-    import os
+def test_no_flipped_bit_passes_for_the_parts(tmp_path):
+    cache = DecompositionCache(tmp_path)
+    cache.put("k", PARTS)
+    path = tmp_path / "k.safetensors"
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        data = bytearray(whole)
+        data[place] ^= 1 << place % 8
+        path.write_bytes(data)
+        found = cache.get("k")
+        if found is not None:  # a bit that says nothing, such as a space of the header's padding
+            assert found.keys() == PARTS.keys(), place
+            assert all(torch.equal(found[name], part) for name, part in PARTS.items()), place
+    assert cache.misses > len(whole) // 2
 
+
+def test_every_length_of_a_truncated_file_is_unknown(tmp_path):
+    cache = DecompositionCache(tmp_path)
+    cache.put("k", PARTS)
+    path = tmp_path / "k.safetensors"
+    whole = path.read_bytes()
+    for size in range(0, len(whole), 7):
+        path.write_bytes(whole[:size])
+        assert cache.get("k") is None, size
+
+
+def test_a_merge_rebuilds_a_damaged_entry(family, tmp_path):
+    cache = DecompositionCache(tmp_path)
+    first = merge(family, cache, Row("a"), Row("b"))
+    for path in tmp_path.glob("*.safetensors"):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 16
+        path.write_bytes(data)
+    assert merge(family, cache, Row("a"), Row("b")) == first
+    assert cache.hits == 0
+    assert merge(family, cache, Row("a"), Row("b")) == first
+    assert cache.hits == 6
+
+
+SHARE = """
+import sys, torch
+from pathlib import Path
+from orthomerge_core.execute.decomposition_cache import DecompositionCache
+cache = DecompositionCache(Path(sys.argv[1]), max_bytes=5 * 40_000)
+print("ready", flush=True)
+sys.stdin.readline()
+for turn in range(120):
+    key = turn * 7 % 9
+    found = cache.get(str(key))
+    if found is not None:
+        assert bool((found["x"] == key).all()) and len(found["x"]) == 9_000
+    else:
+        cache.put(str(key), {"x": torch.full((9_000,), float(key))})
+print(cache.hits, cache.misses)
+"""
+
+
+def test_two_processes_share_a_folder_and_its_budget(tmp_path):
+    root = Path(__file__).resolve().parents[3]
+    command = [sys.executable, "-c", SHARE, str(tmp_path)]
+    both = [
+        subprocess.Popen(
+            command, cwd=root, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    for process in both:
+        assert process.stdout.readline() == "ready\n"
+    for process in both:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in both:
+        said, _ = process.communicate(timeout=120)
+        assert process.returncode == 0
+        assert sum(map(int, said.split())) == 120
+    left = list(tmp_path.iterdir())
+    assert all(path.suffix == ".safetensors" for path in left)
+    assert sum(path.stat().st_size for path in left) <= 5 * 40_000
+    cache = DecompositionCache(tmp_path)
+    assert all(cache.get(path.stem) is not None for path in left)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs another user")
+def test_a_folder_that_can_only_be_read_still_serves():
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        cache = DecompositionCache(folder)
+        cache.put("k", PARTS)
+        cache.put("damaged", PARTS)
+        (folder / "damaged.safetensors").write_bytes(b"no header")
+        folder.chmod(0o755)
+        for path in folder.iterdir():
+            path.chmod(0o644)
+        os.seteuid(65534)
+        try:
+            assert cache.get("k").keys() == PARTS.keys()
+            assert cache.get("damaged") is None
+            cache.put("new", PARTS)
+            assert cache.get("new") is None
+        finally:
+            os.seteuid(0)
+        assert sorted(path.stem for path in folder.iterdir()) == ["damaged", "k"]
+
+
+def test_the_budget_holds_and_the_longest_unused_goes(tmp_path):
     size = 4096
     cache = DecompositionCache(tmp_path, max_bytes=3 * (size + 400))
     for i, name in enumerate("abc"):

@@ -12,7 +12,7 @@ def test_both_agree_with_float64(size):
     wide = rows.double()
     wanted = wide @ wide.T
     scale = wanted.diagonal().sqrt()
-    for found, worst in ((row_gram(rows), 5e-7), (delta_gram(list(rows)), 1e-14)):
+    for found, worst in ((row_gram(rows), 1e-6), (delta_gram(list(rows)), 1e-14)):
         assert found.dtype is torch.float64
         assert ((found - wanted).abs() <= worst * scale[:, None] * scale[None, :]).all()
 

@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from orthomerge_core.linalg.lie import cayley_change, generator_of, skew_part
+from orthomerge_core.linalg.lie import (
+    cayley_change,
+    cayley_on,
+    generator_of,
+    series_degree,
+    skew_part,
+)
 from orthomerge_core.linalg.polar import nearest_rotation
 from orthomerge_core.linalg.probes import residual_error
 from orthomerge_core.linalg.procrustes import (
@@ -10,6 +16,7 @@ from orthomerge_core.linalg.procrustes import (
     frame_of,
     refined_rotation,
     small_error,
+    small_generator,
     small_rotation,
 )
 
@@ -38,6 +45,21 @@ def test_cayley_and_back():
     torch.testing.assert_close(generator_of(rotation), skew, rtol=1e-6, atol=1e-6)
     plain = torch.linalg.solve(EYE - skew, EYE + skew)
     torch.testing.assert_close(rotation, plain)
+
+
+@pytest.mark.parametrize(
+    ("size", "degree"),
+    [(0.0, 2), (0.01, 2), (0.04, 3), (0.08, 4), (0.2, 8), (0.4, 16), (2.0, None)],
+)
+def test_the_series_keeps_to_what_is_allowed(size, degree):
+    skew = skew_part(random(80, 80))
+    skew = (size * skew / torch.linalg.matrix_norm(skew, 2)).float()
+    image = random(80, 100, seed=2).float()
+    allowed = 1e-5 * float(image.norm())
+    assert series_degree(skew, image, 0.5 * allowed) == degree
+    found = cayley_on(skew, image, allowed).double() @ image.double()
+    exact = cayley_change(skew.double()) @ image.double()
+    assert float((found - exact).norm()) <= 1.5 * allowed
 
 
 def test_a_half_turn_has_a_finite_generator():
@@ -87,6 +109,22 @@ def test_the_estimate_sees_a_wrong_rotation():
     assert residual_error(frame.values, target, lambda v, _: v) > 0.1 * float(delta.norm())
     nothing = residual_error(frame.values, target, lambda v, _: v * float("nan"))
     assert nothing == float("inf")
+
+
+@pytest.mark.parametrize("shape", [(48, 60), (24, 160)])
+def test_what_leaves_the_eigenbasis_is_the_rotation_in_the_bases_own_axes(shape):
+    frame, base, delta = setting(shape, 0.01)
+    work = Workspace(frame)
+    x = small_rotation(frame, delta, work).clone()
+    own = small_generator(frame, work)
+    torch.testing.assert_close(own, -own.T, rtol=0, atol=1e-6 * float(own.abs().max()))
+    torch.testing.assert_close(own, frame.leave(x), rtol=1e-3, atol=1e-6)
+    w, shift = base.double(), frame.damping
+    target = (w + delta.double()) @ w.T + shift * torch.eye(len(w), dtype=torch.float64)
+    left, _, right = torch.linalg.svd(target)
+    change = own.double() + 0.5 * own.double() @ own.double()
+    missed = (change + torch.eye(len(w)) - left @ right) @ w
+    assert float(missed.norm()) < 1e-3 * float(delta.norm())
 
 
 def test_refinement_reaches_large_deltas():

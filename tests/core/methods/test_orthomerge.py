@@ -3,6 +3,8 @@ import itertools
 import pytest
 import torch
 
+from orthomerge_core.linalg.lie import cayley_change, skew_part
+from orthomerge_core.methods._rotations import weighted_sums
 from orthomerge_core.methods.contract import Rows
 from orthomerge_core.methods.registry import get_method
 from tests.oracles import naive_orthomerge, naive_rotations
@@ -27,7 +29,10 @@ def distance(merged, expected, base):
     return float((merged.double() - expected).norm() / change.norm())
 
 
-@pytest.mark.parametrize("shape", [(48, 48), (40, 96), (96, 40), (24, 12, 3, 3), (64, 8, 1, 1)])
+@pytest.mark.parametrize(
+    "shape",
+    [(48, 48), (40, 96), (96, 40), (16, 400), (400, 16), (24, 12, 3, 3), (64, 8, 1, 1), (2, 2)],
+)
 @pytest.mark.parametrize("size", [0.001, 0.02, 0.1])
 def test_agrees_with_float64_on_every_shape(shape, size):
     base, deltas = family(shape, size=size)
@@ -87,6 +92,91 @@ def test_only_the_listed_options_change_the_parts():
         assert same == (param.name not in METHOD.decompose_params), param.name
 
 
+def test_one_row_is_the_fine_tune_and_less_of_it_at_less_alpha():
+    base, deltas = family((32, 40), rows=1)
+    assert torch.equal(merge(base, deltas), base + deltas[0])
+    for alpha in (0.5, -1.0, 2.5):
+        expected = naive_orthomerge(base, deltas, [alpha], [1])
+        assert distance(merge(base, deltas, [alpha]), expected, base) < 1e-3
+
+
+def test_one_row_opposes_no_mean_so_nothing_of_it_turns():
+    base, deltas = family((32, 40), rows=1)
+    parts = METHOD.decompose(base, deltas, {"conflict_aware": True})
+    assert "packed.0" in parts and float(parts["gram"]) == 0.0  # not by the costly exact way
+    merged = merge(base, deltas, [0.5], conflict_aware=True)
+    torch.testing.assert_close(merged, base + 0.5 * deltas[0])
+
+
+@pytest.mark.parametrize("size", [0.6, 3.0, 30.0])
+def test_huge_deltas_agree_with_float64(size):
+    base, deltas = family((24, 32), size=size)
+    expected = naive_orthomerge(base, deltas, [1.0, 0.5, 1.0], [1, 1, 2])
+    assert distance(merge(base, deltas, [1.0, 0.5, 1.0], [1, 1, 2]), expected, base) < 1e-3
+
+
+@pytest.mark.parametrize("short_of_half_turn", [0.5, 0.05, 0.005])
+def test_an_eigenvalue_near_minus_one_agrees_with_float64(short_of_half_turn):
+    base, deltas = family((24, 30))
+    plane = torch.linalg.svd(base.double())[0][:, :2]
+    angle = torch.tensor(torch.pi - short_of_half_turn, dtype=torch.float64)
+    cos, sin = torch.cos(angle) - 1.0, torch.sin(angle)
+    turn = plane @ torch.stack([torch.stack([cos, -sin]), torch.stack([sin, cos])]) @ plane.T
+    deltas[0] = (turn @ base.double()).float()
+    generators, _ = naive_rotations(base, deltas, 1e-3)
+    assert float(generators[0].norm()) > 2.0 / short_of_half_turn
+    expected = naive_orthomerge(base, deltas, [1.0] * 3, [1] * 3)
+    assert distance(merge(base, deltas), expected, base) < 1e-3
+
+
+@pytest.mark.parametrize("damping", [0.0, 1e-3])
+def test_a_reflection_is_merged_by_the_nearest_rotation(damping):
+    base, deltas = family((16, 20))
+    axis = torch.linalg.svd(base)[0][:, -1:]
+    deltas[0] = -2.0 * axis @ (axis.T @ base)  # the weakest direction changes its sign
+    assert torch.linalg.det((base + deltas[0]) @ base.T) < 0
+    _, rotations = naive_rotations(base, deltas, damping)
+    assert float(torch.linalg.det(rotations[0])) == pytest.approx(1.0)
+    expected = naive_orthomerge(base, deltas, [1.0] * 3, [1] * 3, damping=damping)
+    assert distance(merge(base, deltas, damping=damping), expected, base) < 1e-3
+
+
+@pytest.mark.parametrize("size", [0.005, 0.02, 0.2, 2.0])
+def test_what_is_kept_of_a_row_is_a_rotation(size):
+    """A row alone with its residual taken out: W − ρ = R W0 with RᵀR = I and det R = +1."""
+    base, deltas = family((24, 24), rows=1, size=size)
+    base = base + 4 * torch.eye(24)
+    row = Rows(deltas, [1.0], [1])
+    parts = METHOD.decompose(base, deltas, {})
+    turn = torch.ones(1, dtype=torch.float64)
+    generator, change = weighted_sums(parts, turn, turn, base.device)
+    rotation = change.double() + torch.eye(24, dtype=torch.float64)
+    assert float((rotation.T @ rotation - torch.eye(24)).norm()) < 10 * size * 1e-2
+    assert float(torch.linalg.det(rotation)) == pytest.approx(1.0, abs=1e-2)
+    exact = cayley_change(skew_part(generator.double()))
+    torch.testing.assert_close(exact, change.double(), rtol=0.02, atol=0.02 * size)
+    assert torch.equal(METHOD.compose(base, row, parts, {}), base + deltas[0])
+
+
+@pytest.mark.parametrize("alpha", [1.0, 3.0, 5.0])
+def test_alphas_at_the_edge_of_their_range(alpha):
+    base, deltas = family((40, 48), size=0.05)
+    expected = naive_orthomerge(base, deltas, [alpha, -alpha, alpha], [3, 1, 2])
+    assert distance(merge(base, deltas, [alpha, -alpha, alpha], [3, 1, 2]), expected, base) < 1e-3
+
+
+def test_a_base_with_a_few_strong_and_many_weak_directions():
+    """Steps of the kept form are judged by the base: here int16 would be too coarse."""
+    base, deltas = family((64, 64))
+    base = base * torch.logspace(0, -2.5, 64)[:, None]
+    deltas = [d * 0.02 for d in deltas]
+    parts = METHOD.decompose(base, deltas, {})
+    expected = naive_orthomerge(base, deltas, [1.0, 0.5, 0.7], [1, 1, 1])
+    assert distance(merge(base, deltas, [1.0, 0.5, 0.7]), expected, base) < 1e-3
+    kinds = {part.dtype for name, part in parts.items() if name.startswith("packed")}
+    assert kinds <= {torch.float32, torch.int16}
+
+
 def test_large_deltas_and_no_damping_take_the_exact_path():
     base, deltas = family((32, 32), size=0.6)
     parts = METHOD.decompose(base, deltas, {})
@@ -130,12 +220,25 @@ def test_nearly_cancelling_rows_keep_their_digits_and_are_capped():
     [
         (torch.zeros(16, 16), "zero or rank-deficient"),
         (torch.ones(16, 20), "zero or rank-deficient"),
+        (torch.cat([torch.zeros(1, 20), torch.eye(15, 20)]), "zero or rank-deficient"),
+        (torch.eye(12, 20)[[0, *range(11)]], "zero or rank-deficient"),
+        (torch.randn(20, 6) @ torch.eye(6, 30), "zero or rank-deficient"),
         (torch.randn(16), "they are no matrices"),
         (torch.randn(16, 1), "they are no matrices"),
         (torch.tensor(2.0), "they are no matrices"),
         (torch.randn(30, 40), "above max_rotation_dim"),
     ],
-    ids=["zero", "rank one", "vector", "column", "scalar", "long"],
+    ids=[
+        "zero",
+        "rank one",
+        "zero row",
+        "equal rows",
+        "low rank",
+        "vector",
+        "column",
+        "scalar",
+        "long",
+    ],
 )
 def test_what_cannot_be_rotated_is_averaged_and_says_why(base, reason):
     deltas = [torch.full(base.shape, 0.1), torch.full(base.shape, 0.3)]

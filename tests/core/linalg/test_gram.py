@@ -9,7 +9,7 @@ from orthomerge_core.linalg.gram import delta_gram, row_gram
 @pytest.mark.parametrize("size", [0, 1, 4095, 4096, 131072, 70001])
 def test_both_agree_with_float64(size):
     draw = torch.Generator().manual_seed(size)
-    rows = torch.randn(5, size + 3, generator=draw)[:, :size] * 1e-3  # rows that are not contiguous, too
+    rows = torch.randn(5, size + 3, generator=draw)[:, :size] * 1e-3  # with gaps between rows
     wide = rows.double()
     wanted = wide @ wide.T
     scale = wanted.diagonal().sqrt()

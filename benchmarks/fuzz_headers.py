@@ -34,7 +34,7 @@ NASTY: tuple[Any, ...] = (
     *(0, -1, 1, 2, 3, 7, 255, 2**31, 2**32, 2**53, 2**62, 2**63, 2**64, 10**100, 1.5, 1e308),
     *(True, None, "", "F32", "F4", "U8", "I8", "F8_E4M3", "F8_E8M0", "C64", "\ud800", "../x", "\0"),
     *([], [0], [-1, 4], [0, 0], [2**40, 2**40], [2**62, 0], {}, {"a": {}}, [[[[1]]]], float("nan")),
-    *("nvfp4", "mxfp8", "int8_tensorwise", "float8_e4m3fn", "unheard_of"),
+    *("nvfp4", "mxfp8", "int8_tensorwise", "float8_e4m3fn", "asym_w4a8_int8", "unheard_of"),
 )
 
 
@@ -46,8 +46,15 @@ NAMES = (
     "l.weight_scale_2",
     "l.pre_quant_scale",
     "l.input_scale",
+    "l.weight_s_rel",
+    "l.weight_codebook",
+    "l.weight_correction",
 )
-OPTIONS = ("format", "convrot", "group_size", "num_experts")
+OPTIONS = ("format", "convrot", "group_size", "convrot_groupsize", "num_experts", "params")
+FORMATS = (
+    *("nvfp4", "mxfp8", "int8_tensorwise", "float8_e5m2", "awq_w4a16", "asym_w4a8_int8"),
+    *("convrot_w4a4", "svdquant_w4a4", "?"),
+)
 
 
 def marker(**options: Any) -> torch.Tensor:
@@ -81,7 +88,15 @@ def corpus() -> list[tuple[str, bytes]]:
     w4a4 |= {"l.comfy_quant": marker(format="convrot_w4a4", convrot_groupsize=16)}
     awq = {"l.weight": torch.zeros(4, 8, dtype=torch.int8), "l.weight_scale": torch.rand(2, 4)}
     awq |= {"l.weight_zeros": torch.rand(2, 4), "l.comfy_quant": marker(format="awq_w4a16")}
+    asym = {"l.weight": torch.zeros(4, 16, dtype=torch.int8), "l.weight_s_channel": torch.rand(4)}
+    asym |= {"l.weight_s_rel": torch.ones(4, 2).to(torch.float8_e4m3fn)}
+    asym |= {"l.weight_codebook": torch.rand(16), "l.weight_correction": torch.rand(2, 4)}
+    asym |= {"l.comfy_quant": marker(format="asym_w4a8_int8", convrot_groupsize=16)}
+    bank = {"l.weight": torch.zeros(3, 4, 8, dtype=torch.int8), "l.weight_scale": torch.rand(3, 4)}
+    experts = marker(format="convrot_w4a4", convrot_groupsize=16, num_experts=3)
     files = [
+        save(asym),
+        save(bank | {"l.comfy_quant": experts}),
         save(w4a4),
         save(awq),
         save(plain, {"k": "v"}),
@@ -140,11 +155,8 @@ def remake(data: bytes, rng: random.Random) -> bytes:
         elif way == 3:
             key, tensor = "l.comfy_quant", marker(**{rng.choice(OPTIONS): rng.choice(NASTY)})
         elif way == 4:
-            form = rng.choice(
-                ("nvfp4", "mxfp8", "int8_tensorwise", "float8_e5m2", "awq_w4a16", "?")
-            )
-            options = {"convrot": rng.choice(NASTY), "convrot_groupsize": rng.choice(NASTY)}
-            key, tensor = "l.comfy_quant", marker(format=form, **options)
+            options = {name: rng.choice(NASTY) for name in rng.sample(OPTIONS[1:], 2)}
+            key, tensor = "l.comfy_quant", marker(**options | {"format": rng.choice(FORMATS)})
         else:
             continue
         tensors[key] = tensor.clone()

@@ -13,15 +13,14 @@ from torch import Tensor
 from ..orthomerge_core.errors import UnsupportedError
 from ..orthomerge_core.io.dtypes import dtype_of, is_storable
 from ..orthomerge_core.io.hashing import bytes_hash
+from ..orthomerge_core.io.quant.detect import ACTIVATION_SCALES, SIDES
 from ..orthomerge_core.io.source import Entry, Source
 from . import host
+from .identity import identity
 
 __all__ = ["LiveSource"]
 
 _PACKED = (torch.float8_e4m3fn, torch.float8_e5m2)
-# What quantised layers keep beside their weight; folded into the values that are read.
-_SCALES = ("scale_weight", "scale_input", "weight_scale", "weight_scale_2", "input_scale")
-_MARKERS = (*_SCALES, "comfy_quant", "scaled_fp8")
 
 
 class LiveSource(Source):
@@ -39,7 +38,7 @@ class LiveSource(Source):
         self.metadata: Mapping[str, str] = {}
         self._last = threading.local()  # .key and .flat
         self._hashes: dict[str, str] = {}
-        self._opened_as = self._identity()
+        self._opened_as = identity(self._model)
 
     @property
     def model(self) -> Any:
@@ -61,7 +60,7 @@ class LiveSource(Source):
         return stored.detach().to("cpu", copy=True).contiguous()
 
     def fingerprint(self) -> str:
-        """Changes with the MODEL, its patches and its shapes. Not kept between runs of the host."""
+        """Changes with the MODEL, its patches' content and its shapes; see `identity`."""
         lines = [f"{k} {e.dtype} {e.shape}" for k, e in self.entries.items()]
         return hashlib.sha256("\n".join([self._opened_as, *lines]).encode()).hexdigest()
 
@@ -79,21 +78,20 @@ class LiveSource(Source):
     def _value(self, key: str) -> Tensor:
         last = self._last
         if getattr(last, "key", None) != key:
+            last.key = last.flat = None  # before the next one is computed, not after
             flat = host.weight_value(self._model, key).reshape(-1).contiguous()
             self._hashes[key] = bytes_hash(flat.view(torch.uint8).numpy())
             last.key, last.flat = key, flat
         found: Tensor = last.flat
         return found
 
-    def _identity(self) -> str:
-        return f"{self._model.patches_uuid} {sorted(map(str, self._model.patches))}"
-
 
 def _entries(model: Any, name: str) -> tuple[dict[str, Entry], dict[str, str]]:
     entries: dict[str, Entry] = {}
     dropped: dict[str, str] = {}
-    for key, stored in host.weight_keys(model).items():
-        if key.rsplit(".", 1)[-1] in _MARKERS:
+    keys = host.weight_keys(model)
+    for key, stored in keys.items():
+        if _is_side(key, keys):
             dropped[key] = "scale or marker of a quantised layer, folded into its weight"
             continue
         kind = type(stored).__name__
@@ -102,9 +100,21 @@ def _entries(model: Any, name: str) -> tuple[dict[str, Entry], dict[str, str]]:
                 f'MODEL "{name}" holds "{key}" as {kind} {stored.dtype}',
                 fix="Name the model's file in the set instead of connecting the MODEL.",
             )
-        packed = kind == "QuantizedTensor" or stored.dtype in _PACKED
-        quant = "comfy" if packed else None
+        quant = "comfy" if _is_packed(stored) else None
         dtype = dtype_of(stored.dtype)
         size = stored.numel() * stored.element_size()
         entries[key] = Entry(tuple(stored.shape), dtype, size, quant)
     return entries, dropped
+
+
+def _is_packed(stored: Tensor) -> bool:
+    return type(stored).__name__ == "QuantizedTensor" or stored.dtype in _PACKED
+
+
+def _is_side(key: str, keys: Mapping[str, Tensor]) -> bool:
+    """Whether a tensor only serves the quantised weight beside it."""
+    layer, _, suffix = key.rpartition(".")
+    if suffix not in ACTIVATION_SCALES:
+        return suffix in SIDES
+    weight = keys.get(f"{layer}.weight")
+    return f"{layer}.scale_weight" in keys or (weight is not None and _is_packed(weight))

@@ -125,7 +125,19 @@ def weight_value(model: Any, key: str) -> torch.Tensor:
     if convert is not None:
         weight = convert(weight, inplace=True)
     patches = model.patches.get(full)
-    return comfy.lora.calculate_weight(patches, weight, full) if patches else weight
+    if patches:
+        weight = comfy.lora.calculate_weight(patches, weight, full)
+    smooth = _smoothing(model.model, full)
+    return weight if smooth is None else weight * smooth
+
+
+def _smoothing(inner: Any, key: str) -> torch.Tensor | None:
+    """What a layer multiplies its input by: a factor per column of its weight, patches included."""
+    layer, _, field = key.rpartition(".")
+    if field != "weight":
+        return None
+    found = getattr(inner.get_submodule(layer), "pre_quant_scale", None)
+    return found.to("cpu", torch.float32) if isinstance(found, torch.Tensor) else None
 
 
 def _dequantised(stored: torch.Tensor) -> torch.Tensor:

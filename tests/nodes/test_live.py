@@ -126,10 +126,127 @@ def test_another_clone_loaded_in_place_does_not_leak_in(model: Any, source_type:
     clone.unpatch_model(torch.device("cpu"))
 
 
-def test_fingerprint_follows_the_patches(model: Any, source_type: Any):
+def lora(model: Any, strength: float, seed: int = 1) -> Any:
+    """The MODEL with a LoRA as the host's own loader makes it."""
+    import comfy.lora
+
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {
+        f"{KEY.removesuffix('.weight')}.lora_up.weight": torch.randn(6, 2, generator=generator),
+        f"{KEY.removesuffix('.weight')}.lora_down.weight": torch.randn(2, 8, generator=generator),
+    }
+    clone = model.clone()
+    names = {KEY.removesuffix(".weight"): KEY}
+    clone.add_patches(comfy.lora.load_lora(tensors, names), strength)
+    return clone
+
+
+def test_fingerprint_follows_what_the_patches_hold(model: Any, source_type: Any):
+    def told(one: Any) -> str:
+        return source_type(one, "x").fingerprint()
+
     clone, _ = patched(model)
-    prints = {source_type(m, "x").fingerprint() for m in (model, model.clone(), clone)}
-    assert len(prints) == 2
+    assert told(model) == told(model.clone())
+    assert told(clone) == told(patched(model)[0])  # made anew, and the same
+    others = [model, clone, patched(model, 0.25)[0], lora(model, 1.0), lora(model, 0.5)]
+    others += [lora(model, 1.0, seed=2), lora(lora(model, 1.0), 0.5, seed=2)]
+    assert len({told(one) for one in others}) == len(others)
+    assert told(lora(model, 1.0)) == told(lora(model, 1.0))
+
+
+def test_two_loaded_models_differ_even_without_patches(model: Any, source_type: Any):
+    import copy
+
+    from comfy.model_patcher import ModelPatcher
+
+    twin = ModelPatcher(copy.deepcopy(model.model), torch.device("cpu"), torch.device("cpu"))
+    assert source_type(model, "x").fingerprint() != source_type(twin, "x").fingerprint()
+
+
+def test_patches_that_cannot_be_hashed_count_as_new(model: Any, source_type: Any):
+    def made() -> Any:
+        clone = model.clone()
+        clone.add_patches({(KEY, None, lambda weight: weight * 2): ("diff", (torch.ones(6, 8),))})
+        return clone
+
+    assert source_type(made(), "x").fingerprint() != source_type(made(), "x").fingerprint()
+
+
+def test_a_lora_reads_as_the_host_applies_it(model: Any, source_type: Any):
+    clone = lora(model, 0.5)
+    found = source_type(clone, "x").read("block.weight")
+    with torch.inference_mode():
+        clone.patch_model(torch.device("cpu"))
+        theirs = clone.model.diffusion_model.block.weight.float().clone()
+        clone.unpatch_model(torch.device("cpu"))
+    torch.testing.assert_close(found, theirs, rtol=2**-8, atol=0)  # theirs is rounded to bf16
+
+
+def test_smoothing_of_a_layers_input_is_folded_in_last(model: Any, source_type: Any):
+    clone, expected = patched(model)
+    smooth = torch.rand(8)
+    block = model.model.diffusion_model.block
+    block.register_parameter("pre_quant_scale", torch.nn.Parameter(smooth, requires_grad=False))
+    source = source_type(clone, "x")
+    assert set(source.entries) == {"block.weight", "block.bias", "steps"}
+    assert "folded into its weight" in source.dropped["block.pre_quant_scale"]
+    torch.testing.assert_close(source.read("block.weight"), expected * smooth, rtol=0, atol=1e-6)
+
+
+def test_parameters_called_scale_are_weights(model: Any, source_type: Any):
+    block = model.model.diffusion_model.block
+    block.register_parameter("output_scale", torch.nn.Parameter(torch.ones(2)))
+    assert "block.output_scale" in source_type(model, "x").entries
+
+
+@pytest.fixture
+def scaled(pack: ModuleType) -> tuple[Any, torch.Tensor]:
+    """A MODEL of the host's own scaled-fp8 layers, and the weight that they stand for."""
+    import comfy.ops
+    from comfy.model_patcher import ModelPatcher
+
+    torch.manual_seed(0)
+    ops = comfy.ops.scaled_fp8_ops(override_dtype=torch.float8_e4m3fn)
+    inner = torch.nn.Module()
+    inner.diffusion_model = torch.nn.Module()
+    inner.diffusion_model.block = ops.Linear(8, 6, dtype=torch.float8_e4m3fn)
+    weight, scale = torch.randn(6, 8).to(torch.float8_e4m3fn), torch.tensor(0.37)
+    state = {"weight": weight, "scale_weight": scale, "bias": torch.zeros(6)}
+    inner.diffusion_model.block.load_state_dict(state, strict=False)
+    inner.requires_grad_(False)
+    cpu = torch.device("cpu")
+    return ModelPatcher(inner, cpu, cpu), weight.float() * scale
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5])
+def test_a_quantised_model_with_a_lora(scaled: Any, source_type: Any, strength: float):
+    model, weight = scaled
+    clone = lora(model, strength) if strength else model
+    source = source_type(clone, "x")
+    assert source.entries["block.weight"].quant == "comfy"
+    assert not [key for key in source.entries if "scale" in key]
+    generator = torch.Generator().manual_seed(1)
+    up, down = torch.randn(6, 2, generator=generator), torch.randn(2, 8, generator=generator)
+    expected = weight + strength * (up @ down)
+    torch.testing.assert_close(source.read("block.weight"), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_only_a_few_tensors_are_ever_copied(pack: ModuleType):
+    """512 MiB of layers, each with a LoRA: in a process of its own, since it watches its peak."""
+    import subprocess
+
+    from scripts.support.env import ROOT, ensure_comfyui
+
+    script = ROOT / "tests" / "nodes" / "live_memory.py"
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", str(script), str(ensure_comfyui()), "32", "16"],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    grown, unchanged = run.stdout.splitlines()[-1].split()
+    assert unchanged == "True"
+    assert float(grown) < 8 * 32  # MiB; a tensor has 32 in float32
 
 
 def test_closing_keeps_it_readable_for_later_nodes(model: Any, source_type: Any):

@@ -14,7 +14,7 @@ from ..header import TensorInfo, is_name
 from .contract import LayerSpec, QuantLayer
 from .registry import make_layer
 
-__all__ = ["Detected", "detect"]
+__all__ = ["ACTIVATION_SCALES", "SIDES", "Detected", "detect"]
 
 _MARKER = ".comfy_quant"
 _MAX_MARKER_BYTES = 1 << 16
@@ -29,7 +29,10 @@ _SCALES = (
     "weight_correction",
     "weight_zeros",
 )
-_ACTIVATION_SCALES = ("input_scale", "scale_input", "input_amax", "output_scale", "scale_output")
+ACTIVATION_SCALES = ("input_scale", "scale_input", "input_amax", "output_scale", "scale_output")
+_MARKERS = ("scaled_fp8", "comfy_quant")
+SIDES = (*_SCALES, *_MARKERS)
+"""Last parts of names that are never weights; `ACTIVATION_SCALES` beside a quantised one."""
 _FP8_FORMATS = {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
 _FLOATS = ("F16", "BF16", "F32")
 _PACKED = ("F8_E4M3", "F8_E5M2", "I8", "U8")
@@ -108,9 +111,9 @@ def _sidecars(infos: Mapping[str, TensorInfo], layers: Mapping[str, QuantLayer])
         layer, suffix = _split(key)
         if suffix in _SCALES:
             dropped[key] = f'scale of "{layer}.weight"'
-        elif suffix in _ACTIVATION_SCALES and f"{layer}.weight" in layers:
+        elif suffix in ACTIVATION_SCALES and f"{layer}.weight" in layers:
             dropped[key] = "scale of activations, of no use in a merge"
-        elif suffix in ("scaled_fp8", "comfy_quant"):
+        elif suffix in _MARKERS:
             dropped[key] = "marker of quantisation"
     return dropped
 

@@ -232,21 +232,23 @@ def test_a_quantised_model_with_a_lora(scaled: Any, source_type: Any, strength: 
 
 
 def test_only_a_few_tensors_are_ever_copied(pack: ModuleType):
-    """512 MiB of layers, each with a LoRA: in a process of its own, since it watches its peak."""
+    """256 MiB of layers, each with a LoRA: in a process of its own, since it watches its peak."""
+    import os
     import subprocess
 
     from scripts.support.env import ROOT, ensure_comfyui
 
     script = ROOT / "tests" / "nodes" / "live_memory.py"
     run = subprocess.run(
-        [sys.executable, "-W", "ignore", str(script), str(ensure_comfyui()), "32", "16"],
+        [sys.executable, "-W", "ignore", str(script), str(ensure_comfyui()), "16", "16"],
+        env=os.environ | {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)},  # freed memory leaves at once
         capture_output=True,
         text=True,
     )
     assert run.returncode == 0, run.stderr
     grown, unchanged = run.stdout.splitlines()[-1].split()
     assert unchanged == "True"
-    assert float(grown) < 8 * 32  # MiB; a tensor has 32 in float32
+    assert float(grown) <= 4 * 32  # MiB; a tensor has 32 in float32
 
 
 def test_closing_keeps_it_readable_for_later_nodes(model: Any, source_type: Any):

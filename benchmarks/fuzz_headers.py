@@ -268,14 +268,14 @@ def main() -> int:
             suffix, data = rng.choice(seeds)
             path = Path(folder) / f"m{suffix}"
             path.write_bytes(damage(data, suffix, rng))
-            start = time.perf_counter()
+            start = time.process_time()  # a busy machine is no hang
             try:
                 counts[run_one(path)] += 1
             except BaseException:
                 print(f"case {case} of seed {args.seed} failed", file=sys.stderr)
                 Path("fuzz_failure" + suffix).write_bytes(path.read_bytes())
                 raise
-            slowest = max(slowest, time.perf_counter() - start)
+            slowest = max(slowest, time.process_time() - start)
     jump = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     print(f"{args.cases} cases, seed {args.seed}: {dict(counts.most_common())}")
     print(f"slowest case {slowest:.2f} s, memory grew by {jump:.0f} MiB")

@@ -25,25 +25,30 @@ function table(heads, rows, label) {
 }
 
 function compatFace({ models }) {
-  return table([t("model"), t("coverage"), t("type"), t("verdict")], (models ?? []).map(compatRow), t("verdict"));
+  return table([`${t("model")} · ${t("coverage")}`, t("verdict")], (models ?? []).map(compatRow), t("verdict"));
 }
 
 function compatRow(report) {
-  const lines = compatNotes(report);
   const coverage = report.coverage_frac ?? 0;
-  return el("tr", { class: report.ok === false ? "om-bad" : "" },
-    el("th", { scope: "row", title: report.file ?? report.name }, report.name),
-    el("td", {}, barCell({ share: coverage, text: percent(coverage), label: t("coverage"), tone: "om-tone-kept" })),
-    el("td", {}, [report.dtype, report.quantisation].filter((word) => word && word !== "none").join(" · ")),
-    el("td.om-wrap", { title: [report.verdict, ...(report.findings ?? [])].join("\n") }, lines.join("; ")));
+  const left = report.ok === false;
+  const [state, notes] = [left ? t("skipped") : t("compatible"), compatNotes(report)];
+  return el("tr", { class: left ? "om-bad" : "" },
+    el("th", { scope: "row", title: report.file ?? report.name }, report.name,
+      barCell({ share: coverage, text: percent(coverage), label: t("coverage"), tone: "om-tone-kept" })),
+    el("td.om-wrap", { title: [report.verdict, ...(report.findings ?? [])].join("\n") },
+      el("strong", {}, state), report.verdict ? `: ${report.verdict}` : "",
+      notes.length ? el("div.om-note", {}, notes.join(" · ")) : null));
 }
 
+/** What a person would want to know beside the verdict; what a misfit lacks says nothing. */
 function compatNotes(report) {
-  const lines = [report.ok === false ? t("skipped") : t("compatible")];
-  if (report.ok === false && report.verdict) lines.push(report.verdict);
-  if (report.repairs?.length) lines.push(t("repaired", { count: report.repairs.length }));
-  if (report.missing) lines.push(t("missing", { count: report.missing }));
-  if (report.extra) lines.push(t("extra", { count: report.extra }));
+  const repairs = (report.repairs ?? []).map((name) => t(`repair_${name}`));
+  const lines = [[report.dtype, report.quantisation].filter((word) => word && word !== "none").join(" · ")];
+  if (repairs.length) lines.push(t("repairedHow", { how: repairs.join(", ") }));
+  if (report.ok === false) return lines;
+  if (report.mismatched) lines.push(t("mismatched", { count: report.mismatched }));
+  if (report.missing) lines.push(t("missingHere", { count: report.missing }));
+  if (report.extra) lines.push(t("extraKeys", { count: report.extra }));
   if (report.duplicate_of) lines.push(t("duplicateOf", { model: report.duplicate_of }));
   return lines;
 }

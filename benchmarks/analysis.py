@@ -30,11 +30,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from orthomerge_core.analysis.pool import Ticker, run_pool, usable_cores
 from orthomerge_core.analysis.stream import analyze
+from orthomerge_core.io.scratch import Scratch
 from orthomerge_core.keys.aligned import AlignedSet
 from orthomerge_core.keys.opening import open_set, spec_from_paths
 from orthomerge_core.progress import Progress
 
-CHUNK = 65536
+CHUNK = 131072
 NARROW = {"attn.qkv.weight": (3456, 1152), "mlp.fc1.weight": (4608, 1152), "norm.weight": (1152,)}
 WIDE = {"linear1.weight": (21504, 3072), "linear2.weight": (3072, 15360), "mod.bias": (9216,)}
 
@@ -82,14 +83,14 @@ def reader(aligned: AlignedSet) -> None:
     models = (aligned.base, *aligned.models)
 
     def worker() -> Callable[[str, Ticker], None]:
-        buffer = torch.empty(CHUNK)
+        buffer, scratch = torch.empty(CHUNK), Scratch()
 
         def work(key: str, tick: Ticker) -> None:
-            total = aligned.numel(key)
+            total, readers = aligned.numel(key), [m.reader(key, scratch) for m in models]
             for start in range(0, total, CHUNK):
                 part = buffer[: min(CHUNK, total - start)]
-                for model in models:
-                    model.read_into(key, part, start)
+                for read in readers:
+                    read(part, start)
                     part.sum()
             tick(1)
 

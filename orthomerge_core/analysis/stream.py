@@ -9,7 +9,9 @@ from torch import Tensor
 
 from ..errors import AnalysisError
 from ..io.hashing import HashMemo
-from ..keys.aligned import AlignedModel, AlignedSet
+from ..io.scratch import Scratch
+from ..io.source import Read
+from ..keys.aligned import AlignedSet
 from ..keys.content import model_content_hash
 from ..progress import OnlyChecks, Progress
 from ..recipe.model import BASE
@@ -117,26 +119,32 @@ def _worker(
     longest = max((aligned.numel(key) for key in aligned.keys), default=0)
     buffer = torch.empty((len(models), padded(max(1, min(chunk, longest)))), dtype=torch.float32)
     kernel = ChunkKernel(*buffer.shape) if device.type == "cpu" else DeviceKernel(device)
+    scratch = Scratch()
 
-    def read(key: str, start: int, rows: Tensor, readers: Sequence[AlignedModel]) -> None:
-        for row, model in zip(rows, readers, strict=True):
-            model.read_into(key, row, start)
+    def sum_key(index: int, tick: Ticker) -> None:
+        key = aligned.keys[index]
+        places = [i for i, m in enumerate(models) if m.has(key)]
+        readers = [models[i].reader(key, scratch) for i in places]
+        cost, total = sum(key_bytes(models[i], key) for i in places), aligned.numel(key)
+        rows = buffer[: len(readers)]
+        for start in range(0, total, chunk):
+            size = min(chunk, total - start)
+            _read(readers, rows, size, start)
+            found = kernel(rows.numpy(), size)
+            if found is None:
+                _read(readers, rows, size, start)
+                found = exact_sums(rows.numpy(), size)
+            sums.add(index, places, found)
+            tick(cost * size / total)
 
     def work(group: list[int], tick: Ticker) -> None:
         for index in group:
-            key = aligned.keys[index]
-            places = [i for i, m in enumerate(models) if m.has(key)]
-            readers = [models[i] for i in places]
-            cost = sum(key_bytes(m, key) for m in readers)
-            total = aligned.numel(key)
-            for start in range(0, total, chunk):
-                rows, size = buffer[: len(readers)], min(chunk, total - start)
-                read(key, start, rows[:, :size], readers)
-                found = kernel(rows.numpy(), size)
-                if found is None:
-                    read(key, start, rows[:, :size], readers)
-                    found = exact_sums(rows.numpy(), size)
-                sums.add(index, places, found)
-                tick(cost * size / total)
+            sum_key(index, tick)
 
     return work
+
+
+def _read(readers: Sequence[Read], rows: Tensor, size: int, start: int) -> None:
+    """Elements [start, start + size) of a tensor, one model a row."""
+    for row, read in zip(rows[:, :size], readers, strict=True):
+        read(row, start)

@@ -8,20 +8,17 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import FileError, did_you_mean
 from .dtypes import torch_dtype
 from .hashing import Hasher
 from .header import TensorInfo
-from .source import Entry, Source
-from .upcast import upcast_bytes
+from .scratch import BUFFER_BYTES, Scratch
+from .source import Entry, Read, Source
+from .upcast import upcast
 
-__all__ = ["BUFFER_BYTES", "ByteSource", "PassingHashes"]
-
-# Fits in the second-level cache: bytes are still there when they are hashed and converted.
-BUFFER_BYTES = 1 << 19
+__all__ = ["ByteSource", "PassingHashes"]
 
 
 class PassingHashes:
@@ -87,29 +84,38 @@ class ByteSource(Source):
             raise FileError(what, fix=did_you_mean(key, tuple(self.infos)))
         return self.infos[key]
 
-    def buffer(self, n_bytes: int = BUFFER_BYTES) -> NDArray[np.uint8]:
-        """This thread's scratch of `n_bytes` for this source; good until the next call."""
-        found = getattr(self._local, "buffer", None)
-        if found is None or found.size < n_bytes:
-            # numpy, since a torch tensor made under inference_mode could not be used outside it
-            found = self._local.buffer = np.empty(n_bytes, np.uint8)
-        return found[:n_bytes]
+    def scratch(self) -> Scratch:
+        """This thread's scratch for this source."""
+        found: Scratch | None = getattr(self._local, "scratch", None)
+        if found is None:
+            found = self._local.scratch = Scratch()
+        return found
 
     def read_into(self, key: str, out: Tensor, start: int = 0) -> None:
+        """See `Source`."""
+        self.reader(key)(out, start)
+
+    def reader(self, key: str, scratch: Scratch | None = None) -> Read:
         """See `Source`. A float32 tensor lands in `out` without passing through a buffer."""
-        info = self.info(key)
-        dtype = torch_dtype(info.dtype)
-        if dtype is torch.float32 and out.is_contiguous() and out.device.type == "cpu":
-            self.read_bytes(key, out.detach().view(torch.uint8).numpy().data, start * 4)
-            return
-        # Calls of torch cost a microsecond each, as much as a thousand elements: few, then.
-        size, width = out.numel(), dtype.itemsize
+        dtype, width = torch_dtype(self.info(key).dtype), torch_dtype(self.info(key).dtype).itemsize
+        buffer = scratch or self.scratch()
         step = max(BUFFER_BYTES // width, 1)
-        for low in range(0, size or 1, step):
-            count = min(step, size - low)
-            raw = self.buffer(count * width).data
-            self.read_bytes(key, raw, (start + low) * width)
-            upcast_bytes(raw, dtype, out if count == size else out[low : low + count])
+
+        def read(out: Tensor, start: int = 0) -> None:
+            if dtype is torch.float32 and out.is_contiguous() and out.device.type == "cpu":
+                self.read_bytes(key, out.detach().view(torch.uint8).numpy().data, start * 4)
+                return
+            # Calls of torch cost a microsecond each, as much as a thousand elements: few, then.
+            size = out.numel()
+            for low in range(0, size, step):
+                count = min(step, size - low)
+                raw, stored = buffer.view(dtype, count)
+                self.read_bytes(key, raw, (start + low) * width)
+                upcast(stored, dtype, out if count == size else out[low : low + count])
+            if not size:
+                self.read_bytes(key, memoryview(b""), start * width)  # it has a hash, too
+
+        return read
 
     def read_raw(self, key: str) -> Tensor:
         """See `Source`. `UnsupportedError` for a dtype that torch lacks; F4 keeps two to a byte."""

@@ -45,7 +45,7 @@ class RawFile:
         done = 0
         while done < len(buffer):
             try:
-                count = self._read_some(buffer[done:], offset + done)
+                count = self._read_some(buffer[done:] if done else buffer, offset + done)
             except ValueError:  # the file object was closed
                 raise FileError(f'"{self.name}" is already closed', fix="Open it again.") from None
             except OSError as error:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from .closing import Closing
+from .scratch import Scratch
 
-__all__ = ["Entry", "Source"]
+__all__ = ["Entry", "Read", "Source"]
+
+Read = Callable[[Tensor, int], None]
+"""(out, start): fill 1-D float32 `out` with the flattened tensor's elements from `start` on."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,14 @@ class Source(Closing, ABC):
     @abstractmethod
     def read_into(self, key: str, out: Tensor, start: int = 0) -> None:
         """Fill 1-D float32 `out` with the flattened tensor's elements from `start` on."""
+
+    def reader(self, key: str, scratch: Scratch | None = None) -> Read:
+        """`read_into` of one tensor, looked up once, for reading it piece by piece on one thread.
+
+        `scratch` is what bytes may pass through, shared by all that a worker reads in turn; the
+        thread's own for this source by default.
+        """
+        return partial(self.read_into, key)
 
     @abstractmethod
     def read_raw(self, key: str) -> Tensor:

@@ -7,22 +7,14 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["upcast", "upcast_bytes"]
+__all__ = ["upcast"]
 
 _F16_SIGN_AND_REST = -16385  # int16 with every bit but the second highest
 _E4M3_MAX = 448.0
 
 
-def upcast_bytes(raw: memoryview, dtype: torch.dtype, out: Tensor) -> None:
-    """`upcast` of stored bytes in writable memory."""
-    if dtype.itemsize == 1 and raw:
-        upcast(torch.frombuffer(raw, dtype=torch.uint8), dtype, out)
-    elif raw:
-        out.copy_(torch.frombuffer(raw, dtype=dtype))
-
-
 def upcast(raw: Tensor, dtype: torch.dtype, out: Tensor) -> None:
-    """Fill float32 `out` with the values whose stored bytes are `raw` (uint8).
+    """Fill float32 `out` with the values that `raw` stores: of `dtype`, or its bytes (uint8).
 
     Bit-exact for F64 (rounded to nearest), F32, F16, BF16, F8_E5M2 and F8_E4M3. No allocation
     beyond two bytes per element.
@@ -30,7 +22,7 @@ def upcast(raw: Tensor, dtype: torch.dtype, out: Tensor) -> None:
     if dtype is torch.float8_e4m3fn and out.is_contiguous():
         _upcast_e4m3(raw, out)
     elif dtype is torch.float8_e5m2:  # the upper byte of a float16
-        out.copy_(raw.to(torch.int16).bitwise_left_shift_(8).view(torch.float16))
+        out.copy_(raw.view(torch.uint8).to(torch.int16).bitwise_left_shift_(8).view(torch.float16))
     else:
         out.copy_(raw.view(dtype))
 

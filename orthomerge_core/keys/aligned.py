@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..io.closing import Closing
-from ..io.source import Entry, Source
+from ..io.scratch import Scratch
+from ..io.source import Entry, Read, Source
 from .architecture import Architecture
 
 __all__ = ["AlignedModel", "AlignedSet", "ModelReport", "Segment"]
@@ -74,18 +75,27 @@ class AlignedModel:
 
     def read_into(self, key: str, out: Tensor, start: int = 0) -> None:
         """Fill 1-D float32 `out` with elements [start, start + len(out)) of a canonical tensor."""
-        run, total = self.segments[key], out.numel()
-        if len(run) == 1 and start + total <= run[0].stop - run[0].start:
-            self.source.read_into(run[0].key, out, run[0].start + start)
-            return
-        done, offset = 0, 0  # written into out; canonical offset of the segment
-        for seg in run:
-            size = seg.stop - seg.start
-            low, high = max(start + done - offset, 0), min(start + total - offset, size)
-            if low < high:
-                self.source.read_into(seg.key, out[done : done + high - low], seg.start + low)
-                done += high - low
-            offset += size
+        self.reader(key)(out, start)
+
+    def reader(self, key: str, scratch: Scratch | None = None) -> Read:
+        """`read_into` of one canonical tensor, looked up once; see `Source.reader`."""
+        run = self.segments[key]
+        parts = [self.source.reader(seg.key, scratch) for seg in run]
+        if len(run) == 1 and run[0].start == 0:
+            return parts[0]
+
+        def read(out: Tensor, start: int = 0) -> None:
+            total = out.numel()
+            done, offset = 0, 0  # written into out; canonical offset of the segment
+            for seg, part in zip(run, parts, strict=True):
+                size = seg.stop - seg.start
+                low, high = max(start + done - offset, 0), min(start + total - offset, size)
+                if low < high:
+                    part(out[done : done + high - low], seg.start + low)
+                    done += high - low
+                offset += size
+
+        return read
 
     def read_raw(self, key: str, shape: tuple[int, ...]) -> Tensor:
         """The canonical tensor as stored (its dtype untouched) in the given shape.

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ..bytesource import BUFFER_BYTES, ByteSource
+from ..bytesource import ByteSource
 from ..hashing import bytes_hash
-from ..source import Entry, Source
+from ..scratch import BUFFER_BYTES, Scratch
+from ..source import Entry, Read, Source
 from .contract import QuantLayer, Scales
 from .detect import Detected
 
@@ -50,6 +51,12 @@ class QuantisedSource(Source):
         else:
             self._decode(layer, key, out, start)
 
+    def reader(self, key: str, scratch: Scratch | None = None) -> Read:
+        """See `Source`."""
+        if key in self._layers:
+            return super().reader(key, scratch)
+        return self._source.reader(key, scratch)
+
     def _decode(self, layer: QuantLayer, key: str, out: Tensor, start: int) -> None:
         """Whole units go straight into `out`; one that `out` begins or ends in, through a
         scratch."""
@@ -72,7 +79,7 @@ class QuantisedSource(Source):
     def _decode_units(
         self, layer: QuantLayer, key: str, scales: Scales, first: int, out: Tensor
     ) -> None:
-        raw = self._source.buffer(len(out) // layer.unit * layer.unit_bytes)
+        raw = self._source.scratch().bytes(len(out) // layer.unit * layer.unit_bytes)
         self._source.read_bytes(key, raw.data, first * layer.unit_bytes)
         layer.decode(scales, torch.from_numpy(raw), first, out)
 

@@ -13,9 +13,6 @@ __all__ = ["SignCounter"]
 Counts = NDArray[np.int64]
 Words = NDArray[np.uint64]
 
-_ROWS_AT_ONCE = 4
-"""Fewer calls for small sets, few pairs counted twice in large ones."""
-
 _BITS_OF_16 = np.array([bin(i).count("1") for i in range(1 << 16)], dtype=np.uint8)
 
 
@@ -25,16 +22,16 @@ class SignCounter:
     Args:
         rows: most rows of a chunk. columns: most columns of a chunk, a multiple of 64.
 
-    Scratch is about 2·rows·columns bytes. Fresh arrays of this size would cost page faults on every
-    chunk.
+    Scratch is about 1.3·rows·columns bytes. Fresh arrays of this size would cost page faults on
+    every chunk.
     """
 
     def __init__(self, rows: int, columns: int) -> None:
         words = columns // 64
         self._flags = np.empty(rows * columns, dtype=np.bool_)
-        self._both = np.empty(_ROWS_AT_ONCE * rows * words, dtype=np.uint64)
+        self._both = np.empty(rows * words, dtype=np.uint64)
         self._opposite = np.empty_like(self._both)
-        self._bits = np.empty(len(self._both), dtype=np.uint8)
+        self._bits = np.empty(rows * words, dtype=np.uint8)
 
     def __call__(self, deltas: NDArray[np.float32]) -> tuple[Counts, Counts]:
         """Active and conflicting elements of all pairs, each [N, N] int64 and symmetric.
@@ -50,16 +47,15 @@ class SignCounter:
         nonzero = _packed(np.not_equal(deltas, 0, out=flags))
         active = np.zeros((count, count), dtype=np.int64)
         conflict = np.zeros((count, count), dtype=np.int64)
-        for low in range(0, count, _ROWS_AT_ONCE):
-            high = min(low + _ROWS_AT_ONCE, count)
-            shape = (high - low, count - low, nonzero.shape[1])
+        for i in range(count):
+            shape = (count - i, nonzero.shape[1])
             both, opposite = _part(self._both, shape), _part(self._opposite, shape)
-            np.bitwise_and(nonzero[low:high, None], nonzero[low:], out=both)
-            np.bitwise_xor(positive[low:high, None], positive[low:], out=opposite)
+            np.bitwise_and(nonzero[i], nonzero[i:], out=both)
+            np.bitwise_xor(positive[i], positive[i:], out=opposite)
             np.bitwise_and(opposite, both, out=opposite)
-            active[low:high, low:] = self._ones(both)
-            conflict[low:high, low:] = self._ones(opposite)
-        return np.maximum(active, active.T), np.maximum(conflict, conflict.T)
+            active[i, i:] = active[i:, i] = self._ones(both)
+            conflict[i, i:] = conflict[i:, i] = self._ones(opposite)
+        return active, conflict
 
     def _ones(self, words: Words) -> NDArray[np.integer[Any]]:
         """Set bits along the last axis."""

@@ -15,6 +15,11 @@ __all__ = ["delta_gram", "row_gram", "run_gram"]
 
 _CHUNK = 1 << 18
 _RUN = 1 << 12
+_FEW = 6
+"""Up to so many rows a batched matrix product is faster on several threads than products of a
+matrix and a vector, which in OpenBLAS wait for each other; for more it wastes what it computes
+twice."""
+
 _BLAS_ONE_THREAD = 9215
 """OpenBLAS splits larger products over threads of its own, which then wait for each other."""
 
@@ -68,13 +73,15 @@ def run_gram(rows: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def _gram_of_runs(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     count, columns = rows.shape
+    if count <= _FEW:
+        runs = torch.from_numpy(rows).unflatten(1, (columns // _RUN, _RUN)).transpose(0, 1)
+        return torch.bmm(runs, runs.transpose(1, 2)).sum(dim=0, dtype=torch.float64).numpy()
     gram = np.empty((count, count), dtype=np.float64)
     for i in range(count):
         run = _RUN
         while run > 256 and run * (count - i) > _BLAS_ONE_THREAD:
             run //= 2
-        runs = rows.reshape(count, columns // run, run)[i:].transpose(1, 0, 2)
-        # Symmetric by halves: measured 1.3 to 2 times faster here than one batched matrix product.
-        dots = np.matmul(runs, runs[:, 0, :, None])[..., 0].sum(axis=0, dtype=np.float64)
+        parts = rows.reshape(count, columns // run, run)[i:].transpose(1, 0, 2)
+        dots = np.matmul(parts, parts[:, 0, :, None])[..., 0].sum(axis=0, dtype=np.float64)
         gram[i, i:] = gram[i:, i] = dots
     return gram

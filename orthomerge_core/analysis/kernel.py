@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from ..linalg.gram import run_gram
 from .signs import SignCounter
 
-__all__ = ["ChunkKernel", "ChunkSums", "exact_sums", "padded"]
+__all__ = ["SMALLEST_PEAK", "ChunkKernel", "ChunkSums", "exact_sums", "padded"]
 
 Rows32 = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 _ALIGN = 4096
-_SMALLEST_PEAK = 1e-15
+SMALLEST_PEAK = 1e-15
 """Below this, squares leave float32's normal range."""
 
 
@@ -74,7 +74,7 @@ class ChunkKernel:
             np.subtract(deltas, used[0], out=deltas)
             gram = run_gram(used)
             peaks = np.maximum(deltas.max(axis=1), -deltas.min(axis=1))
-        if not np.isfinite(gram).all() or ((peaks < _SMALLEST_PEAK) & (peaks > 0)).any():
+        if not np.isfinite(gram).all() or ((peaks < SMALLEST_PEAK) & (peaks > 0)).any():
             return None
         active, conflict = self._signs(deltas)
         nothing = np.zeros(len(rows), dtype=np.int64)

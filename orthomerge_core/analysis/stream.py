@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import AnalysisError
@@ -16,20 +18,27 @@ from ..keys.content import model_content_hash
 from ..progress import OnlyChecks, Progress
 from ..recipe.model import BASE
 from .accumulator import Accumulator
+from .compiled import CompiledKernel, compiled_sweep
 from .device import DeviceKernel, usable_device
-from .kernel import ChunkKernel, exact_sums, padded
-from .pool import Ticker, run_pool, usable_cores
+from .kernel import ChunkKernel, ChunkSums, exact_sums, padded
+from .pool import Ticker, run_abandonable, run_pool, usable_cores
 from .result import Analysis
 from .spectrum import Energies, sample_spectra, spectra_cost
 from .work import key_bytes, key_groups, total_bytes
 
 __all__ = ["analyze"]
 
+Kernel = Callable[[NDArray[np.float32], int], ChunkSums | None]
+KernelMaker = Callable[[int, int], Kernel]
+
 _MAX_THREADS = 8
 """More readers than this gain nothing from one disk or one memory bus."""
 
 _MAX_CHUNK = 1 << 22
 """Counts within one chunk must stay exact in float32."""
+
+_WORTH_COMPILING_BYTES = 1 << 30
+"""Smaller sets are summed in less time than compiled code takes to load."""
 
 
 def analyze(
@@ -68,9 +77,10 @@ def analyze(
     sums = Accumulator(aligned)
     work = total_bytes(aligned) + spectra_cost(aligned, rank_samples, known)
     progress.start(work, "Analysing")
+    kernel = _kernel_maker(target, total_bytes(aligned), progress)
     run_pool(
         key_groups(aligned),
-        lambda: _worker(aligned, sums, padded(min(chunk_elements, _MAX_CHUNK)), target),
+        lambda: _worker(aligned, sums, padded(min(chunk_elements, _MAX_CHUNK)), kernel),
         threads or min(usable_cores(), _MAX_THREADS),
         progress,
     )
@@ -111,14 +121,24 @@ def _check(aligned: AlignedSet, rank_samples: int, chunk: int, threads: int | No
             )
 
 
+def _kernel_maker(device: torch.device, n_bytes: float, progress: Progress) -> KernelMaker:
+    """What sums the chunks of a thread, by the most rows and columns of a chunk."""
+    if device.type != "cpu":
+        return lambda rows, columns: DeviceKernel(device)
+    sweep = run_abandonable(compiled_sweep, progress) if n_bytes >= _WORTH_COMPILING_BYTES else None
+    if sweep is None:
+        return ChunkKernel
+    return lambda rows, columns: CompiledKernel(sweep, rows)
+
+
 def _worker(
-    aligned: AlignedSet, sums: Accumulator, chunk: int, device: torch.device
+    aligned: AlignedSet, sums: Accumulator, chunk: int, make_kernel: KernelMaker
 ) -> Callable[[list[int], Ticker], None]:
     """A function that sums one group of keys, with its own buffer."""
     models = (aligned.base, *aligned.models)
     longest = max((aligned.numel(key) for key in aligned.keys), default=0)
     buffer = torch.empty((len(models), padded(max(1, min(chunk, longest)))), dtype=torch.float32)
-    kernel = ChunkKernel(*buffer.shape) if device.type == "cpu" else DeviceKernel(device)
+    kernel = make_kernel(*buffer.shape)
     scratch = Scratch()
 
     def sum_key(index: int, tick: Ticker) -> None:

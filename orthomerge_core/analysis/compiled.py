@@ -1,0 +1,178 @@
+"""`ChunkKernel` in one sweep of compiled code, where the optional package numba is installed.
+
+NumPy's kernel goes over a chunk about fifteen times, and a chunk of many rows does not stay in the
+cache that is near a core. This one takes the chunk block by block and leaves a block only when
+everything is known of it; it holds no lock of the interpreter, so that threads do not wait for each
+other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .kernel import SMALLEST_PEAK, ChunkSums, padded
+
+__all__ = ["CompiledKernel", "compiled_sweep"]
+
+Sweep = Callable[..., None]
+
+_BLOCK = 1024
+"""Columns of a block: its rows stay in the cache. At most 255 · 8, see `_agreement`."""
+
+
+class CompiledKernel:
+    """See `ChunkKernel`: the same arguments, the same sums, within its accuracy.
+
+    Products are float32 in lanes over blocks of 1024 elements, summed in float64. `sweep` is what
+    `compiled_sweep` gives.
+    """
+
+    def __init__(self, sweep: Sweep, rows: int) -> None:
+        self._sweep = sweep
+        self._marks = np.empty((2, max(rows - 1, 1), _BLOCK), dtype=np.uint8)
+
+    def __call__(self, rows: NDArray[np.float32], size: int) -> ChunkSums | None:
+        """See `ChunkKernel`. Cost: R(R+1)/2 multiply-adds per element, and one pass."""
+        columns, count = padded(size), len(rows)
+        rows = np.ascontiguousarray(rows)
+        rows[:, size:columns] = 0.0
+        gram = np.zeros((count, count), dtype=np.float64)
+        counts = np.zeros((2, count - 1, count - 1), dtype=np.int64)
+        peaks = np.zeros(count, dtype=np.uint32)
+        words = self._marks.view(np.uint64)
+        self._sweep(rows, rows.view(np.uint32), columns, self._marks, words, gram, counts, peaks)
+        largest = peaks.view(np.float32)[1:]
+        if not np.isfinite(gram).all() or ((largest < SMALLEST_PEAK) & (largest > 0)).any():
+            return None
+        active, conflict = (_mirrored(part) for part in counts)
+        nothing = np.zeros(count, dtype=np.int64)
+        return ChunkSums(_mirrored(gram), active, conflict, largest.astype(np.float64), nothing)
+
+
+@lru_cache(maxsize=1)
+def compiled_sweep() -> Sweep | None:
+    """The sweep over a chunk, or None without numba (or without one that fits this NumPy).
+
+    Compiling takes a second or two, once: numba keeps the result on disk where it may.
+    """
+    try:
+        import numba
+    except ImportError:
+        return None
+    try:
+        return _compile(numba, keep=True)
+    except RuntimeError:  # no folder in which numba could keep it
+        return _compile(numba, keep=False)
+
+
+def _mirrored(upper: NDArray[Any]) -> NDArray[Any]:
+    """A symmetric matrix from its upper triangle."""
+    return upper + np.triu(upper, 1).T
+
+
+def _compile(numba: Any, *, keep: bool) -> Sweep:
+    # Sums may be taken in lanes, but what is not finite must stay so: no `nnan`, no `ninf`.
+    loose = numba.njit(nogil=True, cache=keep, fastmath={"reassoc", "contract", "nsz"})
+    exact = numba.njit(nogil=True, cache=keep)
+    subtract, mark, largest = exact(_subtract), exact(_mark), exact(_largest)
+    agreement, bytes_of = exact(_agreement), exact(_sum_of_bytes)
+    dot, dots = loose(_dot), loose(_four_dots)
+    arguments = "f4[:,::1],u4[:,::1],i8,u1[:,:,::1],u8[:,:,::1],f8[:,::1],i8[:,:,::1],u4[::1]"
+
+    @numba.njit(f"void({arguments})", nogil=True, cache=keep)
+    def sweep(rows, bits, columns, marks, words, gram, counts, peaks):  # type: ignore[no-untyped-def]
+        count = rows.shape[0]
+        for low in range(0, columns, _BLOCK):
+            high = low + _BLOCK
+            for i in range(1, count):
+                subtract(rows[i, low:high], rows[0, low:high])
+                mark(rows[i, low:high], marks[0, i - 1], marks[1, i - 1])
+                peaks[i] = largest(bits[i, low:high], peaks[i])
+            for i in range(count):
+                a, j = rows[i, low:high], i
+                while j + 3 < count:
+                    b, c = rows[j, low:high], rows[j + 1, low:high]
+                    d, e = rows[j + 2, low:high], rows[j + 3, low:high]
+                    first, second, third, fourth = dots(a, b, c, d, e)
+                    gram[i, j] += first
+                    gram[i, j + 1] += second
+                    gram[i, j + 2] += third
+                    gram[i, j + 3] += fourth
+                    j += 4
+                while j < count:
+                    gram[i, j] += dot(a, rows[j, low:high])
+                    j += 1
+            for i in range(count - 1):
+                for j in range(i, count - 1):
+                    both, against = agreement(words[0, i], words[0, j], words[1, i], words[1, j])
+                    counts[0, i, j] += bytes_of(both)
+                    counts[1, i, j] += bytes_of(against)
+
+    found: Sweep = sweep
+    return found
+
+
+# What follows is compiled: plain loops, which numba turns into vector code.
+
+
+def _subtract(row, base):  # type: ignore[no-untyped-def]
+    for k in range(row.shape[0]):
+        row[k] -= base[k]
+
+
+def _mark(row, positive, nonzero):  # type: ignore[no-untyped-def]
+    """One byte per element: 1 where it is positive, and 1 where it is not zero."""
+    for k in range(row.shape[0]):
+        positive[k] = row[k] > np.float32(0)
+        nonzero[k] = row[k] != np.float32(0)
+
+
+def _largest(bits, before):  # type: ignore[no-untyped-def]
+    """Bits of the largest magnitude of these and `before`; above infinity's for a NaN."""
+    most = np.uint32(before)
+    for k in range(bits.shape[0]):
+        most = max(most, bits[k] & np.uint32(0x7FFFFFFF))
+    return most
+
+
+def _agreement(positive, positive_too, nonzero, nonzero_too):  # type: ignore[no-untyped-def]
+    """Two rows' active and conflicting elements, as sums of words of eight one-byte counts.
+
+    A block has 128 words, so that no byte of a sum overflows.
+    """
+    active, conflict = np.uint64(0), np.uint64(0)
+    for k in range(positive.shape[0]):
+        both = nonzero[k] & nonzero_too[k]
+        active += both
+        conflict += both & (positive[k] ^ positive_too[k])
+    return active, conflict
+
+
+def _sum_of_bytes(word):  # type: ignore[no-untyped-def]
+    even = np.uint64(0x00FF00FF00FF00FF)
+    pairs = (word & even) + ((word >> np.uint64(8)) & even)
+    return np.int64((pairs * np.uint64(0x0001000100010001)) >> np.uint64(48))
+
+
+def _dot(a, b):  # type: ignore[no-untyped-def]
+    total = np.float32(0.0)
+    for k in range(a.shape[0]):
+        total += a[k] * b[k]
+    return total
+
+
+def _four_dots(a, b, c, d, e):  # type: ignore[no-untyped-def]
+    first, second = np.float32(0.0), np.float32(0.0)
+    third, fourth = np.float32(0.0), np.float32(0.0)
+    for k in range(a.shape[0]):
+        x = a[k]
+        first += x * b[k]
+        second += x * c[k]
+        third += x * d[k]
+        fourth += x * e[k]
+    return first, second, third, fourth

@@ -1,10 +1,13 @@
 """Chunk sums: the CPU kernel, the device kernel and the fallback for old NumPy agree."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 
-from orthomerge_core.analysis import kernel
+from orthomerge_core.analysis import kernel, stream
+from orthomerge_core.analysis.compiled import CompiledKernel, compiled_sweep
 from orthomerge_core.analysis.device import DeviceKernel
 from orthomerge_core.analysis.signs import SignCounter
 from tests.oracles import naive_gram, naive_sign_counts
@@ -32,16 +35,72 @@ def check(found, buffer, size):
     assert not found.nonfinite.any()
 
 
-@pytest.mark.parametrize("count", [1, 2, 4, 12, 32])
+def compiled(rows):
+    sweep = compiled_sweep()
+    assert sweep is not None, "numba belongs to what the tests install"
+    return CompiledKernel(sweep, rows)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5, 6, 12, 32])
 @pytest.mark.parametrize("size", [1, 5000])
-def test_both_kernels_agree_with_the_oracle(count, size):
+def test_all_kernels_agree_with_the_oracle(count, size):
     buffer = rows(count, size)
     for sums in (
         kernel.ChunkKernel(*buffer.shape),
+        compiled(len(buffer)),
         DeviceKernel(torch.device("cpu")),
         kernel.exact_sums,
     ):
         check(sums(buffer.copy(), size), buffer, size)
+
+
+def test_a_kernel_serves_fewer_rows_and_columns_than_it_was_made_for():
+    buffer = rows(3, 9000)
+    for sums in (kernel.ChunkKernel(*buffer.shape), compiled(len(buffer))):
+        for count in (3, 2):
+            check(sums(buffer[:count].copy(), 4000), buffer[:count], 4000)
+
+
+def test_negative_zeros_and_tiny_numbers_are_counted_alike():
+    buffer = np.zeros((3, 4096), dtype=np.float32)
+    buffer[1, :4] = [-0.0, 1e-12, -1e-12, 1e-13]
+    buffer[2, :4] = [1.0, -1e-12, -1.0, 1.0]
+    both = [kernel.ChunkKernel(*buffer.shape), compiled(3)]
+    one, other = (sums(buffer.copy(), 4096) for sums in both)
+    np.testing.assert_array_equal(one.active, [[3, 3], [3, 4]])
+    np.testing.assert_array_equal(one.conflict, [[0, 1], [1, 0]])
+    np.testing.assert_array_equal(one.active, other.active)
+    np.testing.assert_array_equal(one.conflict, other.conflict)
+
+
+@pytest.mark.parametrize("size", [1 << 12, 1 << 17])
+def test_compiled_sums_keep_seven_digits_over_long_chunks(size):
+    buffer = rows(4, size, seed=3)
+    found = compiled(5)(buffer.copy(), size)
+    flat = torch.from_numpy(buffer).double()
+    expected = naive_gram([flat[0], *(flat[1:] - flat[0])])
+    scale = np.sqrt(np.diag(expected))
+    assert (np.abs(found.gram - expected) <= 3e-7 * scale * scale[:, None]).all()
+
+
+def test_large_sets_are_compiled_and_small_ones_and_those_without_numba_are_not(monkeypatch):
+    def kind(n_bytes):
+        make = stream._kernel_maker(torch.device("cpu"), n_bytes, stream.Progress())
+        return type(make(3, 4096))
+
+    assert kind(1 << 29) is kernel.ChunkKernel
+    assert kind(1 << 31) is CompiledKernel
+    monkeypatch.setitem(sys.modules, "numba", None)
+    compiled_sweep.cache_clear()
+    assert kind(1 << 31) is kernel.ChunkKernel
+    compiled_sweep.cache_clear()
+
+
+def test_a_chunk_that_is_not_finite_or_too_small_is_left_to_the_exact_kernel_when_compiled():
+    for bad in (np.inf, np.nan, 1e-30):
+        buffer = np.zeros((2, 4096), dtype=np.float32)
+        buffer[1, 7] = bad
+        assert compiled(2)(buffer, 4096) is None
 
 
 @pytest.mark.parametrize("bad", [np.inf, np.nan])

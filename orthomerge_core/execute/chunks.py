@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..io.scratch import Scratch
+from ..io.source import Read
 from ..keys.aligned import AlignedModel
 from ..shapes import Float32
 
-__all__ = ["CHUNK", "Chunk", "Job", "new_buffer", "read_chunk"]
+__all__ = ["CHUNK", "Chunk", "Job", "chunk_readers", "fill_chunk", "new_buffer", "read_chunk"]
 
 CHUNK = 1 << 17
 """Elements per chunk: half of it costs more calls, twice of it leaves the cache. Time only."""
@@ -57,16 +59,28 @@ def new_buffer(models: int, chunk: int) -> Float32[Tensor, "rows params"]:
     return torch.empty(models + 2, chunk, dtype=torch.float32)
 
 
+def chunk_readers(
+    base: AlignedModel, models: Sequence[AlignedModel], key: str, scratch: Scratch
+) -> list[Read | None]:
+    """How a tensor is read from the base and each model, in their order; None where it lacks it."""
+    return [m.reader(key, scratch) if m.has(key) else None for m in (base, *models)]
+
+
+def fill_chunk(readers: Sequence[Read | None], job: Job, buffer: Tensor) -> Chunk:
+    """Fill a buffer. Where the base is not finite, so is every delta: it cannot pass unseen."""
+    chunk = Chunk(job, buffer)
+    base, deltas = chunk.base, chunk.deltas
+    for read, row in zip(readers, (base, *deltas), strict=True):
+        if read is None:
+            row.copy_(base)
+        else:
+            read(row, job.start)
+    deltas.sub_(base)
+    return chunk
+
+
 def read_chunk(
     base: AlignedModel, models: Sequence[AlignedModel], job: Job, buffer: Tensor
 ) -> Chunk:
-    """Fill a buffer. Where the base is not finite, so is every delta: it cannot pass unseen."""
-    chunk = Chunk(job, buffer)
-    base.read_into(job.key, chunk.base, job.start)
-    for model, row in zip(models, chunk.deltas, strict=True):
-        if model.has(job.key):
-            model.read_into(job.key, row, job.start)
-        else:
-            row.copy_(chunk.base)
-    chunk.deltas.sub_(chunk.base)
-    return chunk
+    """`fill_chunk` for a single chunk of a tensor."""
+    return fill_chunk(chunk_readers(base, models, job.key, Scratch()), job, buffer)

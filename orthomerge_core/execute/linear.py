@@ -9,10 +9,11 @@ from torch import Tensor
 
 from ..analysis.pool import Ticker, run_pool, usable_cores
 from ..analysis.work import key_groups
+from ..io.scratch import Scratch
 from ..linalg.gram import row_gram
 from ..methods.contract import LinearMethod
 from ..shapes import Float64
-from .chunks import CHUNK, Chunk, Job, new_buffer, read_chunk
+from .chunks import CHUNK, Chunk, Job, chunk_readers, fill_chunk, new_buffer
 from .emit import TensorOut
 from .estimate import read_bytes
 from .plan import TensorPlan
@@ -91,6 +92,7 @@ class _Worker:
         self._own = has_own_rows(work.plan)
         self._buffer = new_buffer(len(work.plan.models), self._chunk)
         self._rows = torch.empty(len(work.plan.rows) + 1, 0 if self._own else self._chunk)
+        self._scratch = Scratch()
         self._out, self._texture = torch.empty(self._chunk), torch.empty(self._chunk)
 
     def merge(self, index: int, tick: Ticker) -> Outcome:
@@ -169,9 +171,10 @@ class _Worker:
     def _chunks(self, tensor: TensorPlan, tick: Ticker, *, share: float = 1.0) -> Iterator[Chunk]:
         """The tensor once through; `share` of its bytes counts as progress."""
         plan, cost = self._plan, share * read_bytes(self._plan, tensor) / tensor.numel
+        readers = chunk_readers(plan.aligned.base, plan.models, tensor.key, self._scratch)
         for start in range(0, tensor.numel, self._chunk):
             job = Job(tensor.key, start, min(start + self._chunk, tensor.numel))
-            yield read_chunk(plan.aligned.base, plan.models, job, self._buffer)
+            yield fill_chunk(readers, job, self._buffer)
             tick(cost * (job.stop - job.start))
 
     def _sum_gram(self, tensor: TensorPlan, tick: Ticker) -> Float64[Tensor, "r r"]:

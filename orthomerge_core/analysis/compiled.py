@@ -15,14 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..linalg.compiled import BLOCK, add_upper_gram, compile_once
 from .kernel import SMALLEST_PEAK, ChunkSums, padded
 
 __all__ = ["CompiledKernel", "compiled_sweep"]
 
 Sweep = Callable[..., None]
-
-_BLOCK = 1024
-"""Columns of a block: its rows stay in the cache. At most 255 · 8, see `_agreement`."""
 
 
 class CompiledKernel:
@@ -34,7 +32,7 @@ class CompiledKernel:
 
     def __init__(self, sweep: Sweep, rows: int) -> None:
         self._sweep = sweep
-        self._marks = np.empty((2, max(rows - 1, 1), _BLOCK), dtype=np.uint8)
+        self._marks = np.empty((2, max(rows - 1, 1), BLOCK), dtype=np.uint8)
 
     def __call__(self, rows: NDArray[np.float32], size: int) -> ChunkSums | None:
         """See `ChunkKernel`. Cost: R(R+1)/2 multiply-adds per element, and one pass."""
@@ -56,18 +54,8 @@ class CompiledKernel:
 
 @lru_cache(maxsize=1)
 def compiled_sweep() -> Sweep | None:
-    """The sweep over a chunk, or None without numba (or without one that fits this NumPy).
-
-    Compiling takes a second or two, once: numba keeps the result on disk where it may.
-    """
-    try:
-        import numba
-    except ImportError:
-        return None
-    try:
-        return _compile(numba, keep=True)
-    except RuntimeError:  # no folder in which numba could keep it
-        return _compile(numba, keep=False)
+    """The sweep over a chunk; None without numba, see `linalg.compiled.compile_once`."""
+    return compile_once(_build)
 
 
 def _mirrored(upper: NDArray[Any]) -> NDArray[Any]:
@@ -75,38 +63,23 @@ def _mirrored(upper: NDArray[Any]) -> NDArray[Any]:
     return upper + np.triu(upper, 1).T
 
 
-def _compile(numba: Any, *, keep: bool) -> Sweep:
-    # Sums may be taken in lanes, but what is not finite must stay so: no `nnan`, no `ninf`.
-    loose = numba.njit(nogil=True, cache=keep, fastmath={"reassoc", "contract", "nsz"})
+def _build(numba: Any, keep: bool) -> Sweep:
     exact = numba.njit(nogil=True, cache=keep)
     subtract, mark, largest = exact(_subtract), exact(_mark), exact(_largest)
     agreement, bytes_of = exact(_agreement), exact(_sum_of_bytes)
-    dot, dots = loose(_dot), loose(_four_dots)
+    add_gram = add_upper_gram(numba, keep)
     arguments = "f4[:,::1],u4[:,::1],i8,u1[:,:,::1],u8[:,:,::1],f8[:,::1],i8[:,:,::1],u4[::1]"
 
     @numba.njit(f"void({arguments})", nogil=True, cache=keep)
     def sweep(rows, bits, columns, marks, words, gram, counts, peaks):  # type: ignore[no-untyped-def]
         count = rows.shape[0]
-        for low in range(0, columns, _BLOCK):
-            high = low + _BLOCK
+        for low in range(0, columns, BLOCK):
+            high = low + BLOCK
             for i in range(1, count):
                 subtract(rows[i, low:high], rows[0, low:high])
                 mark(rows[i, low:high], marks[0, i - 1], marks[1, i - 1])
                 peaks[i] = largest(bits[i, low:high], peaks[i])
-            for i in range(count):
-                a, j = rows[i, low:high], i
-                while j + 3 < count:
-                    b, c = rows[j, low:high], rows[j + 1, low:high]
-                    d, e = rows[j + 2, low:high], rows[j + 3, low:high]
-                    first, second, third, fourth = dots(a, b, c, d, e)
-                    gram[i, j] += first
-                    gram[i, j + 1] += second
-                    gram[i, j + 2] += third
-                    gram[i, j + 3] += fourth
-                    j += 4
-                while j < count:
-                    gram[i, j] += dot(a, rows[j, low:high])
-                    j += 1
+            add_gram(rows, low, high, gram)
             for i in range(count - 1):
                 for j in range(i, count - 1):
                     both, against = agreement(words[0, i], words[0, j], words[1, i], words[1, j])
@@ -157,22 +130,3 @@ def _sum_of_bytes(word):  # type: ignore[no-untyped-def]
     even = np.uint64(0x00FF00FF00FF00FF)
     pairs = (word & even) + ((word >> np.uint64(8)) & even)
     return np.int64((pairs * np.uint64(0x0001000100010001)) >> np.uint64(48))
-
-
-def _dot(a, b):  # type: ignore[no-untyped-def]
-    total = np.float32(0.0)
-    for k in range(a.shape[0]):
-        total += a[k] * b[k]
-    return total
-
-
-def _four_dots(a, b, c, d, e):  # type: ignore[no-untyped-def]
-    first, second = np.float32(0.0), np.float32(0.0)
-    third, fourth = np.float32(0.0), np.float32(0.0)
-    for k in range(a.shape[0]):
-        x = a[k]
-        first += x * b[k]
-        second += x * c[k]
-        third += x * d[k]
-        fourth += x * e[k]
-    return first, second, third, fourth

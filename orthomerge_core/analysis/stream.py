@@ -15,6 +15,7 @@ from ..io.scratch import Scratch
 from ..io.source import Read
 from ..keys.aligned import AlignedSet
 from ..keys.content import model_content_hash
+from ..linalg.compiled import WORTH_COMPILING_BYTES
 from ..progress import OnlyChecks, Progress
 from ..recipe.model import BASE
 from .accumulator import Accumulator
@@ -36,9 +37,6 @@ _MAX_THREADS = 8
 
 _MAX_CHUNK = 1 << 22
 """Counts within one chunk must stay exact in float32."""
-
-_WORTH_COMPILING_BYTES = 1 << 30
-"""Smaller sets are summed in less time than compiled code takes to load."""
 
 
 def analyze(
@@ -125,7 +123,7 @@ def _kernel_maker(device: torch.device, n_bytes: float, progress: Progress) -> K
     """What sums the chunks of a thread, by the most rows and columns of a chunk."""
     if device.type != "cpu":
         return lambda rows, columns: DeviceKernel(device)
-    sweep = run_abandonable(compiled_sweep, progress) if n_bytes >= _WORTH_COMPILING_BYTES else None
+    sweep = run_abandonable(compiled_sweep, progress) if n_bytes >= WORTH_COMPILING_BYTES else None
     if sweep is None:
         return ChunkKernel
     return lambda rows, columns: CompiledKernel(sweep, rows)

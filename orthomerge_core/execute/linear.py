@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ..analysis.pool import Ticker, run_pool, usable_cores
+from ..analysis.pool import Ticker, run_abandonable, run_pool, usable_cores
 from ..analysis.work import key_groups
 from ..io.scratch import Scratch
+from ..linalg.compiled import WORTH_COMPILING_BYTES, block_gram
 from ..linalg.gram import row_gram
 from ..methods.contract import LinearMethod
 from ..shapes import Float64
@@ -31,6 +34,8 @@ from .work import (
 __all__ = ["LinearMerge"]
 
 _MAX_THREADS = 8
+
+FastGram = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 
 
 class LinearMerge:
@@ -61,11 +66,14 @@ class LinearMerge:
         """Merge all tensors."""
         plan = self._work.plan
         outcomes: dict[int, Outcome] = {}
+        progress = self._work.progress
+        large = self.total() >= WORTH_COMPILING_BYTES
+        gram = run_abandonable(block_gram, progress) if large else None
 
         def worker() -> _Task:
-            return _Task(_Worker(self._work, self._method, self._chunk), outcomes)
+            return _Task(_Worker(self._work, self._method, self._chunk, gram), outcomes)
 
-        run_pool(key_groups(plan.aligned), worker, self._threads, self._work.progress)
+        run_pool(key_groups(plan.aligned), worker, self._threads, progress)
         for index, tensor in enumerate(plan.tensors):
             self._work.record(tensor, outcomes[index])
 
@@ -85,7 +93,9 @@ class _Task:
 class _Worker:
     """One thread's buffers and its way with a tensor."""
 
-    def __init__(self, work: Work, method: LinearMethod, chunk: int) -> None:
+    def __init__(
+        self, work: Work, method: LinearMethod, chunk: int, fast_gram: FastGram | None
+    ) -> None:
         self._plan, self._emitter, self._method = work.plan, work.emitter, method
         longest = max((t.numel for t in work.plan.tensors), default=1)
         self._chunk = max(1, min(chunk, longest))
@@ -93,6 +103,7 @@ class _Worker:
         self._buffer = new_buffer(len(work.plan.models), self._chunk)
         self._rows = torch.empty(len(work.plan.rows) + 1, 0 if self._own else self._chunk)
         self._scratch = Scratch()
+        self._fast_gram = fast_gram
         self._out, self._texture = torch.empty(self._chunk), torch.empty(self._chunk)
 
     def merge(self, index: int, tick: Ticker) -> Outcome:
@@ -201,6 +212,14 @@ class _Worker:
             texture = self._texture[: chunk.size]
             difference(chunk.deltas, model, parent, texture)
             delta.add_(texture, alpha=alpha)
+        return self._measured(matrix)
+
+    def _measured(self, matrix: Tensor) -> Float64[Tensor, "r r"]:
+        """Gram of all rows and Δ, for the report alone: nothing that is stored depends on it."""
+        if self._fast_gram is not None and matrix.is_contiguous():
+            gram = torch.from_numpy(self._fast_gram(matrix.numpy()))
+            if bool(torch.isfinite(gram.diagonal()).all()):
+                return gram
         return row_gram(matrix)
 
     def _result(self, chunk: Chunk) -> Tensor:

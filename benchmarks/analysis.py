@@ -35,7 +35,7 @@ from orthomerge_core.keys.aligned import AlignedSet
 from orthomerge_core.keys.opening import open_set, spec_from_paths
 from orthomerge_core.progress import Progress
 
-CHUNK = 131072
+CHUNK = 262144
 NARROW = {"attn.qkv.weight": (3456, 1152), "mlp.fc1.weight": (4608, 1152), "norm.weight": (1152,)}
 WIDE = {"linear1.weight": (21504, 3072), "linear2.weight": (3072, 15360), "mod.bias": (9216,)}
 

@@ -43,7 +43,7 @@ def analyze(
     aligned: AlignedSet,
     *,
     rank_samples: int = 5,
-    chunk_elements: int = 131072,
+    chunk_elements: int = 262144,
     threads: int | None = None,
     device: str = "cpu",
     progress: Progress | None = None,

@@ -15,8 +15,9 @@ from ..shapes import Float32
 
 __all__ = ["CHUNK", "Chunk", "Job", "chunk_readers", "fill_chunk", "new_buffer", "read_chunk"]
 
-CHUNK = 1 << 17
-"""Elements per chunk: half of it costs more calls, twice of it leaves the cache. Time only."""
+CHUNK = 1 << 18
+"""Elements per chunk: half of it costs more calls, between which threads wait for each other, twice
+of it leaves the cache. Time only."""
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,56 @@ def test_model_with_a_lora_becomes_a_row(comfy: ComfyHost, lora: str):
     assert list(retention.values()) == pytest.approx([1.0], abs=0.05)
 
 
+def analysed_lora(lora: str, strength: float, dtype: str = "default") -> dict[str, Any]:
+    """A LoRA on the base as the only row of an analysis; nothing is sampled."""
+    inputs = {"unet_name": base_name(), "weight_dtype": dtype}
+    patch = with_lora(["loaded", 0], lora)
+    patch["inputs"]["strength_model"] = strength
+    add = {"models": ["set", 0], "model": ["lora", 0], "name": "my-lora"}
+    graph = merge_graph(family_files()[:1])
+    del graph["mixer"]
+    return graph | {
+        "loaded": {"class_type": "UNETLoader", "inputs": inputs},
+        "lora": patch,
+        "add": {"class_type": "OrthoAddModel", "inputs": add},
+        "look": {
+            "class_type": "DeltaGramAnalyzer",
+            "inputs": {"models": ["add", 0], "rank_samples": 0},
+        },
+    }
+
+
+def kept_analyses(comfy: ComfyHost) -> set[str]:
+    folder = comfy.base_dir / "user" / "__orthomerge" / "analysis"
+    return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_loras_strength_is_part_of_what_is_cached(comfy: ComfyHost, lora: str):
+    first = comfy.prompt(analysed_lora(lora, 1.0))
+    again = comfy.prompt(analysed_lora(lora, 1.0))
+    assert {"lora", "add", "look"} <= comfy.cached_nodes(again)
+    known = kept_analyses(comfy)
+    weaker = comfy.prompt(analysed_lora(lora, 0.5))
+    assert not {"lora", "add", "look"} & comfy.cached_nodes(weaker)
+    assert payload(weaker, "look")["text"] != payload(first, "look")["text"]
+    assert len(kept_analyses(comfy)) == len(known) + 1
+    known = kept_analyses(comfy)
+    back = comfy.prompt(analysed_lora(lora, 1.0))  # the host runs it anew; its content is known
+    assert "look" not in comfy.cached_nodes(back)
+    assert payload(back, "look")["text"] == payload(first, "look")["text"]
+    assert kept_analyses(comfy) == known
+
+
+def test_a_model_that_the_host_holds_in_fp8_is_a_row_too(comfy: ComfyHost, lora: str):
+    graph = analysed_lora(lora, 0.75, "fp8_e4m3fn")
+    graph["fix"] = {"class_type": "CompatibilityFix", "inputs": {"models": ["add", 0]}}
+    entry = comfy.prompt(graph)
+    assert payload(entry, "look")["names"] == ["ink", "my-lora"]
+    report = payload(entry, "fix")["models"][2]
+    assert report["name"] == "my-lora" and report["coverage_frac"] == 1.0
+    assert "F8_E4M3" in report["dtype"] and report["repairs"] == ["dequantise"]
+
+
 def test_picked_model_is_that_model(comfy: ComfyHost):
     (file,) = family_files()[2:3]
     graph = merge_graph([file])

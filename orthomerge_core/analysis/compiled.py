@@ -18,32 +18,37 @@ from numpy.typing import NDArray
 from ..linalg.compiled import BLOCK, add_upper_gram, compile_once
 from .kernel import SMALLEST_PEAK, ChunkSums, padded
 
-__all__ = ["CompiledKernel", "compiled_sweep"]
+__all__ = ["HALVES", "CompiledKernel", "Sweep", "compiled_sweep"]
 
 Sweep = Callable[..., None]
+
+HALVES = ("BF16", "F16")
+"""Stored dtypes that a sweep widens itself, block by block: they never lie in memory as float32."""
 
 
 class CompiledKernel:
     """See `ChunkKernel`: the same arguments, the same sums, within its accuracy.
 
     Products are float32 in lanes over blocks of 1024 elements, summed in float64. `sweep` is what
-    `compiled_sweep` gives.
+    `compiled_sweep` gives; one for `HALVES` takes uint16 rows instead, the bytes as stored.
     """
 
     def __init__(self, sweep: Sweep, rows: int) -> None:
         self._sweep = sweep
+        self._block = np.empty((rows, BLOCK), dtype=np.float32)
         self._marks = np.empty((2, max(rows - 1, 1), BLOCK), dtype=np.uint8)
 
-    def __call__(self, rows: NDArray[np.float32], size: int) -> ChunkSums | None:
+    def __call__(self, rows: NDArray[Any], size: int) -> ChunkSums | None:
         """See `ChunkKernel`. Cost: R(R+1)/2 multiply-adds per element, and one pass."""
         columns, count = padded(size), len(rows)
         rows = np.ascontiguousarray(rows)
-        rows[:, size:columns] = 0.0
+        rows[:, size:columns] = 0
         gram = np.zeros((count, count), dtype=np.float64)
         counts = np.zeros((2, count - 1, count - 1), dtype=np.int64)
         peaks = np.zeros(count, dtype=np.uint32)
-        words = self._marks.view(np.uint64)
-        self._sweep(rows, rows.view(np.uint32), columns, self._marks, words, gram, counts, peaks)
+        block, words = self._block[:count], self._marks.view(np.uint64)
+        bits = block.view(np.uint32)
+        self._sweep(rows, columns, block, bits, self._marks, words, gram, counts, peaks)
         largest = peaks.view(np.float32)[1:]
         if not np.isfinite(gram).all() or ((largest < SMALLEST_PEAK) & (largest > 0)).any():
             return None
@@ -52,10 +57,11 @@ class CompiledKernel:
         return ChunkSums(_mirrored(gram), active, conflict, largest.astype(np.float64), nothing)
 
 
-@lru_cache(maxsize=1)
-def compiled_sweep() -> Sweep | None:
-    """The sweep over a chunk; None without numba, see `linalg.compiled.compile_once`."""
-    return compile_once(_build)
+@lru_cache(maxsize=len(HALVES) + 1)
+def compiled_sweep(dtype: str = "F32") -> Sweep | None:
+    """The sweep over a chunk of a stored dtype; None without numba, see
+    `linalg.compiled.compile_once`."""
+    return compile_once(lambda numba, keep: _build(numba, keep, dtype))
 
 
 def _mirrored(upper: NDArray[Any]) -> NDArray[Any]:
@@ -63,23 +69,27 @@ def _mirrored(upper: NDArray[Any]) -> NDArray[Any]:
     return upper + np.triu(upper, 1).T
 
 
-def _build(numba: Any, keep: bool) -> Sweep:
+def _build(numba: Any, keep: bool, dtype: str) -> Sweep:
     exact = numba.njit(nogil=True, cache=keep)
+    widen = exact({"F32": _from_floats, "BF16": _from_bf16, "F16": _from_f16}[dtype])
     subtract, mark, largest = exact(_subtract), exact(_mark), exact(_largest)
     agreement, bytes_of = exact(_agreement), exact(_sum_of_bytes)
     add_gram = add_upper_gram(numba, keep)
-    arguments = "f4[:,::1],u4[:,::1],i8,u1[:,:,::1],u8[:,:,::1],f8[:,::1],i8[:,:,::1],u4[::1]"
+    stored = "f4" if dtype == "F32" else "u2"
+    matrices = f"{stored}[:,::1],i8,f4[:,::1],u4[:,::1],u1[:,:,::1],u8[:,:,::1]"
+    arguments = f"{matrices},f8[:,::1],i8[:,:,::1],u4[::1]"
 
     @numba.njit(f"void({arguments})", nogil=True, cache=keep)
-    def sweep(rows, bits, columns, marks, words, gram, counts, peaks):  # type: ignore[no-untyped-def]
+    def sweep(stored, columns, rows, bits, marks, words, gram, counts, peaks):  # type: ignore[no-untyped-def]
         count = rows.shape[0]
         for low in range(0, columns, BLOCK):
-            high = low + BLOCK
+            for i in range(count):
+                widen(stored[i, low : low + BLOCK], rows[i], bits[i])
             for i in range(1, count):
-                subtract(rows[i, low:high], rows[0, low:high])
-                mark(rows[i, low:high], marks[0, i - 1], marks[1, i - 1])
-                peaks[i] = largest(bits[i, low:high], peaks[i])
-            add_gram(rows, low, high, gram)
+                subtract(rows[i], rows[0])
+                mark(rows[i], marks[0, i - 1], marks[1, i - 1])
+                peaks[i] = largest(bits[i], peaks[i])
+            add_gram(rows, 0, BLOCK, gram)
             for i in range(count - 1):
                 for j in range(i, count - 1):
                     both, against = agreement(words[0, i], words[0, j], words[1, i], words[1, j])
@@ -91,6 +101,29 @@ def _build(numba: Any, keep: bool) -> Sweep:
 
 
 # What follows is compiled: plain loops, which numba turns into vector code.
+
+
+def _from_floats(stored, row, bits):  # type: ignore[no-untyped-def]
+    for k in range(row.shape[0]):
+        row[k] = stored[k]
+
+
+def _from_bf16(stored, row, bits):  # type: ignore[no-untyped-def]
+    for k in range(row.shape[0]):
+        bits[k] = np.uint32(stored[k]) << np.uint32(16)
+
+
+def _from_f16(stored, row, bits):  # type: ignore[no-untyped-def]
+    """Exact: the fields of a float16 are those of a float32 whose value is 2^112 too small."""
+    for k in range(row.shape[0]):
+        half = np.uint32(stored[k])
+        size = half & np.uint32(0x7FFF)
+        bits[k] = (half >> np.uint32(15) << np.uint32(31)) | (size << np.uint32(13))
+    for k in range(row.shape[0]):
+        row[k] *= np.float32(5.192296858534828e33)
+    for k in range(row.shape[0]):  # infinity and NaN would have become 65536 and more
+        if stored[k] & np.uint16(0x7C00) == np.uint16(0x7C00):
+            row[k] = np.float32(np.nan)
 
 
 def _subtract(row, base):  # type: ignore[no-untyped-def]

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from collections.abc import Callable, Mapping
 
 from ..errors import AnalysisError
 from ..io.hashing import HashMemo
-from ..io.scratch import Scratch
-from ..io.source import Read
 from ..keys.aligned import AlignedSet
 from ..keys.content import model_content_hash
-from ..linalg.compiled import WORTH_COMPILING_BYTES
 from ..progress import OnlyChecks, Progress
 from ..recipe.model import BASE
 from .accumulator import Accumulator
-from .compiled import CompiledKernel, compiled_sweep
-from .device import DeviceKernel, usable_device
-from .kernel import ChunkKernel, ChunkSums, exact_sums, padded
-from .pool import Ticker, run_abandonable, run_pool, usable_cores
+from .device import usable_device
+from .kernel import padded
+from .pool import Ticker, run_pool, usable_cores
 from .result import Analysis
 from .spectrum import Energies, sample_spectra, spectra_cost
+from .summing import Engine, Summer, engine_for
 from .work import key_bytes, key_groups, total_bytes
 
 __all__ = ["analyze"]
-
-Kernel = Callable[[NDArray[np.float32], int], ChunkSums | None]
-KernelMaker = Callable[[int, int], Kernel]
 
 _MAX_THREADS = 8
 """More readers than this gain nothing from one disk or one memory bus."""
@@ -75,10 +64,10 @@ def analyze(
     sums = Accumulator(aligned)
     work = total_bytes(aligned) + spectra_cost(aligned, rank_samples, known)
     progress.start(work, "Analysing")
-    kernel = _kernel_maker(target, total_bytes(aligned), progress)
+    engine = engine_for(target, aligned, progress)
     run_pool(
         key_groups(aligned),
-        lambda: _worker(aligned, sums, padded(min(chunk_elements, _MAX_CHUNK)), kernel),
+        lambda: _worker(aligned, sums, padded(min(chunk_elements, _MAX_CHUNK)), engine),
         threads or min(usable_cores(), _MAX_THREADS),
         progress,
     )
@@ -119,40 +108,22 @@ def _check(aligned: AlignedSet, rank_samples: int, chunk: int, threads: int | No
             )
 
 
-def _kernel_maker(device: torch.device, n_bytes: float, progress: Progress) -> KernelMaker:
-    """What sums the chunks of a thread, by the most rows and columns of a chunk."""
-    if device.type != "cpu":
-        return lambda rows, columns: DeviceKernel(device)
-    sweep = run_abandonable(compiled_sweep, progress) if n_bytes >= WORTH_COMPILING_BYTES else None
-    if sweep is None:
-        return ChunkKernel
-    return lambda rows, columns: CompiledKernel(sweep, rows)
-
-
 def _worker(
-    aligned: AlignedSet, sums: Accumulator, chunk: int, make_kernel: KernelMaker
+    aligned: AlignedSet, sums: Accumulator, chunk: int, engine: Engine
 ) -> Callable[[list[int], Ticker], None]:
-    """A function that sums one group of keys, with its own buffer."""
+    """A function that sums one group of keys, with its own buffers."""
     models = (aligned.base, *aligned.models)
     longest = max((aligned.numel(key) for key in aligned.keys), default=0)
-    buffer = torch.empty((len(models), padded(max(1, min(chunk, longest)))), dtype=torch.float32)
-    kernel = make_kernel(*buffer.shape)
-    scratch = Scratch()
+    summer = Summer(engine, len(models), padded(max(1, min(chunk, longest))))
 
     def sum_key(index: int, tick: Ticker) -> None:
         key = aligned.keys[index]
         places = [i for i, m in enumerate(models) if m.has(key)]
-        readers = [models[i].reader(key, scratch) for i in places]
+        sum_chunk = summer.tensor(key, [models[i] for i in places])
         cost, total = sum(key_bytes(models[i], key) for i in places), aligned.numel(key)
-        rows = buffer[: len(readers)]
         for start in range(0, total, chunk):
             size = min(chunk, total - start)
-            _read(readers, rows, size, start)
-            found = kernel(rows.numpy(), size)
-            if found is None:
-                _read(readers, rows, size, start)
-                found = exact_sums(rows.numpy(), size)
-            sums.add(index, places, found)
+            sums.add(index, places, sum_chunk(start, size))
             tick(cost * size / total)
 
     def work(group: list[int], tick: Ticker) -> None:
@@ -160,9 +131,3 @@ def _worker(
             sum_key(index, tick)
 
     return work
-
-
-def _read(readers: Sequence[Read], rows: Tensor, size: int, start: int) -> None:
-    """Elements [start, start + size) of a tensor, one model a row."""
-    for row, read in zip(rows[:, :size], readers, strict=True):
-        read(row, start)

@@ -15,7 +15,7 @@ from .dtypes import torch_dtype
 from .hashing import Hasher
 from .header import TensorInfo
 from .scratch import BUFFER_BYTES, Scratch
-from .source import Entry, Read, Source
+from .source import Entry, Read, ReadStored, Source
 from .upcast import upcast
 
 __all__ = ["ByteSource", "PassingHashes"]
@@ -116,6 +116,11 @@ class ByteSource(Source):
                 self.read_bytes(key, memoryview(b""), start * width)  # it has a hash, too
 
         return read
+
+    def stored_reader(self, key: str) -> ReadStored:
+        """See `Source`."""
+        width = torch_dtype(self.info(key).dtype).itemsize
+        return lambda buffer, start: self.read_bytes(key, buffer, start * width)
 
     def read_raw(self, key: str) -> Tensor:
         """See `Source`. `UnsupportedError` for a dtype that torch lacks; F4 keeps two to a byte."""

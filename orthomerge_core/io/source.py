@@ -13,10 +13,13 @@ from torch import Tensor
 from .closing import Closing
 from .scratch import Scratch
 
-__all__ = ["Entry", "Read", "Source"]
+__all__ = ["Entry", "Read", "ReadStored", "Source"]
 
 Read = Callable[[Tensor, int], None]
 """(out, start): fill 1-D float32 `out` with the flattened tensor's elements from `start` on."""
+
+ReadStored = Callable[[memoryview, int], None]
+"""(buffer, start): fill `buffer` with the stored bytes of the elements from `start` on."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,10 @@ class Source(Closing, ABC):
         thread's own for this source by default.
         """
         return partial(self.read_into, key)
+
+    def stored_reader(self, key: str) -> ReadStored | None:
+        """As `reader`, the stored bytes of `entries[key].dtype`; None where no file holds them."""
+        return None
 
     @abstractmethod
     def read_raw(self, key: str) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..io.closing import Closing
 from ..io.scratch import Scratch
-from ..io.source import Entry, Read, Source
+from ..io.source import Entry, Read, ReadStored, Source
 from .architecture import Architecture
 
 __all__ = ["AlignedModel", "AlignedSet", "ModelReport", "Segment"]
@@ -96,6 +96,12 @@ class AlignedModel:
                 offset += size
 
         return read
+
+    def stored_reader(self, key: str) -> ReadStored | None:
+        """See `Source.stored_reader`; None too where the tensor is not one whole source tensor."""
+        run = self.segments[key]
+        whole = len(run) == 1 and run[0].start == 0
+        return self.source.stored_reader(run[0].key) if whole else None
 
     def read_raw(self, key: str, shape: tuple[int, ...]) -> Tensor:
         """The canonical tensor as stored (its dtype untouched) in the given shape.

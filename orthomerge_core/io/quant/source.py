@@ -12,7 +12,7 @@ from torch import Tensor
 from ..bytesource import ByteSource
 from ..hashing import bytes_hash
 from ..scratch import BUFFER_BYTES, Scratch
-from ..source import Entry, Read, Source
+from ..source import Entry, Read, ReadStored, Source
 from .contract import QuantLayer, Scales
 from .detect import Detected
 
@@ -56,6 +56,10 @@ class QuantisedSource(Source):
         if key in self._layers:
             return super().reader(key, scratch)
         return self._source.reader(key, scratch)
+
+    def stored_reader(self, key: str) -> ReadStored | None:
+        """See `Source`."""
+        return None if key in self._layers else self._source.stored_reader(key)
 
     def _decode(self, layer: QuantLayer, key: str, out: Tensor, start: int) -> None:
         """Whole units go straight into `out`; one that `out` begins or ends in, through a

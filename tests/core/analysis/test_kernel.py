@@ -1,12 +1,10 @@
 """Chunk sums: the CPU kernel, the device kernel and the fallback for old NumPy agree."""
 
-import sys
-
 import numpy as np
 import pytest
 import torch
 
-from orthomerge_core.analysis import kernel, stream
+from orthomerge_core.analysis import kernel
 from orthomerge_core.analysis.compiled import CompiledKernel, compiled_sweep
 from orthomerge_core.analysis.device import DeviceKernel
 from orthomerge_core.analysis.signs import SignCounter
@@ -83,17 +81,29 @@ def test_compiled_sums_keep_seven_digits_over_long_chunks(size):
     assert (np.abs(found.gram - expected) <= 3e-7 * scale * scale[:, None]).all()
 
 
-def test_large_sets_are_compiled_and_small_ones_and_those_without_numba_are_not(monkeypatch):
-    def kind(n_bytes):
-        make = stream._kernel_maker(torch.device("cpu"), n_bytes, stream.Progress())
-        return type(make(3, 4096))
+@pytest.mark.parametrize(("name", "dtype"), [("BF16", torch.bfloat16), ("F16", torch.float16)])
+@pytest.mark.parametrize("size", [1, 5000])
+def test_stored_halves_are_widened_exactly(name, dtype, size):
+    wide = torch.from_numpy(rows(5, size))
+    halves = torch.randn(6, kernel.padded(size)).to(dtype)
+    halves[:, :size] = wide[:, :size].to(dtype)
+    halves[2, : size // 2] = torch.tensor(-0.0)
+    halves[3, : size // 2] = torch.finfo(dtype).tiny / 4  # subnormal
+    sweep = compiled_sweep(name)
+    assert sweep is not None
+    found = CompiledKernel(sweep, 6)(halves.view(torch.int16).numpy().view(np.uint16), size)
+    check(found, halves.float().numpy(), size)
 
-    assert kind(1 << 29) is kernel.ChunkKernel
-    assert kind(1 << 31) is CompiledKernel
-    monkeypatch.setitem(sys.modules, "numba", None)
-    compiled_sweep.cache_clear()
-    assert kind(1 << 31) is kernel.ChunkKernel
-    compiled_sweep.cache_clear()
+
+@pytest.mark.parametrize(("name", "dtype"), [("BF16", torch.bfloat16), ("F16", torch.float16)])
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("row", [0, 1])
+def test_stored_halves_that_are_not_finite_are_left_to_the_exact_kernel(name, dtype, bad, row):
+    halves = torch.zeros(2, 4096, dtype=dtype)
+    halves[row, 9] = bad
+    sweep = compiled_sweep(name)
+    assert sweep is not None
+    assert CompiledKernel(sweep, 2)(halves.view(torch.int16).numpy().view(np.uint16), 4096) is None
 
 
 def test_a_chunk_that_is_not_finite_or_too_small_is_left_to_the_exact_kernel_when_compiled():

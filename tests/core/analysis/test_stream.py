@@ -1,6 +1,7 @@
 """The pass against the naive float64 oracle, and what must not change its result."""
 
 import itertools
+import sys
 import threading
 
 import numpy as np
@@ -8,10 +9,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
+from orthomerge_core.analysis import summing
+from orthomerge_core.analysis.compiled import CompiledKernel, compiled_sweep
 from orthomerge_core.analysis.derive import derive
+from orthomerge_core.analysis.kernel import ChunkKernel
 from orthomerge_core.analysis.stream import analyze
 from orthomerge_core.errors import Cancelled, FileChangedError, FileError, OrthoMergeError
+from orthomerge_core.keys.opening import open_set, spec_from_paths
 from orthomerge_core.progress import Progress
 from tests.core.analysis.family import aligned, family
 from tests.oracles import naive_deltas, naive_gram, naive_sign_counts
@@ -237,3 +243,73 @@ def test_keys_and_labels_come_from_the_set():
     assert analysis.base == "base.safetensors" and analysis.files[0] == "m0.safetensors"
     assert set(analysis.content_hashes) == {"base", "m0", "m1"}
     assert len(analysis.reports) == 2
+
+
+def written(folder, dtypes):
+    """A base and models on disk, one dtype each; some have an odd value, one lacks a tensor."""
+    base, models = family(len(dtypes) - 1, 1e-2, {"a": (40, 300), "b": (5000,), "c": ()}, seed=5)
+    models["m0"]["b"] = base["b"].clone()
+    del models["m1"]["a"]
+    tensors = {
+        name: {k: t.to(dtype) for k, t in weights.items()}
+        for (name, weights), dtype in zip({"base": base, **models}.items(), dtypes, strict=True)
+    }
+    for name, weights in tensors.items():
+        save_file(weights, folder / f"{name}.safetensors")
+    return (
+        tensors.pop("base"),
+        tensors,
+        spec_from_paths(
+            folder / "base.safetensors", [folder / f"{name}.safetensors" for name in models]
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "dtypes",
+    [
+        [torch.bfloat16] * 4,
+        [torch.float16] * 4,
+        [torch.float32] * 4,
+        [torch.bfloat16, torch.float16, torch.bfloat16, torch.float8_e4m3fn],
+    ],
+)
+def test_compiled_code_reads_files_of_any_dtype_as_numpy_does(tmp_path, dtypes, monkeypatch):
+    base, models, spec = written(tmp_path, dtypes)
+    with open_set(spec) as opened:
+        plain = analyze(opened, rank_samples=0, chunk_elements=4096)
+    monkeypatch.setattr(summing, "WORTH_COMPILING_BYTES", 0)
+    with open_set(spec) as opened:
+        compiled = analyze(opened, rank_samples=0, chunk_elements=4096)
+    for found in (plain, compiled):
+        check_against_oracle(found, base, models)
+    np.testing.assert_array_equal(plain.max_abs, compiled.max_abs)
+    assert plain.content_hashes == compiled.content_hashes
+
+
+def test_compiled_code_leaves_odd_chunks_to_the_exact_sums(tmp_path, monkeypatch):
+    _, models, spec = written(tmp_path, [torch.bfloat16] * 3)
+    models["m0"]["b"][17] = torch.nan
+    save_file(models["m0"], tmp_path / "m0.safetensors")
+    with open_set(spec) as opened:
+        plain = analyze(opened, rank_samples=0)
+    monkeypatch.setattr(summing, "WORTH_COMPILING_BYTES", 0)
+    with open_set(spec) as opened:
+        compiled = analyze(opened, rank_samples=0)
+    assert compiled.nonfinite.sum() == 1
+    np.testing.assert_array_equal(plain.nonfinite, compiled.nonfinite)
+    np.testing.assert_allclose(plain.gram, compiled.gram, rtol=1e-6, atol=1e-9)
+
+
+def test_large_sets_are_compiled_and_small_ones_and_those_without_numba_are_not(monkeypatch):
+    def kind():
+        engine = summing.engine_for(torch.device("cpu"), aligned(*family(2)), Progress())
+        return type(engine.kernel(3, 4096))
+
+    assert kind() is ChunkKernel
+    monkeypatch.setattr(summing, "WORTH_COMPILING_BYTES", 0)
+    assert kind() is CompiledKernel
+    monkeypatch.setitem(sys.modules, "numba", None)
+    compiled_sweep.cache_clear()
+    assert kind() is ChunkKernel
+    compiled_sweep.cache_clear()

@@ -63,13 +63,16 @@ def _misfit(
         return words
     if own.name not in (base.name, "generic"):
         return f"other architecture: {own.label}, base is {base.label}"
+    told = source.metadata.get("general.architecture")
+    if told and own.name == "generic":
+        return f"other architecture: {told} by its GGUF header, base is {base.label}"
     if len(found.mismatched) > len(found.segments):
         key = next(iter(found.mismatched))
         here, there = _shape(found.mismatched[key]), _shape(shapes[key])
         return f"other size of the same architecture: {key} is {here}, base has {there}"
     if found.unreadable:
         dtype = next(iter(found.unreadable.values()))
-        return f"stored as {dtype} in a quantisation that was not read: switch dequantise on"
+        return f"stored as {dtype} without scales, so that its numbers are no weights"
     share = found.coverage_frac
     return f"unknown architecture: it holds {share:.0%} of the base's tensors ({base.label})"
 

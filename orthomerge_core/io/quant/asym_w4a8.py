@@ -71,7 +71,6 @@ class AsymW4A8(QuantLayer):
             if cols and width * 8 == cols * bits:
                 return bits
         self.refuse("row width", f"{cols // 2} or {cols * 3 // 4} bytes", width)
-        raise AssertionError  # `refuse` always raises
 
     def _check_sides(self, rows: int, groups: int) -> None:
         sides = self.spec.sides

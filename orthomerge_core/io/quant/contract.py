@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import torch
 from torch import Tensor
@@ -106,7 +106,7 @@ class QuantLayer(ABC):
         count = torch.Size(received.shape).numel()
         self.expect(f"number of {what}", expected.numel(), count)
 
-    def refuse(self, what: str, expected: object, received: object) -> None:
+    def refuse(self, what: str, expected: object, received: object) -> NoReturn:
         """Raise `UnsupportedError` about this layer."""
         where = f'layer "{self.spec.layer}" in "{self.spec.file}" ({self.spec.format})'
         raise UnsupportedError(

@@ -9,6 +9,7 @@ from hypothesis import settings as fuzzing
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from orthomerge_core.errors import FileChangedError, HeaderError, UnsupportedError
 from orthomerge_core.io.opening import open_source
 from orthomerge_core.io.quant.registry import all_schemes
 from orthomerge_core.keys.align import align
@@ -158,8 +159,6 @@ def test_no_scale_or_marker_reaches_a_method(tmp_path, kind):
 
 
 def refused(tmp_path, layer):
-    from orthomerge_core.errors import UnsupportedError
-
     with pytest.raises(UnsupportedError) as caught:
         opened(tmp_path, {"l": layer})
     return str(caught.value)
@@ -205,6 +204,64 @@ def test_banks_and_groups_that_do_not_add_up(tmp_path, change, words):
     layer = bank(seeded(7), BUILDERS["asym"], 2)
     layer.options.update(change)
     assert words in refused(tmp_path, layer)
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix", "tensor", "words"),
+    [
+        (
+            "awq_w4a16",
+            "weight_scale",
+            torch.ones(3, 6),
+            "number of groups: expected a divisor of 64, received 3",
+        ),
+        ("mxfp8", "weight_scale", torch.ones(3), "scale dtype: expected U8 or F8_E8M0, received F"),
+        ("convrot_w4a4", "weight_scale", torch.ones(4), "row scales: expected 5, received 4"),
+    ],
+)
+def test_scales_that_do_not_add_up(tmp_path, kind, suffix, tensor, words):
+    layer = BUILDERS[kind](seeded(7))
+    layer.sides[suffix] = tensor
+    assert words in refused(tmp_path, layer)
+
+
+def test_a_rotation_of_impossible_size(tmp_path):
+    layer = BUILDERS["convrot_w4a4"](seeded(7))
+    layer.options["convrot_groupsize"] = 24
+    assert "convrot_groupsize: expected a power of 4 that divides 32" in refused(tmp_path, layer)
+
+
+def test_scales_for_another_number_of_experts(tmp_path):
+    layer = bank(seeded(7), BUILDERS["convrot_w4a4"], 3)
+    layer.sides["weight_scale"] = torch.ones(2, 5)
+    assert "weight_scale shape: expected [3, …], received [2, 5]" in refused(tmp_path, layer)
+
+
+def test_a_bank_of_nobody(tmp_path):
+    layer = bank(seeded(7), BUILDERS["convrot_w4a4"], 3)
+    layer.sides["weight"], layer.options["num_experts"] = torch.zeros(0, 5, 16).char(), 0
+    assert "number of experts: expected 1 to 4096, received 0" in refused(tmp_path, layer)
+
+
+@pytest.mark.parametrize("tree", ["{}", '{"layers": []}', '{"layers": 3}'])
+def test_metadata_without_layers(tmp_path, tree):
+    save_file({"a": torch.ones(1)}, tmp_path / "m.safetensors", {"_quantization_metadata": tree})
+    with pytest.raises(
+        HeaderError, match=r'"_quantization_metadata" in .* lists no layers: expected'
+    ):
+        open_source(tmp_path / "m.safetensors")
+
+
+def test_a_quantised_file_is_known_by_its_bytes(tmp_path):
+    layer = BUILDERS["int8"](seeded(7))
+    with opened(tmp_path, {"l": layer}) as source:
+        first = source.fingerprint()
+        source.check_unchanged()
+        with open_source(tmp_path / "m.safetensors") as again:
+            assert again.fingerprint() == first
+        save_file({"a": torch.ones(4)}, tmp_path / "m.safetensors")
+        with pytest.raises(FileChangedError, match=r'"m\.safetensors" '):
+            source.check_unchanged()
 
 
 @pytest.mark.parametrize(

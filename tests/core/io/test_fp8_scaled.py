@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from orthomerge_core.errors import HeaderError, UnsupportedError
+from orthomerge_core.errors import FileError, HeaderError, UnsupportedError
 from orthomerge_core.io.opening import open_source
 
 WEIGHT = torch.randn(6, 40).to(torch.float8_e4m3fn)
@@ -208,5 +208,10 @@ def test_pickles_are_refused(tmp_path, suffix):
 def test_other_suffixes_and_folders(tmp_path):
     with pytest.raises(UnsupportedError, match=r"received \.onnx"):
         open_source(tmp_path / "m.onnx")
-    with pytest.raises(UnsupportedError, match=r"is a folder|no suffix"):
+    with pytest.raises(UnsupportedError, match=r"received no suffix"):
         open_source(tmp_path / "m")
+    (tmp_path / "d.safetensors").mkdir()
+    with pytest.raises(
+        FileError, match=r'"d\.safetensors" is a folder\. Choose a model file in it'
+    ):
+        open_source(tmp_path / "d.safetensors")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from orthomerge_core.errors import HeaderError, UnsupportedError
+from orthomerge_core.errors import FileChangedError, HeaderError, UnsupportedError
 from orthomerge_core.io.opening import open_source
 
 gguf = pytest.importorskip("gguf")
@@ -92,6 +92,18 @@ def test_agrees_with_the_reader_of_gguf(tmp_path):
             assert np.array_equal(source.read(key).numpy(), values.reshape(entry.shape))
 
 
+def test_a_file_is_known_by_its_bytes(tmp_path):
+    kind = gguf.GGMLQuantizationType.Q8_0
+    for tensors in ({"a": (np.ones(3, "f4"), None)}, {"q": (random_blocks(kind), kind)}):
+        write(tmp_path / "m.gguf", tensors)
+        with open_source(tmp_path / "m.gguf") as source, open_source(tmp_path / "m.gguf") as again:
+            assert source.fingerprint() == again.fingerprint()
+            source.check_unchanged()
+            write(tmp_path / "m.gguf", {"b": (np.ones(400, "f4"), None)})
+            with pytest.raises(FileChangedError, match=r'"m\.gguf" changed after it was opened'):
+                source.check_unchanged()
+
+
 def test_not_dequantised_means_left_out(tmp_path):
     kind = gguf.GGMLQuantizationType.Q8_0
     write(tmp_path / "m.gguf", {"q": (random_blocks(kind), kind), "p": (np.ones(3, "f4"), None)})
@@ -125,6 +137,7 @@ WRONG = {
     "many tensors": (header(n_tensors=2**63), "truncated in its header"),
     "long name": (header(struct.pack("<Q", 2**62), 1), "truncated in its header"),
     "name": (header(tensor(b"\xff"), 1), "name that is not UTF-8"),
+    "line end": (header(tensor(b"a\nb"), 1), "impossible tensor name"),
     "field type": (header(fields=text(b"k") + struct.pack("<I", 77), n_fields=1), "unknown type"),
     "nested": (
         header(fields=text(b"k") + struct.pack("<IIQ", 9, 9, 1), n_fields=1),

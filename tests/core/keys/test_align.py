@@ -280,6 +280,10 @@ def test_inpaint_variant_is_named():
             },
             "HunyuanVideo 1.5 in diffusers names, which are not translated",
         ),
+        (
+            {k: t.to(torch.int8) for k, t in sd3().items()},
+            "stored as I8 without scales, so that its numbers are no weights",
+        ),
         ({"whatever": torch.zeros(2)}, "unknown architecture: it holds 0% of the base's"),
         ({}, "unknown architecture: it holds 0% of the base's"),
     ],
@@ -291,6 +295,16 @@ def test_a_misfit_is_skipped_and_explained(tensors, words):
     (report,) = aligned.skipped
     assert not report.ok and report.name == "bad" and report.file == "bad.st"
     assert report.verdict.startswith(words)
+
+
+def test_a_gguf_misfit_is_named_by_its_header():
+    bad = MemorySource(
+        "t5.gguf", {"blk.0.q.weight": torch.zeros(2)}, {"general.architecture": "t5"}
+    )
+    (report,) = align(source("b", sd3()), [("bad", bad)]).skipped
+    assert report.verdict == (
+        "other architecture: t5 by its GGUF header, base is Stable Diffusion 3 / 3.5"
+    )
 
 
 def test_misfits_stop_everything_where_asked():

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..linalg.compiled import BLOCK, add_upper_gram, compile_once
+from ..linalg.halves import WIDEN
 from .kernel import SMALLEST_PEAK, ChunkSums, padded
 
 __all__ = ["HALVES", "CompiledKernel", "Sweep", "compiled_sweep"]
 
 Sweep = Callable[..., None]
 
-HALVES = ("BF16", "F16")
+HALVES = tuple(WIDEN)
 """Stored dtypes that a sweep widens itself, block by block: they never lie in memory as float32."""
 
 
@@ -71,7 +72,7 @@ def _mirrored(upper: NDArray[Any]) -> NDArray[Any]:
 
 def _build(numba: Any, keep: bool, dtype: str) -> Sweep:
     exact = numba.njit(nogil=True, cache=keep)
-    widen = exact({"F32": _from_floats, "BF16": _from_bf16, "F16": _from_f16}[dtype])
+    widen = exact({"F32": _from_floats, **WIDEN}[dtype])
     subtract, mark, largest = exact(_subtract), exact(_mark), exact(_largest)
     agreement, bytes_of = exact(_agreement), exact(_sum_of_bytes)
     add_gram = add_upper_gram(numba, keep)
@@ -106,24 +107,6 @@ def _build(numba: Any, keep: bool, dtype: str) -> Sweep:
 def _from_floats(stored, row, bits):  # type: ignore[no-untyped-def]
     for k in range(row.shape[0]):
         row[k] = stored[k]
-
-
-def _from_bf16(stored, row, bits):  # type: ignore[no-untyped-def]
-    for k in range(row.shape[0]):
-        bits[k] = np.uint32(stored[k]) << np.uint32(16)
-
-
-def _from_f16(stored, row, bits):  # type: ignore[no-untyped-def]
-    """Exact: the fields of a float16 are those of a float32 whose value is 2^112 too small."""
-    for k in range(row.shape[0]):
-        half = np.uint32(stored[k])
-        size = half & np.uint32(0x7FFF)
-        bits[k] = (half >> np.uint32(15) << np.uint32(31)) | (size << np.uint32(13))
-    for k in range(row.shape[0]):
-        row[k] *= np.float32(5.192296858534828e33)
-    for k in range(row.shape[0]):  # infinity and NaN would have become 65536 and more
-        if stored[k] & np.uint16(0x7C00) == np.uint16(0x7C00):
-            row[k] = np.float32(np.nan)
 
 
 def _subtract(row, base):  # type: ignore[no-untyped-def]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..io.scratch import Scratch
 from ..io.source import Read
-from ..keys.aligned import AlignedModel, AlignedSet
+from ..keys.aligned import AlignedModel, AlignedSet, common_dtype
 from ..linalg.compiled import WORTH_COMPILING_BYTES
 from ..progress import Progress
 from .compiled import HALVES, CompiledKernel, Sweep, compiled_sweep
@@ -49,7 +49,7 @@ def engine_for(device: torch.device, aligned: AlignedSet, progress: Progress) ->
     if device.type != "cpu" or total_bytes(aligned) < WORTH_COMPILING_BYTES:
         return Engine(device)
     models = (aligned.base, *aligned.models)
-    stored = {_common_dtype([m for m in models if m.has(key)], key) for key in aligned.keys}
+    stored = {common_dtype([m for m in models if m.has(key)], key) for key in aligned.keys}
     sweeps = {
         dtype: run_abandonable(partial(compiled_sweep, dtype), progress)
         for dtype in ("F32", *(name for name in HALVES if name in stored))
@@ -76,7 +76,7 @@ class Summer:
     def tensor(self, key: str, models: Sequence[AlignedModel]) -> SumChunk:
         """What sums chunks of a tensor that these models hold, the base first."""
         exact = self._floats_of(key, models)
-        dtype = _common_dtype(models, key)
+        dtype = common_dtype(models, key)
         sweep = self._engine.sweeps.get(dtype or "")
         if sweep is None:
             return exact
@@ -114,14 +114,6 @@ class Summer:
             return exact(start, size) if found is None else found
 
         return sums
-
-
-def _common_dtype(models: Sequence[AlignedModel], key: str) -> str | None:
-    """The 16-bit dtype in which all models' files hold a tensor as it is, if there is one."""
-    if any(model.stored_reader(key) is None for model in models):
-        return None
-    found = {model.entry(key).dtype for model in models}
-    return found.pop() if len(found) == 1 and found <= set(HALVES) else None
 
 
 def _fill(readers: Sequence[Read], rows: NDArray[np.float32], start: int, size: int) -> None:

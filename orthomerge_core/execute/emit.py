@@ -80,6 +80,10 @@ class TensorOut:
         error = stored.float().sub_(values)
         return float(torch.dot(error, error))
 
+    def put_stored(self, stored: Tensor) -> None:
+        """Store the next values, rounded already to the tensor's dtype; not for scaled fp8."""
+        self._store(stored)
+
     def finish(self) -> float:
         """Settle the hash; returns the rounding error's energy where `put` could not."""
         energy = self._quantise() if self._whole is not None else 0.0

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..analysis.pool import Ticker, run_abandonable, run_pool, usable_cores
 from ..analysis.work import key_groups
 from ..io.scratch import Scratch
-from ..linalg.compiled import WORTH_COMPILING_BYTES, block_gram
+from ..linalg.compiled import WORTH_COMPILING_BYTES
 from ..linalg.gram import row_gram
 from ..methods.contract import LinearMethod
 from ..shapes import Float64
 from .chunks import CHUNK, Chunk, Job, chunk_readers, fill_chunk, new_buffer
 from .emit import TensorOut
 from .estimate import read_bytes
+from .fused import Sweep, fused_sweep
 from .plan import TensorPlan
+from .stored_sum import StoredSum
 from .work import (
     Fate,
     Outcome,
     Work,
     acting_rows,
+    add_rows,
     difference,
     has_own_rows,
     is_finite,
@@ -34,8 +36,6 @@ from .work import (
 __all__ = ["LinearMerge"]
 
 _MAX_THREADS = 8
-
-FastGram = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 
 
 class LinearMerge:
@@ -67,15 +67,25 @@ class LinearMerge:
         plan = self._work.plan
         outcomes: dict[int, Outcome] = {}
         progress = self._work.progress
-        large = self.total() >= WORTH_COMPILING_BYTES
-        gram = run_abandonable(block_gram, progress) if large else None
+        sweeps = self._sweeps()
 
         def worker() -> _Task:
-            return _Task(_Worker(self._work, self._method, self._chunk, gram), outcomes)
+            return _Task(_Worker(self._work, self._method, self._chunk, sweeps), outcomes)
 
         run_pool(key_groups(plan.aligned), worker, self._threads, progress)
         for index, tensor in enumerate(plan.tensors):
             self._work.record(tensor, outcomes[index])
+
+    def _sweeps(self) -> dict[str, Sweep]:
+        """Compiled sums by stored dtype, for large merges, where numba is installed."""
+        plan, found = self._work.plan, {}
+        if self.total() < WORTH_COMPILING_BYTES:
+            return {}
+        for dtype in sorted({tensor.stored.dtype for tensor in plan.tensors}):
+            sweep = run_abandonable(partial(fused_sweep, dtype), self._work.progress)
+            if sweep is not None:
+                found[dtype] = sweep
+        return found
 
 
 class _Task:
@@ -94,7 +104,7 @@ class _Worker:
     """One thread's buffers and its way with a tensor."""
 
     def __init__(
-        self, work: Work, method: LinearMethod, chunk: int, fast_gram: FastGram | None
+        self, work: Work, method: LinearMethod, chunk: int, sweeps: Mapping[str, Sweep]
     ) -> None:
         self._plan, self._emitter, self._method = work.plan, work.emitter, method
         longest = max((t.numel for t in work.plan.tensors), default=1)
@@ -103,7 +113,7 @@ class _Worker:
         self._buffer = new_buffer(len(work.plan.models), self._chunk)
         self._rows = torch.empty(len(work.plan.rows) + 1, 0 if self._own else self._chunk)
         self._scratch = Scratch()
-        self._fast_gram = fast_gram
+        self._stored = StoredSum(work.plan, sweeps, self._chunk)
         self._out, self._texture = torch.empty(self._chunk), torch.empty(self._chunk)
 
     def merge(self, index: int, tick: Ticker) -> Outcome:
@@ -119,42 +129,61 @@ class _Worker:
         if not (self._method.needs_gram and rows):
             blank = torch.zeros(size, size, dtype=torch.float64)
             chosen = self._coefficients(tensor, rows, blank)
-            return self._merge(tensor, rows, chosen, self._chunks(tensor, tick), tick)
+            return self._merge(tensor, rows, chosen, tick)
         gram = self._sum_gram(tensor, tick)
         if not torch.isfinite(gram[rows][:, rows]).all():
             return self._repair(tensor, tick)
         rows = [i for i in rows if gram[i, i] > 0.0]
         chosen = self._coefficients(tensor, rows, gram)
-        again = self._chunks(tensor, tick, share=0.0)
-        return self._merge(tensor, rows, chosen, again, tick)
+        return self._merge(tensor, rows, chosen, tick, share=0.0)
 
     def _merge(
         self,
         tensor: TensorPlan,
         rows: Sequence[int],
         chosen: Sequence[float],
-        chunks: Iterator[Chunk],
         tick: Ticker,
+        share: float = 1.0,
     ) -> Outcome:
-        size = len(self._plan.rows) + 1
-        gram = torch.zeros(size, size, dtype=torch.float64)
-        out, rounding = TensorOut(self._emitter, tensor, lambda: tick(0.0)), 0.0
-        for chunk in chunks:
-            gram += self._delta(chunk, rows, chosen)
-            if not torch.isfinite(gram[-1, -1]):
-                return self._repair(tensor, tick)
-            result = self._result(chunk)
-            if not is_finite(result):
-                return self._repair(tensor, tick)
-            rounding += out.put(result)
+        found, out = None, TensorOut(self._emitter, tensor, lambda: tick(0.0))
+        if self._stored.fits(tensor):
+            found = self._stored.run(tensor, rows, chosen, out, tick)
+            share = 0.0
+        if found is None:
+            out = TensorOut(self._emitter, tensor, lambda: tick(0.0))
+            found = self._sum(tensor, rows, chosen, out, tick, share)
+        if found is None:
+            return self._repair(tensor, tick)
+        gram, rounding = found
         there = [i for i in rows if gram[i, i] > 0.0]
         better = self._coefficients(tensor, there, gram)
         if not there and self._plan.texture is None:
             return self._keep(tensor, tick, gram)
         if better != list(chosen) and not self._method.needs_gram:
-            again = self._chunks(tensor, tick, share=0.0)
-            return self._merge(tensor, there, better, again, tick)
+            return self._merge(tensor, there, better, tick, share=0.0)
         return Outcome(Fate.MERGED, gram, rounding + out.finish())
+
+    def _sum(
+        self,
+        tensor: TensorPlan,
+        rows: Sequence[int],
+        chosen: Sequence[float],
+        out: TensorOut,
+        tick: Ticker,
+        share: float,
+    ) -> tuple[Float64[Tensor, "r r"], float] | None:
+        """As `StoredSum.run`, in float32, of any dtypes."""
+        size = len(self._plan.rows) + 1
+        gram, rounding = torch.zeros(size, size, dtype=torch.float64), 0.0
+        for chunk in self._chunks(tensor, tick, share=share):
+            gram += self._delta(chunk, rows, chosen)
+            if not torch.isfinite(gram[-1, -1]):
+                return None
+            result = self._result(chunk)
+            if not is_finite(result):
+                return None
+            rounding += out.put(result)
+        return gram, rounding
 
     def _keep(self, tensor: TensorPlan, tick: Ticker, gram: Tensor | None = None) -> Outcome:
         self._emitter.copy_base(tensor, lambda: tick(0.0))
@@ -199,27 +228,13 @@ class _Worker:
     def _delta(self, chunk: Chunk, rows: Sequence[int], chosen: Sequence[float]) -> Tensor:
         """Δ = Σ c_i δ_i + texture into the last row; returns the Gram of all rows and Δ."""
         matrix = self._row_deltas(chunk)
-        delta, rest = matrix[-1], rows
-        if rows:
-            torch.mul(matrix[rows[0]], chosen[rows[0]], out=delta)
-            rest = rows[1:]
-        else:
-            delta.zero_()
-        for i in rest:
-            delta.add_(matrix[i], alpha=chosen[i])
+        delta = matrix[-1]
+        add_rows(matrix, rows, chosen, delta)
         if self._plan.texture is not None:
             alpha, model, parent = self._plan.texture
             texture = self._texture[: chunk.size]
             difference(chunk.deltas, model, parent, texture)
             delta.add_(texture, alpha=alpha)
-        return self._measured(matrix)
-
-    def _measured(self, matrix: Tensor) -> Float64[Tensor, "r r"]:
-        """Gram of all rows and Δ, for the report alone: nothing that is stored depends on it."""
-        if self._fast_gram is not None and matrix.is_contiguous():
-            gram = torch.from_numpy(self._fast_gram(matrix.numpy()))
-            if bool(torch.isfinite(gram.diagonal()).all()):
-                return gram
         return row_gram(matrix)
 
     def _result(self, chunk: Chunk) -> Tensor:

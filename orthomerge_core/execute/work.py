@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -19,6 +20,7 @@ __all__ = [
     "Outcome",
     "Work",
     "acting_rows",
+    "add_rows",
     "difference",
     "has_own_rows",
     "is_finite",
@@ -99,6 +101,21 @@ def row_deltas(
     """δ_i = D_model − D_parent of every row, into `out`."""
     for row, target in zip(plan.rows, out, strict=True):
         difference(deltas, row.model, row.parent, target)
+
+
+def add_rows(
+    matrix: Float32[Tensor, "rows n"],
+    rows: Sequence[int],
+    coefficients: Sequence[float],
+    out: Float32[Tensor, "n"],
+) -> None:
+    """Σ c_i δ_i over `rows` into `out`, in their order; `execute.fused` repeats each rounding."""
+    if not rows:
+        out.zero_()
+        return
+    torch.mul(matrix[rows[0]], coefficients[rows[0]], out=out)
+    for i in rows[1:]:
+        out.add_(matrix[i], alpha=coefficients[i])
 
 
 def difference(deltas: Tensor, model: int, parent: int, out: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..io.scratch import Scratch
 from ..io.source import Entry, Read, ReadStored, Source
 from .architecture import Architecture
 
-__all__ = ["AlignedModel", "AlignedSet", "ModelReport", "Segment"]
+__all__ = ["AlignedModel", "AlignedSet", "ModelReport", "Segment", "common_dtype"]
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,14 @@ class AlignedModel:
     def entry(self, key: str) -> Entry:
         """The stored entry behind a canonical key (the first, where several are joined)."""
         return self.source.entries[self.segments[key][0].key]
+
+
+def common_dtype(models: Sequence[AlignedModel], key: str) -> str | None:
+    """The dtype in which all these models' files hold a tensor as it is, if there is one."""
+    if any(model.stored_reader(key) is None for model in models):
+        return None
+    found = {model.entry(key).dtype for model in models}
+    return found.pop() if len(found) == 1 else None
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,12 @@ packs every number first. Here each row passes the processor's registers once fo
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-__all__ = ["BLOCK", "WORTH_COMPILING_BYTES", "add_upper_gram", "block_gram", "compile_once"]
+__all__ = ["BLOCK", "WORTH_COMPILING_BYTES", "add_upper_gram", "compile_once"]
 
 BLOCK = 1024
 """Columns that are multiplied in float32 before they are summed in float64."""
@@ -39,43 +37,6 @@ def compile_once(build: Callable[[ModuleType, bool], Compiled]) -> Compiled | No
         return build(numba, True)
     except RuntimeError:  # no folder
         return build(numba, False)
-
-
-def block_gram() -> Callable[[NDArray[np.float32]], NDArray[np.float64]] | None:
-    """`gram.run_gram` compiled: [R, C] contiguous → [R, R]; None without numba.
-
-    Products are float32 in lanes over runs of 1024 elements, summed in float64: within 5e-7
-    relative to ‖x_i‖‖x_j‖, and in the last digits another result than `run_gram`, so that nothing
-    which is stored may depend on it. Not finite where squares leave float32.
-    """
-    found = _block_gram()
-    if found is None:
-        return None
-
-    def gram(rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        upper = np.zeros((len(rows), len(rows)), dtype=np.float64)
-        found(rows, upper)
-        return upper + np.triu(upper, 1).T
-
-    return gram
-
-
-@lru_cache(maxsize=1)
-def _block_gram() -> Compiled | None:
-    return compile_once(_build)
-
-
-def _build(numba: Any, keep: bool) -> Compiled:
-    add = add_upper_gram(numba, keep)
-
-    @numba.njit("void(f4[:,::1],f8[:,::1])", nogil=True, cache=keep)
-    def gram(rows, out):  # type: ignore[no-untyped-def]  # compiled
-        columns = rows.shape[1]
-        for low in range(0, columns, BLOCK):
-            add(rows, low, min(low + BLOCK, columns), out)
-
-    found: Compiled = gram
-    return found
 
 
 def add_upper_gram(numba: Any, keep: bool) -> Compiled:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from orthomerge_core.execute import linear
 from orthomerge_core.execute.plan import plan_merge
 from orthomerge_core.execute.run import run_merge
 from orthomerge_core.execute.sinks import FileSink, StateDictSink
@@ -309,14 +308,3 @@ def test_the_report_is_plain_json(family):
 
     _, report = merge(family, Row("a"))
     assert json.loads(json.dumps(report.to_json(), allow_nan=False))["content_hash"]
-
-
-@pytest.mark.parametrize("method", LINEAR)
-def test_compiled_measuring_changes_no_byte_and_no_digit_that_shows(family, method, monkeypatch):
-    rows = (Row("a", alpha=0.7), Row("b", alpha=1.2, repeat=2))
-    plain, plain_report = merge(family, *rows, method=method)
-    monkeypatch.setattr(linear, "WORTH_COMPILING_BYTES", 0)
-    fast, fast_report = merge(family, *rows, method=method)
-    assert same_bytes(fast, plain)
-    assert fast_report.content_hash == plain_report.content_hash
-    assert fast_report.retention == pytest.approx(plain_report.retention, rel=2e-6)

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from orthomerge_core.linalg.compiled import block_gram
 from orthomerge_core.linalg.gram import delta_gram, row_gram
 
 
@@ -23,27 +22,3 @@ def test_what_is_not_finite_shows():
     rows = torch.ones(2, 9000)
     rows[1, 17] = torch.nan
     assert torch.isfinite(row_gram(rows)).tolist() == [[True, False], [False, False]]
-
-
-@pytest.mark.parametrize("count", [1, 3, 5, 9])
-@pytest.mark.parametrize("size", [0, 1, 1023, 1025, 131072])
-def test_the_compiled_one_agrees_with_float64(count, size):
-    gram = block_gram()
-    assert gram is not None, "numba belongs to what the tests install"
-    rows = torch.randn(count, size) * 1e-3
-    wide = rows.double()
-    wanted = wide @ wide.T
-    scale = wanted.diagonal().sqrt()
-    found = torch.from_numpy(gram(rows.numpy()))
-    assert ((found - wanted).abs() <= 5e-7 * scale[:, None] * scale[None, :]).all()
-
-
-def test_the_compiled_one_shows_what_is_not_finite():
-    gram = block_gram()
-    assert gram is not None
-    rows = torch.ones(2, 9000)
-    rows[1, 17] = torch.nan
-    assert torch.isfinite(torch.from_numpy(gram(rows.numpy()))).tolist() == [
-        [True, False],
-        [False, False],
-    ]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..linalg.compiled import BLOCK, add_upper_gram, compile_once
+from ..linalg.compiled import BLOCK, add_upper_gram, compile_once, fingerprint
 from ..linalg.halves import WIDEN
 from .kernel import SMALLEST_PEAK, ChunkSums, padded
 
@@ -72,7 +72,9 @@ def _mirrored(upper: NDArray[Any]) -> NDArray[Any]:
 
 def _build(numba: Any, keep: bool, dtype: str) -> Sweep:
     exact = numba.njit(nogil=True, cache=keep)
-    widen = exact({"F32": _from_floats, **WIDEN}[dtype])
+    loop = {"F32": _from_floats, **WIDEN}[dtype]
+    loops = fingerprint(loop, _subtract, _mark, _largest, _agreement, _sum_of_bytes)
+    widen = exact(loop)
     subtract, mark, largest = exact(_subtract), exact(_mark), exact(_largest)
     agreement, bytes_of = exact(_agreement), exact(_sum_of_bytes)
     add_gram = add_upper_gram(numba, keep)
@@ -82,7 +84,7 @@ def _build(numba: Any, keep: bool, dtype: str) -> Sweep:
 
     @numba.njit(f"void({arguments})", nogil=True, cache=keep)
     def sweep(stored, columns, rows, bits, marks, words, gram, counts, peaks):  # type: ignore[no-untyped-def]
-        count = rows.shape[0]
+        count = rows.shape[0] if len(loops) else 0  # kept only while these are the loops
         for low in range(0, columns, BLOCK):
             for i in range(count):
                 widen(stored[i, low : low + BLOCK], rows[i], bits[i])

@@ -77,7 +77,7 @@ class Summer:
         """What sums chunks of a tensor that these models hold, the base first."""
         exact = self._floats_of(key, models)
         dtype = common_dtype(models, key)
-        sweep = self._engine.sweeps.get(dtype or "")
+        sweep = self._engine.sweeps.get(dtype) if dtype in HALVES else None
         if sweep is None:
             return exact
         return self._stored_of(key, models, CompiledKernel(sweep, len(models)), exact)

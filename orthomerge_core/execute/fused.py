@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..io.dtypes import torch_dtype
-from ..linalg.compiled import BLOCK, add_upper_gram, compile_once
+from ..linalg.compiled import BLOCK, add_upper_gram, compile_once, fingerprint
 from ..linalg.halves import NARROW, WIDEN
 from .outputs import cast
 from .work import add_rows, difference
@@ -130,6 +130,8 @@ def _build(numba: Any, keep: bool, dtype: str) -> Sweep:
     subtract, scaled, total = exact(_subtract), exact(_scaled), exact(_total)
     error, copy = loose(_error), exact(_copy)
     add_gram = add_upper_gram(numba, keep)
+    own = (_subtract, _scaled, _total, _added, _error, _copy)
+    loops = fingerprint(WIDEN[dtype], NARROW[dtype], *own)
 
     @numba.njit(nogil=True, cache=keep)
     def add_up(rows, acting, coefficients, delta):  # type: ignore[no-untyped-def]  # compiled
@@ -145,6 +147,8 @@ def _build(numba: Any, keep: bool, dtype: str) -> Sweep:
         models, parents, acting = places
         (values, bits), (sums, sum_bits) = wide, result
         count, measured, energy = len(models), gram.shape[0] - 1, 0.0
+        if not len(loops):  # kept only while these are the loops
+            return energy
         for low in range(0, columns, BLOCK):
             high = low + BLOCK
             for i in range(values.shape[0]):

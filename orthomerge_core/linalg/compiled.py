@@ -6,13 +6,14 @@ packs every number first. Here each row passes the processor's registers once fo
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import numpy as np
 
-__all__ = ["BLOCK", "WORTH_COMPILING_BYTES", "add_upper_gram", "compile_once"]
+__all__ = ["BLOCK", "WORTH_COMPILING_BYTES", "add_upper_gram", "compile_once", "fingerprint"]
 
 BLOCK = 1024
 """Columns that are multiplied in float32 before they are summed in float64."""
@@ -37,6 +38,22 @@ def compile_once(build: Callable[[ModuleType, bool], Compiled]) -> Compiled | No
         return build(numba, True)
     except RuntimeError:  # no folder
         return build(numba, False)
+
+
+def fingerprint(*loops: Callable[..., Any]) -> str:
+    """Changes with the code of these functions, and of the products here.
+
+    numba looks at one file's time to see whether what it kept is still true, and a sweep has the
+    loops of other files compiled in. It also looks at what a function closes over: a sweep closes
+    over this.
+    """
+    digest = hashlib.sha256(str(BLOCK).encode())
+    for function in (*loops, _dot, _four_dots, add_upper_gram):
+        code = function.__code__
+        inner = [part.co_code for part in code.co_consts if isinstance(part, CodeType)]
+        plain = [part for part in code.co_consts if not isinstance(part, CodeType)]
+        digest.update(b"".join([code.co_code, *inner, repr(plain).encode()]))
+    return digest.hexdigest()
 
 
 def add_upper_gram(numba: Any, keep: bool) -> Compiled:

@@ -13,7 +13,7 @@ from orthomerge_core.execute.run import run_merge
 from orthomerge_core.execute.sinks import StateDictSink
 from orthomerge_core.execute.stored_sum import StoredSum
 from orthomerge_core.keys.opening import spec_from_paths
-from orthomerge_core.linalg.compiled import compile_once
+from orthomerge_core.linalg.compiled import compile_once, fingerprint
 from orthomerge_core.linalg.halves import NARROW, WIDEN
 from orthomerge_core.recipe.model import Row, TextureBoost
 from tests.core.execute.conftest import base_tensors, recipe_for, tuned
@@ -183,6 +183,17 @@ def test_numba_that_is_absent_or_cannot_keep_its_results(monkeypatch):
     assert compile_once(build) is len and tried == [True, False]
     monkeypatch.setitem(sys.modules, "numba", None)
     assert compile_once(build) is None
+
+
+def test_a_fingerprint_tells_loops_apart():
+    def one(a):
+        return a + 1
+
+    def other(a):
+        return a + 2
+
+    assert fingerprint(one) == fingerprint(one)
+    assert len({fingerprint(), fingerprint(one), fingerprint(other), fingerprint(one, other)}) == 4
 
 
 @pytest.mark.parametrize("name", DTYPES)

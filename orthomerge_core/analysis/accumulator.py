@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ..errors import AnalysisError
 from ..keys.aligned import AlignedSet
+from .cross import CrossSums
 from .kernel import ChunkSums
 from .result import Analysis, Spectrum
 
@@ -34,6 +36,41 @@ class Accumulator:
         self._conflict[key][np.ix_(deltas, deltas)] += sums.conflict
         self._max_abs[key, deltas] = np.maximum(self._max_abs[key, deltas], sums.max_abs)
         self._nonfinite[key, where] += sums.nonfinite
+
+    def take(self, known: Analysis, rows: Sequence[int], places: Sequence[int]) -> None:
+        """Start from the sums of an earlier analysis over the same base and keys.
+
+        `rows`: models of `known`, `places`: where they stand here; both count models from 0 and 1.
+        """
+        if known.keys != self._aligned.keys:
+            raise AnalysisError(
+                "the known analysis is of other tensors", fix="Analyse the whole set again."
+            )
+        pick, here = np.asarray(rows, dtype=np.int64), np.asarray(places, dtype=np.int64)
+        old, new = np.concatenate([[0], pick + 1]), np.concatenate([[0], here])
+        self._gram[:, new[:, None], new] = known.gram[:, old[:, None], old]
+        self._nonfinite[:, new] = known.nonfinite[:, old]
+        self._active[:, here[:, None] - 1, here - 1] = known.active[:, pick[:, None], pick]
+        self._conflict[:, here[:, None] - 1, here - 1] = known.conflict[:, pick[:, None], pick]
+        self._max_abs[:, here - 1] = known.max_abs[:, pick]
+
+    def copy_nonfinite(self, place: int, keys: Sequence[int]) -> None:
+        """The base's non-finite counts for a model that equals it on these keys."""
+        self._nonfinite[keys, place] = self._nonfinite[keys, 0]
+
+    def add_cross(
+        self, key: int, new: Sequence[int], known: Sequence[int], sums: CrossSums
+    ) -> None:
+        """Add products and counts of new models with known ones; places as in `add`, never 0."""
+        rows, columns = (np.asarray(places, dtype=np.intp) for places in (new, known))
+        there, deltas = np.ix_(rows, columns), np.ix_(rows - 1, columns - 1)
+        for total, where, found in (
+            (self._gram, there, sums.gram),
+            (self._active, deltas, sums.active),
+            (self._conflict, deltas, sums.conflict),
+        ):
+            total[key][where] += found
+            total[key].T[where] = total[key][where]
 
     def result(self, spectra: tuple[Spectrum, ...], content_hashes: Mapping[str, str]) -> Analysis:
         """The finished analysis."""

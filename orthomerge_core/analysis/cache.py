@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from ..keys.aligned import AlignedModel, AlignedSet
 from ..progress import Progress
 from ..recipe.model import BASE
 from .codec import from_json, to_json
+from .extend import extend
 from .result import Analysis
 from .select import select
 from .spectrum import Energies, sample_keys
@@ -68,13 +69,13 @@ class AnalysisCache:
         request = _request(aligned, rank_samples)
         exact = self._folder / request.file_name()
         paths = [exact, *(p for p in self._paths() if p != exact)]
-        for path, stored in self._matching(paths, request):
-            if not set(request.models) <= set(stored.models):
+        for path, stored in self._over(paths, request):
+            if stored.spectra != request.spectra or not set(request.models) <= set(stored.models):
                 continue
             analysis = self._read(path)
             if analysis is not None and len(analysis.names) == len(stored.models):
                 picked = [stored.models.index(m) for m in request.models]
-                return _named(select(analysis, picked), aligned)
+                return _named(select(analysis, picked), aligned, aligned.models)
         return None
 
     def put(self, aligned: AlignedSet, rank_samples: int, analysis: Analysis) -> None:
@@ -88,17 +89,33 @@ class AnalysisCache:
         except OSError as error:
             _log.warning("The analysis could not be cached (%s).", error.strerror)
 
-    def spectra(self, aligned: AlignedSet, rank_samples: int) -> dict[str, dict[str, Energies]]:
+    def nearest(self, aligned: AlignedSet) -> Analysis | None:
+        """The stored analysis over the same base that knows most models of this set, as the
+        analysis of those, under their names here; None where none knows any."""
+        request = _request(aligned, 0)
+        known = dict(self._over(self._paths(), request))
+        shared = {p: sum(m in s.models for m in request.models) for p, s in known.items()}
+        for path in sorted(shared, key=lambda p: -shared[p]):  # stable: the last used first
+            analysis = self._read(path) if shared[path] else None
+            if analysis is None or len(analysis.names) != len(known[path].models):
+                continue
+            stored, digests = known[path].models, request.models
+            held = [m for m, d in zip(aligned.models, digests, strict=True) if d in stored]
+            rows = [stored.index(d) for d in digests if d in stored]
+            return _named(select(analysis, rows), aligned, held)
+        return None
+
+    def spectra(self, aligned: AlignedSet) -> dict[str, dict[str, Energies]]:
         """Spectra of this set's models from analyses of other sets: name → key → energies."""
-        request = _request(aligned, rank_samples)
-        found: dict[str, dict[str, Energies]] = {}
-        for path, stored in self._matching(self._paths(), request):
-            names = dict(zip(request.models, (m.name for m in aligned.models), strict=True))
-            wanted = {m: n for m, n in names.items() if n not in found and m in stored.models}
-            analysis = self._read(path) if wanted else None
-            for model, name in wanted.items() if analysis is not None else ():
-                row = stored.models.index(model)
-                found[name] = {s.key: s.energies[row] for s in analysis.spectra} if analysis else {}
+        request = _request(aligned, 0)
+        found: dict[str, dict[str, Energies]] = {m.name: {} for m in aligned.models}
+        for path, stored in self._over(self._paths(), request):
+            analysis = self._read(path) if set(stored.models) & set(request.models) else None
+            for model, digest in zip(aligned.models, request.models, strict=True):
+                if analysis is not None and digest in stored.models:
+                    row = stored.models.index(digest)
+                    held = {s.key: s.energies[row] for s in analysis.spectra}
+                    found[model.name] = held | found[model.name]
         return found
 
     def clear(self) -> int:
@@ -116,11 +133,11 @@ class AnalysisCache:
                 found.append((path.stat().st_mtime_ns, path))
         return [path for _, path in sorted(found, reverse=True)]
 
-    def _matching(self, paths: list[Path], request: _Request) -> Iterator[tuple[Path, _Request]]:
-        """Entries over the same base and sampled keys."""
+    def _over(self, paths: list[Path], request: _Request) -> Iterator[tuple[Path, _Request]]:
+        """Entries over the same base and keys."""
         for path in paths:
             stored = _stored_request(path)
-            if stored and (stored.layout, stored.spectra) == (request.layout, request.spectra):
+            if stored and stored.layout == request.layout:
                 yield path, stored
 
     def _read(self, path: Path) -> Analysis | None:
@@ -159,31 +176,37 @@ def analyze_cached(
 ) -> Analysis:
     """`analyze`, answered from `cache` where the files are those of an earlier run.
 
-    A set with one new model reads every file once more, since each pair's sums need both sides, but
-    takes the spectra of the models it knows, which are most of the work. `options` go to `analyze`.
+    Where some of a set's models were analysed before over the same base, in whatever set, only what
+    involves the new ones is made (`extend`). `options` go to `analyze`.
     """
+    options |= {"rank_samples": rank_samples, "memo": memo, "progress": progress}
     if cache is None:
-        return analyze(aligned, rank_samples=rank_samples, memo=memo, progress=progress, **options)
+        return analyze(aligned, **options)
     found = cache.get(aligned, rank_samples)
     if found is not None:
         if progress:
             progress.note("These files were analysed before; nothing is read.")
         return found
-    known = cache.spectra(aligned, rank_samples)
-    if known and progress:
-        progress.note(
-            f"Spectra of {', '.join(known)} are known; all files are read once for the new pairs."
-        )
-    made = analyze(
-        aligned,
-        rank_samples=rank_samples,
-        memo=memo,
-        progress=progress,
-        known_spectra=known,
-        **options,
-    )
+    known = cache.nearest(aligned)
+    if known is None:
+        made = analyze(aligned, **options)
+    else:
+        if progress:
+            progress.note(_plan(known.names, [m.name for m in aligned.models]))
+        made = extend(aligned, known, known_spectra=cache.spectra(aligned), **options)
     cache.put(aligned, rank_samples, made)
     return made
+
+
+def _plan(known: Sequence[str], names: Sequence[str]) -> str:
+    """One sentence on what is about to be read."""
+    new = [name for name in names if name not in known]
+    if not new:
+        return "These files were analysed before; only further spectra are made."
+    return (
+        f"{', '.join(known)}: known from an earlier analysis. The base and {', '.join(new)} are "
+        "read, and of the known models only what lies beside their changes."
+    )
 
 
 def _request(aligned: AlignedSet, rank_samples: int) -> _Request:
@@ -206,18 +229,18 @@ def _digest(lines: list[str]) -> str:
     return bytes_hash("\n".join(lines).encode())
 
 
-def _named(analysis: Analysis, aligned: AlignedSet) -> Analysis:
-    """The analysis under the names, files and reports of this set."""
-    names = tuple(m.name for m in aligned.models)
+def _named(analysis: Analysis, aligned: AlignedSet, models: Sequence[AlignedModel]) -> Analysis:
+    """The analysis under the names, files and reports that these models have in this set."""
+    names = tuple(m.name for m in models)
     hashes = analysis.content_hashes
     return replace(
         analysis,
         base=aligned.base.report.file,
         names=names,
-        files=tuple(m.report.file for m in aligned.models),
+        files=tuple(m.report.file for m in models),
         content_hashes={BASE: hashes.get(BASE, "")}
         | {new: hashes.get(old, "") for new, old in zip(names, analysis.names, strict=True)},
-        reports=tuple(r.to_json() for r in (*(m.report for m in aligned.models), *aligned.skipped)),
+        reports=tuple(r.to_json() for r in (*(m.report for m in models), *aligned.skipped)),
     )
 
 

@@ -19,12 +19,12 @@ from .spectrum import Energies, sample_spectra, spectra_cost
 from .summing import Engine, Summer, engine_for
 from .work import key_bytes, key_groups, total_bytes
 
-__all__ = ["analyze"]
+__all__ = ["MAX_CHUNK", "analyze", "check_arguments", "content_hashes", "default_threads"]
 
 _MAX_THREADS = 8
 """More readers than this gain nothing from one disk or one memory bus."""
 
-_MAX_CHUNK = 1 << 22
+MAX_CHUNK = 1 << 22
 """Counts within one chunk must stay exact in float32."""
 
 
@@ -58,7 +58,7 @@ def analyze(
     Raises `AnalysisError` for an empty set or impossible arguments, whatever reading raises, and
     what `progress` raises to stop.
     """
-    _check(aligned, rank_samples, chunk_elements, threads)
+    check_arguments(aligned, rank_samples, chunk_elements, threads)
     target, known = usable_device(device), known_spectra or {}
     progress = progress or Progress()
     sums = Accumulator(aligned)
@@ -67,26 +67,43 @@ def analyze(
     engine = engine_for(target, aligned, progress)
     run_pool(
         key_groups(aligned),
-        lambda: _worker(aligned, sums, padded(min(chunk_elements, _MAX_CHUNK)), engine),
-        threads or min(usable_cores(), _MAX_THREADS),
+        lambda: _worker(aligned, sums, padded(min(chunk_elements, MAX_CHUNK)), engine),
+        threads or default_threads(),
         progress,
     )
     spectra = sample_spectra(aligned, rank_samples, target, progress, known)
-    return sums.result(spectra, _hashes(aligned, memo, progress))
+    return sums.result(spectra, content_hashes(aligned, memo, progress))
 
 
-def _hashes(aligned: AlignedSet, memo: HashMemo | None, progress: Progress) -> dict[str, str]:
-    """Content hashes from the bytes that passed by; only what the pass did not read is read now."""
-    found = {}
+def default_threads() -> int:
+    """The cores this process may use, at most 8."""
+    return min(usable_cores(), _MAX_THREADS)
+
+
+def content_hashes(
+    aligned: AlignedSet,
+    memo: HashMemo | None,
+    progress: Progress,
+    known: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Content hashes from the bytes that passed by; only what the pass did not read is read now.
+
+    `known`: hashes of an earlier analysis of the same files, by name.
+    """
+    found = dict(known or {})
     for model in (aligned.base, *aligned.models):
         progress.check()
         model.source.check_unchanged()
         name = BASE if model is aligned.base else model.name
-        found[name] = model_content_hash(model, memo, OnlyChecks(progress))
+        if not found.get(name):
+            found[name] = model_content_hash(model, memo, OnlyChecks(progress))
     return found
 
 
-def _check(aligned: AlignedSet, rank_samples: int, chunk: int, threads: int | None) -> None:
+def check_arguments(
+    aligned: AlignedSet, rank_samples: int, chunk: int, threads: int | None
+) -> None:
+    """`AnalysisError` for an empty set or impossible arguments."""
     if not aligned.models:
         raise AnalysisError(
             "the set has no model beside its base",

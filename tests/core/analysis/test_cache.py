@@ -8,6 +8,7 @@ import pytest
 from orthomerge_core.analysis.cache import AnalysisCache, analyze_cached
 from orthomerge_core.analysis.codec import to_json
 from orthomerge_core.analysis.stream import analyze
+from orthomerge_core.io.hashing import HashMemo
 from orthomerge_core.progress import Progress
 from tests.core.analysis.family import aligned, family
 
@@ -79,17 +80,77 @@ def test_another_sample_or_layout_is_another_analysis(cache):
     assert cache.get(fresh(base, models), 1) is None
 
 
-def test_a_new_model_takes_the_known_spectra(cache):
+def test_a_new_model_takes_what_is_known(cache):
     base, models = family(3)
     analyze_cached(fresh(base, {n: models[n] for n in ("m0", "m1")}), cache, rank_samples=2)
     opened, progress = fresh(base, models), Notes()
     found = analyze_cached(opened, cache, rank_samples=2, progress=progress)
     once = len(base)
-    assert reads(opened) == [once + 2, once, once, once + 2]
-    assert "Spectra of m0, m1 are known" in progress.notes[0]
+    assert reads(opened) == [once + 2, once, once, once + 2]  # two matrices again for a spectrum
+    assert progress.notes[0] == (
+        "m0, m1: known from an earlier analysis. The base and m2 are read, and of the known models "
+        "only what lies beside their changes."
+    )
     expected = analyze(aligned(base, models), rank_samples=2)
     for a, b in zip(found.spectra, expected.spectra, strict=True):
         np.testing.assert_array_equal(a.energies, b.energies)
+    assert found.content_hashes == expected.content_hashes and found.reports == expected.reports
+
+
+def test_a_model_that_changes_one_tensor_reads_one_tensor_of_the_others(cache):
+    base, models = family(3)
+    lora = {k: t.clone() for k, t in base.items()}
+    lora["blocks.1.attn.weight"] += 1
+    models["m2"] = lora
+    analyze_cached(fresh(base, {n: models[n] for n in ("m0", "m1")}), cache, rank_samples=0)
+    opened, progress = fresh(base, models), Notes()
+    analyze_cached(opened, cache, rank_samples=0, progress=progress)
+    for model in opened.models[:2]:
+        assert {key for key, _, _ in model.source.reads} == {"blocks.1.attn.weight"}
+    assert progress.notes[1] == (
+        "Of the known models' 0.0 MiB, 0.0 MiB were read again: what lies beside the changes of m2."
+    )
+
+
+def test_tensors_whose_hashes_are_the_bases_are_not_read_at_all(cache, tmp_path):
+    base, models = family(3)
+    models["m2"] = {k: t.clone() for k, t in base.items()} | {"out.scale": base["out.scale"] + 1}
+    memo = HashMemo(tmp_path / "hashes")
+    first = {n: models[n] for n in ("m0", "m1")}
+    analyze_cached(fresh(base, first), cache, rank_samples=2, memo=memo)
+    analyze_cached(fresh(base, {"m2": models["m2"]}), None, rank_samples=0, memo=memo)
+    opened = fresh(base, models)
+    found = analyze_cached(opened, cache, rank_samples=2, memo=memo)
+    assert [{k for k, _, _ in m.source.reads} for m in (opened.base, *opened.models)] == [
+        {"out.scale"}
+    ] * 4
+    expected = analyze(aligned(base, models), rank_samples=2)
+    np.testing.assert_allclose(found.gram, expected.gram, rtol=1e-5, atol=1e-6)
+    assert found.content_hashes == expected.content_hashes
+
+
+def test_a_replaced_model_reads_what_involves_it(cache):
+    base, models = family(3)
+    analyze_cached(fresh(base, models), cache, rank_samples=0)
+    models["m1"]["out.scale"] += 1
+    opened, progress = fresh(base, models), Notes()
+    found = analyze_cached(opened, cache, rank_samples=0, progress=progress)
+    assert progress.notes[0].startswith("m0, m2: known from an earlier analysis.")
+    expected = analyze(aligned(base, models), rank_samples=0)
+    np.testing.assert_array_equal(found.conflict, expected.conflict)
+    np.testing.assert_allclose(found.gram, expected.gram, rtol=1e-5, atol=1e-6)
+
+
+def test_more_spectra_of_a_known_set_read_only_their_matrices(cache):
+    base, models = family(2)
+    first = analyze_cached(fresh(base, models), cache, rank_samples=1)
+    opened, progress = fresh(base, models), Notes()
+    found = analyze_cached(opened, cache, rank_samples=2, progress=progress)
+    assert progress.notes == ["These files were analysed before; only further spectra are made."]
+    read = {k for m in (opened.base, *opened.models) for k, _, _ in m.source.reads}
+    assert len(read) == 1 and read != {first.spectra[0].key}
+    np.testing.assert_array_equal(found.gram, first.gram)
+    assert to_json(found) == to_json(analyze(aligned(base, models), rank_samples=2))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import AnalysisError
 from ..keys.aligned import AlignedSet
@@ -85,10 +86,10 @@ class Accumulator:
             shapes=tuple(aligned.shapes[k] for k in aligned.keys),
             blocks=tuple(kinds.block(k) for k in aligned.keys),
             layer_types=tuple(kinds.layer_type(k) for k in aligned.keys),
-            gram=self._gram,
+            gram=_rounded(self._gram, 13),
             active=self._active,
             conflict=self._conflict,
-            max_abs=self._max_abs,
+            max_abs=_rounded(self._max_abs, 9),
             nonfinite=self._nonfinite,
             present=np.array(
                 [[m.has(k) for m in aligned.models] for k in aligned.keys], dtype=np.bool_
@@ -99,3 +100,12 @@ class Accumulator:
                 r.to_json() for r in (*(m.report for m in aligned.models), *aligned.skipped)
             ),
         )
+
+
+def _rounded(values: NDArray[np.float64], digits: int) -> NDArray[np.float64]:
+    """To significant digits: the sums of float32 products hold no more, and JSON becomes shorter.
+
+    Six digits beyond the stated accuracy, since differences of sums keep what they have in common.
+    """
+    flat = [float(f"{value:.{digits}g}") for value in values.ravel().tolist()]
+    return np.array(flat, dtype=np.float64).reshape(values.shape) + 0.0  # no −0

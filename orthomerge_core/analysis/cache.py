@@ -21,7 +21,7 @@ from ..io.temp import replace_file
 from ..keys.aligned import AlignedModel, AlignedSet
 from ..progress import Progress
 from ..recipe.model import BASE
-from .codec import from_json, to_json
+from .codec import dumps, from_json
 from .extend import extend
 from .result import Analysis
 from .select import select
@@ -32,7 +32,7 @@ __all__ = ["AnalysisCache", "analyze_cached"]
 
 _log = logging.getLogger(__name__)
 _SUFFIX = ".analysis.json"
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class AnalysisCache:
     def put(self, aligned: AlignedSet, rank_samples: int, analysis: Analysis) -> None:
         """Keep an analysis of this set."""
         request = _request(aligned, rank_samples)
-        payload = json.dumps(to_json(analysis), allow_nan=False).encode()
+        payload = dumps(analysis).encode()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             replace_file(self._folder / request.file_name(), request.header(payload) + payload)

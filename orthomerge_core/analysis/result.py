@@ -21,6 +21,7 @@ class Spectrum:
     """Singular values of one sampled matrix, for each model's base-relative delta.
 
     `energies` [models, ranks] float64: σ_k², descending; zeros for a model without a delta there.
+    Neighbours may be averaged, never across an index that a figure depends on.
     """
 
     key: str
@@ -32,7 +33,7 @@ class Analysis:
     """Raw sums of one pass over a base and N models. D_i = M_i − B.
 
     Axes: K keys, N models. Model order is that of `names`, everywhere.
-    `gram` [K, N+1, N+1] float64, Gram of [B, D_1 … D_N] per tensor.
+    `gram` [K, N+1, N+1] float64, Gram of [B, D_1 … D_N] per tensor, of 13 significant digits.
     `active`, `conflict` [K, N, N] int64, symmetric: elements where both deltas are non-zero, and of
     those the ones of opposite sign; the diagonal of `active` counts each delta's non-zero elements.
     `max_abs` [K, N]: max |D_i|. `nonfinite` [K, N+1] int64: non-finite inputs (base first); such

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from ..analysis.cache import analyze_cached
-from ..analysis.codec import to_json
+from ..analysis.codec import dumps
 from ..keys.opening import open_set, spec_from_paths
 from ..keys.report import compat_text
 from ..keys.setspec import Repairs
@@ -18,7 +17,6 @@ from .common import (
     FILE,
     Caches,
     cache_options,
-    echo_json,
     make_folder,
     quiet_flag,
     require_folder,
@@ -97,9 +95,9 @@ def analyze(
         if "heatmaps.png" not in write_report(report, found):
             click.echo("No heatmaps: install matplotlib for them.", err=True)
     if json_file is not None and str(json_file) != "-":
-        write_text(json_file, json.dumps(to_json(found), allow_nan=False) + "\n")
+        write_text(json_file, dumps(found) + "\n")
     if str(json_file) == "-":
-        echo_json(to_json(found))
+        click.echo(dumps(found))
     else:
         from ..report.analysis_text import analysis_report
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ..analysis.codec import to_json
+from ..analysis.codec import dumps
 from ..analysis.derive import Derived, derive
 from ..analysis.metrics.effective_rank import spread_word
 from ..analysis.profile import home_labels, profile
@@ -65,7 +64,7 @@ def write_report(
     """
     texts = {
         "report.md": analysis_report(analysis, proposal),
-        "report.json": json.dumps(to_json(analysis), allow_nan=False) + "\n",
+        "report.json": dumps(analysis) + "\n",
     }
     written = []
     try:

@@ -3,11 +3,12 @@
 import copy
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 
-from orthomerge_core.analysis.codec import from_json, to_json
+from orthomerge_core.analysis.codec import dumps, from_json, to_json
 from orthomerge_core.analysis.derive import derive
 from orthomerge_core.analysis.profile import profile
 from orthomerge_core.analysis.stream import analyze
@@ -45,6 +46,58 @@ def test_round_trip_loses_nothing(analysis):
     assert json.dumps(to_json(back)) == text
 
 
+def version_1(analysis):
+    """The JSON that the first version wrote: one object per tensor, full spectra."""
+
+    def upper(matrix):
+        return matrix[np.triu_indices(len(matrix))].tolist()
+
+    data = to_json(analysis) | {"version": 1}
+    data["spectra"] = [{"key": s.key, "energies": s.energies.tolist()} for s in analysis.spectra]
+    data["tensors"] = [
+        {
+            "key": key,
+            "shape": list(analysis.shapes[k]),
+            "block": analysis.blocks[k],
+            "layer_type": analysis.layer_types[k],
+            "gram": upper(analysis.gram[k]),
+            "active": upper(analysis.active[k]),
+            "conflict": upper(analysis.conflict[k]),
+            "max_abs": analysis.max_abs[k].tolist(),
+            "nonfinite": analysis.nonfinite[k].tolist(),
+            "present": [int(p) for p in analysis.present[k]],
+        }
+        for k, key in enumerate(analysis.keys)
+    ]
+    return data
+
+
+def test_files_of_the_first_version_are_read(analysis):
+    back = from_json(json.loads(json.dumps(version_1(analysis))))
+    assert to_json(back) == to_json(analysis)
+    assert back.keys == analysis.keys and back.shapes == analysis.shapes
+
+
+def test_raw_sums_come_in_columns(analysis):
+    tensors = json.loads(dumps(analysis))["tensors"]
+    k = tensors["keys"].index("blocks.1.attn.weight")
+    assert tensors["shapes"][k] == [24, 56]
+    assert tensors["blocks"][tensors["block"][k]] == "blocks.1"
+    assert tensors["layer_types"][tensors["layer_type"][k]] == analysis.layer_types[k]
+    assert tensors["gram"][k] == analysis.gram[k][np.triu_indices(4)].tolist()
+    assert tensors["conflict"][k] == analysis.conflict[k][np.triu_indices(3, 1)].tolist()
+    assert tensors["nonfinite"][k] == 0  # one number where all are equal
+    assert tensors["present"][tensors["keys"].index("out.scale")] == [1, 0, 1]
+
+
+def test_numbers_are_short(analysis):
+    """Thirteen digits of a sum, nine of anything derived; no spaces."""
+    text = dumps(analysis)
+    numbers = re.findall(r"-?\d+\.\d+(?:e-?\d+)?", text)
+    assert max(len(n.split("e")[0].strip("-0.").replace(".", "")) for n in numbers) <= 13
+    assert " " not in text.replace("Every weight is byte for byte", "").split('"reports"')[0]
+
+
 def test_a_mask_is_an_analysis_of_those_keys(analysis):
     mask = np.array([b == "blocks.0" for b in analysis.blocks])
     assert mask.any()
@@ -65,12 +118,15 @@ def test_profile_shares_add_up(analysis):
     ("change", "words"),
     [
         (lambda d: d.pop("format"), "this is not an analysis: expected a JSON object"),
-        (lambda d: d.update(version=9), "of another version: expected version 1, received 9"),
+        (lambda d: d.update(version=9), "of another version: expected version 1 or 2, received 9"),
         (lambda d: d.pop("names"), '"names" is missing'),
-        (lambda d: d["tensors"][0].update(gram=[1.0]), "finite numbers were expected"),
-        (lambda d: d["tensors"][0].update(max_abs="x"), "damaged"),
+        (lambda d: d["tensors"]["gram"].__setitem__(0, [1.0]), "finite numbers were expected"),
+        (lambda d: d["tensors"]["max_abs"].__setitem__(0, "x"), "damaged"),
         (lambda d: d.update(files=[]), "do not match"),
-        (lambda d: d["tensors"].append(d["tensors"][0]), "listed twice"),
+        (lambda d: d["tensors"]["keys"].__setitem__(1, d["tensors"]["keys"][0]), "listed twice"),
+        (lambda d: d["tensors"]["active"].pop(), "5 tensors were expected, 4 are there"),
+        (lambda d: d["tensors"]["block"].__setitem__(0, -1), "has no name"),
+        (lambda d: d["tensors"]["block"].__setitem__(0, 99), "damaged"),
         (lambda d: d.update(spectra=[{"key": "a", "energies": [[1.0]]}]), "wrong size"),
         (lambda d: d.update(content_hashes=None), "damaged"),
     ],

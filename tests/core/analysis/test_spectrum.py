@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from orthomerge_core.analysis.metrics.effective_rank import effective_rank
 from orthomerge_core.analysis.metrics.snr import snr
-from orthomerge_core.analysis.spectrum import energies, matrix_shape, sample_keys
+from orthomerge_core.analysis.spectrum import energies, matrix_shape, sample_keys, staircase
 from orthomerge_core.analysis.stream import analyze
 from orthomerge_core.errors import Cancelled
 from orthomerge_core.progress import Progress
@@ -45,6 +47,29 @@ def test_energies_agree_with_full_svd(matrix):
 
 def test_energies_of_nothing():
     assert energies(torch.zeros(3, 5), Progress()).tolist() == [0, 0, 0]
+
+
+@given(
+    count=st.integers(2, 4000),
+    slope=st.floats(0.0, 30.0),
+    seed=st.integers(0, 99),
+    tail=st.booleans(),
+)
+@settings(deadline=None, max_examples=60)
+def test_a_staircase_keeps_what_figures_need(count, slope, seed, tail):
+    noise = np.random.default_rng(seed).exponential(1.0, count)
+    curve = np.sort(np.exp(-slope * np.arange(count) / count) * noise)[::-1]
+    curve[count // 2 + 1 :] *= float(tail)  # rank-deficient where there is no tail
+    found = staircase(curve)
+    assert effective_rank(found) == pytest.approx(effective_rank(curve), abs=1.01 / count * 1e-6)
+    assert snr(found) == pytest.approx(snr(curve), rel=1e-8)
+    assert found.sum() == pytest.approx(curve.sum()) and len(found) == count
+    np.testing.assert_allclose(found[:16], curve[:16], rtol=1e-9)
+    assert np.all(np.diff(found) <= 0) and len(np.unique(found)) <= 120
+
+
+def test_a_staircase_of_nothing():
+    assert staircase(np.zeros(5)).tolist() == [0] * 5
 
 
 def test_cancel_works_inside():

@@ -152,23 +152,35 @@ def energies(delta: Tensor, progress: Progress) -> Energies:
     float64, which is good to 1e-12 of the total: no more is claimed of an SNR than `metrics.snr`
     caps it at. Cost: min²·max multiply-adds and (4/3)·min³ for the eigenvalues.
     """
-    if not bool(delta.any()):
+    scale = _largest(delta, progress)
+    if not scale:
         return np.zeros(min(delta.shape), dtype=np.float64)
-    scale = float(delta.abs().max())
-    unit = delta / scale  # keeps squares within float32, whatever the weights' scale
-    found = _gram_eigenvalues(unit, torch.float32, progress)
+    found = _gram_eigenvalues(delta, scale, torch.float32, progress)
     if snr(found) > _TRUSTED_SNR and delta.device.type != "mps":
-        found = _gram_eigenvalues(unit, torch.float64, progress)
+        found = _gram_eigenvalues(delta, scale, torch.float64, progress)
     return np.array([float(f"{value:.6g}") for value in found * scale**2])
 
 
-def _gram_eigenvalues(matrix: Tensor, products: torch.dtype, progress: Progress) -> Energies:
+def _largest(matrix: Tensor, progress: Progress) -> float:
+    """max |x|, in panels: a pass over a large matrix takes a second on a busy machine."""
+    largest, height = 0.0, max(1, _PANEL // max(1, matrix.shape[1]))
+    for part in matrix.split(height):
+        low, high = (float(bound) for bound in part.aminmax())
+        largest = max(largest, high, -low)
+        progress.check()
+    return largest
+
+
+def _gram_eigenvalues(
+    matrix: Tensor, scale: float, products: torch.dtype, progress: Progress
+) -> Energies:
+    """Of the smaller-side Gram of matrix / scale, whose squares stay within float32."""
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     side = wide.shape[0]
     gram = torch.zeros((side, side), dtype=torch.float64)
     width, height = max(256, _PANEL // side), max(256, -(-side // 4))
     for start in range(0, wide.shape[1], width):
-        part = wide[:, start : start + width].to(products)
+        part = wide[:, start : start + width].to(products) / scale
         for top in range(0, side, height):
             # Only the upper triangle, by block rows: five eighths of the products.
             block = part[top : top + height] @ part[top:].T

@@ -3,7 +3,8 @@
     python benchmarks/analysis.py                        200 MB bf16 files, N = 2, 4, 8, 12, 16
     python benchmarks/analysis.py --models 4 --mb 400    one set, other sizes
     python benchmarks/analysis.py --growth               how time grows with size at N = 4
-    python benchmarks/analysis.py --wide                 3072-wide blocks, 2 GB files, N = 3
+    python benchmarks/analysis.py --wide                 3072-wide blocks, 2 GB files, N = 3, five
+                                                         spectra, and how soon a stop is heard
 
 Two floors, both only read, upcast and sum: whole tensors with safetensors and torch ("floor"), and
 our own reader in chunks that stay in the cache ("reader", several times faster). Files are made in
@@ -31,6 +32,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from orthomerge_core.analysis.pool import Ticker, run_pool, usable_cores
 from orthomerge_core.analysis.stream import analyze
 from orthomerge_core.io.scratch import Scratch
+from orthomerge_core.analysis.work import total_bytes
+from orthomerge_core.errors import Cancelled
 from orthomerge_core.keys.aligned import AlignedSet
 from orthomerge_core.keys.opening import open_set, spec_from_paths
 from orthomerge_core.progress import Progress
@@ -117,15 +120,62 @@ def ours(aligned: AlignedSet) -> None:
 
 
 def with_spectra(aligned: AlignedSet) -> None:
-    """The pass with one sampled matrix."""
-    analyze(aligned, rank_samples=1)
+    """The pass as it is by default, with the spectra of five matrices."""
+    analyze(aligned)
+
+
+class Stop(Progress):
+    """Wants to stop `after_s` seconds into a phase; knows when it was told of it."""
+
+    def __init__(self, during_spectra: bool, after_s: float) -> None:
+        self._spectra, self._after_s = during_spectra, after_s
+        self._bytes_left, self._wish = 0.0, float("inf")
+
+    def begin(self, reading_bytes: float) -> None:
+        """The phase of reading begins now, and ends after that many bytes."""
+        self._bytes_left = reading_bytes
+        if not self._spectra:
+            self._wish = time.perf_counter() + self._after_s
+
+    def advance(self, amount: float) -> None:
+        """See `Progress`."""
+        self._bytes_left -= amount
+        if self._bytes_left < 1 and self._wish == float("inf"):
+            self._wish = time.perf_counter() + self._after_s
+        self.check()
+
+    def check(self) -> None:
+        """See `Progress`."""
+        if time.perf_counter() > self._wish:
+            raise Cancelled
+
+    def late_s(self) -> float:
+        """Time since the wish."""
+        return time.perf_counter() - self._wish
+
+
+def stop_latencies(paths: list[Path], during_spectra: bool) -> dict[str, float]:
+    """How long after the wish to stop the call is back: the longest of several moments."""
+    late = []
+    for after_s in (0.3, 1.0, 3.0, 8.0) if during_spectra else (0.1, 0.3, 0.7):
+        with open_set(spec_from_paths(paths[0], paths[1:], "generic")) as aligned:
+            progress = Stop(during_spectra, after_s)
+            progress.begin(total_bytes(aligned))
+            try:
+                analyze(aligned, progress=progress)
+            except Cancelled:
+                late.append(progress.late_s())
+    return {"seconds": max(late), "cpu_s": 0.0, "peak_rss_mib": peak_rss_mib()}
 
 
 SUBJECTS = {"reader": reader, "ours": ours, "loop": loop, "spectra": with_spectra}
+STOPS = {"stop while reading": False, "stop in a spectrum": True}
 
 
 def run_one(subject: str, paths: list[Path], repeats: int) -> dict[str, float]:
     """Best time of a subject, opening included, and the process's peak memory."""
+    if subject in STOPS:
+        return stop_latencies(paths, STOPS[subject])
     best, best_cpu = float("inf"), float("inf")
     for _ in range(repeats):
         start, start_cpu = time.perf_counter(), time.process_time()
@@ -195,14 +245,16 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def wide(folder: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """3072-wide blocks, as in Flux and Chroma: the pass alone, and with one spectrum per model."""
-    paths = make_family(folder, 3, 2000, WIDE)
-    rows = []
-    for subject in ("floor", "reader", "ours", "spectra"):
+    """3072-wide blocks, as in Flux and Chroma: the pass alone, with spectra, and stopped."""
+    paths = make_family(folder, 3, max(args.mb, 2000), WIDE)
+    gigabytes = paths[0].stat().st_size / 1e9
+    print(f"a base and 3 models of {gigabytes:.2f} GB")
+    rows: list[dict[str, Any]] = []
+    for subject in ("floor", "reader", "ours", "spectra", *STOPS):
         found = measure(subject, paths, 1)
-        rows.append({"subject": subject, **found})
+        rows.append({"subject": subject, "gigabytes": gigabytes, **found})
         seconds, peak = found["seconds"], found["peak_rss_mib"]
-        print(f"{subject:8} {seconds:8.1f} s  {peak:6.0f} MiB", flush=True)
+        print(f"{subject:20} {seconds:8.2f} s  {peak:6.0f} MiB", flush=True)
     return rows
 
 

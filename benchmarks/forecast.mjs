@@ -76,6 +76,8 @@ for (const [method, options] of METHODS) {
   const call = () => forecast(reduced, rows, method, options);
   median(20, call);
   const edit = median(60, (i) => { rows[0].alpha = 1 + i / 100; call(); });
-  const structure = median(20, (i) => { rows[5].delta_from = i % 2 ? "base" : "m1"; call(); });
+  const reparent = (i) => { rows[5].delta_from = i % 2 ? "base" : "m1"; call(); };
+  median(20, reparent);
+  const structure = median(40, reparent);
   console.log(`${method} ${options.variant ?? ""}`.padEnd(36), edit.toFixed(3).padStart(8), structure.toFixed(3).padStart(10));
 }

@@ -33,6 +33,11 @@ test("what is kept between calls changes no figure", () => {
     [[second, first], "orthogonal_projection", {}],
     [[{ ...first, enabled: false }, second], "orthogonal_projection", {}],
     [tables.plain, "average", {}],
+    [[{ ...first, delta_from: "c" }, second], "average", {}],
+    [[first, { ...second, delta_from: "base" }], "orthogonal_projection", {}],
+    [[{ ...first, model: "c" }, { ...second, delta_from: "base" }], "orthogonal_projection", { variant: "symmetric" }],
+    [tables.plain, "orthogonal_projection", {}],
+    [tables.chain, "orthomerge", {}],
   ];
   for (const edit of edits) assert.deepEqual(forecast(reduced, ...edit), once(...edit));
 });

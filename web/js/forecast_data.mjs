@@ -50,7 +50,7 @@ function unpack(reduced) {
   return {
     keys, count, distances, node, baseEnergy, names: reduced.keys, blocks: reduced.blocks,
     blockOf: reduced.block_of, spin: reduced.spin, side: reduced.side,
-    layers: new Map(), grams: null, groups: null,
+    layers: new Map(), grams: null, projections: null,
   };
 }
 
@@ -73,36 +73,51 @@ function readLayers(data, text) {
 }
 
 /**
- * Grams ⟨δ_r, δ_s⟩ of rows given as [model, parent] nodes, for as long as the rows stay the same.
+ * Grams ⟨δ_r, δ_s⟩ of rows given as [model, parent] nodes; only rows that changed are made anew.
  * @returns {{id: string, size: number, values: Float64Array, total: Float64Array, blockNorms2: Float64Array}}
  *   values [keys, rows, rows] row-major, total [rows, rows], blockNorms2 [blocks, rows]
  */
 export function rowGrams(data, nodes) {
   const id = nodes.join(" ");
-  if (data.grams?.id !== id) data.grams = { id, size: nodes.length, ...makeGrams(data, nodes) };
-  return data.grams;
+  if (data.grams?.id === id) return data.grams;
+  const size = nodes.length;
+  if (data.grams?.size !== size) data.grams = emptyGrams(data, size);
+  const { grams } = data;
+  const stale = nodes.map(([m, p], r) => m !== grams.nodes[r][0] || p !== grams.nodes[r][1]);
+  grams.nodes = nodes.map((node) => [...node]);
+  grams.id = id;
+  for (let r = 0; r < size; r += 1) if (stale[r]) fillRow(data, grams, r, stale);
+  return grams;
 }
 
-function makeGrams({ keys, count, distances: d, blocks, blockOf }, nodes) {
-  const size = nodes.length;
-  const values = new Float64Array(keys * size * size);
-  const total = new Float64Array(size * size);
-  const blockNorms2 = new Float64Array(blocks.length * size);
-  for (let k = 0; k < keys; k += 1) {
-    const from = k * count * count;
-    for (let r = 0; r < size; r += 1) {
-      const [m, p] = nodes[r];
-      for (let s = r; s < size; s += 1) {
-        const [n, q] = nodes[s];
-        const value = (d[from + m * count + q] + d[from + p * count + n]
-          - d[from + m * count + n] - d[from + p * count + q]) / 2;
-        values[(k * size + r) * size + s] = value;
-        values[(k * size + s) * size + r] = value;
-        total[r * size + s] += value;
-        if (s !== r) total[s * size + r] += value;
-        else blockNorms2[blockOf[k] * size + r] += value;
-      }
+function emptyGrams({ keys, blocks }, size) {
+  return {
+    id: "", size,
+    nodes: Array.from({ length: size }, () => [-1, -1]),
+    values: new Float64Array(keys * size * size),
+    total: new Float64Array(size * size),
+    blockNorms2: new Float64Array(blocks.length * size),
+  };
+}
+
+/** Row and column r of every Gram; columns of later stale rows are left to those. */
+function fillRow({ keys, count, distances: d, blockOf, blocks }, grams, r, stale) {
+  const { size, values, total, blockNorms2, nodes } = grams;
+  const [m, p] = nodes[r];
+  for (let b = 0; b < blocks.length; b += 1) blockNorms2[b * size + r] = 0;
+  for (let s = 0; s < size; s += 1) {
+    if (stale[s] && s < r) continue;
+    const [n, q] = nodes[s];
+    const [mq, pn, mn, pq] = [m * count + q, p * count + n, m * count + n, p * count + q];
+    let sum = 0;
+    for (let k = 0, from = 0, at = 0; k < keys; k += 1, from += count * count, at += size * size) {
+      const value = (d[from + mq] + d[from + pn] - d[from + mn] - d[from + pq]) / 2;
+      values[at + r * size + s] = value;
+      values[at + s * size + r] = value;
+      sum += value;
+      if (s === r) blockNorms2[blockOf[k] * size + r] += value;
     }
+    total[r * size + s] = sum;
+    total[s * size + r] = sum;
   }
-  return { values, total, blockNorms2 };
 }

@@ -1,128 +1,115 @@
 /**
- * Merges whose coefficients are linear in the rows' weights, summed over tensors that are alike. Pure.
+ * Merges whose coefficients are linear in the rows' weights. Pure.
  *
  * With δ'_i = Σ_j T_ij δ_j, W − B = Σ_i w_i δ'_i: then ⟨W−B, δ_r⟩ = (H w)_r and ‖W−B‖² = wᵀ Q w with
- * H = G Tᵀ and Q = T G Tᵀ. Neither depends on alpha or repeat, so both are summed once over all
- * tensors of a block that share layer weights and acting rows; an edit then costs one product a group.
+ * H = G Tᵀ and Q = T G Tᵀ. Neither depends on alpha or repeat, so both are kept per tensor while rows,
+ * parents and layers stay; an edit then costs one product a tensor. Own deltas need neither: H = Q = G.
  */
 import { sequential, symmetric } from "./projection.mjs";
 
-const SOLVE = { sequential, symmetric };
+const PROJECT = { sequential, symmetric };
 
 /** Adds to `sums` what the rows give on every block. */
 export function mergeLinear(data, method, read, grams, boost, sums) {
-  const { size } = grams;
+  const { size, values } = grams;
+  const acting = actingRows(data, read, grams);
+  const projected = method.basis === "own" ? null : projections(data, method.basis, read, grams, acting);
+  const rows = read.length;
   const weights = new Float64Array(size);
-  for (const group of groupsOf(data, method, read, grams, boost)) {
-    let copies = 0;
-    for (let r = 0; r < read.length; r += 1) if (group.on[r]) copies += read[r].repeat;
-    const share = method.averages ? 1 / copies : method.gain;
-    for (let r = 0; r < read.length; r += 1) {
-      weights[r] = group.on[r] ? read[r].alpha * read[r].repeat * group.layers[r] * share : 0;
+  if (boost) weights[rows] = boost.alpha;
+  for (let k = 0; k < data.keys; k += 1) {
+    setWeights(weights, method, read, acting, k);
+    const at = k * size * size;
+    const reach = projected ? projected.reach : values; // H
+    const block = data.blockOf[k];
+    let merged = 0;
+    for (let r = 0; r < size; r += 1) {
+      let dot = 0;
+      for (let s = 0, i = at + r * size; s < size; s += 1, i += 1) dot += reach[i] * weights[s];
+      sums.dots[block * size + r] += dot;
+      merged += weights[r] * dot;
     }
-    if (boost) weights[size - 1] = boost.alpha;
-    addGroup(sums, group, weights, size, method);
+    if (projected) merged = projectedEnergy(projected, weights, at, size, boost ? rows : -1);
+    addEnergies(sums, block, merged, method, weights, values, at, size, rows);
   }
 }
 
-function addGroup(sums, group, weights, size, { noise, gain }) {
-  const { dots, pairs, block } = group;
-  let merged = 0;
-  let asked = 0; // the texture boost is asked for too, but is not dropped from
-  let added = 0;
-  for (let r = 0; r < size; r += 1) {
-    let dot = 0;
-    let energy = 0;
-    for (let s = 0; s < size; s += 1) {
-      dot += dots[r * size + s] * weights[s];
-      energy += pairs[r * size + s] * weights[s];
-    }
-    sums.dots[block * size + r] += dot;
-    merged += weights[r] * energy;
-    const boosts = r >= group.on.length;
-    const wanted = (boosts ? weights[r] : weights[r] / gain) ** 2 * group.norms2[r];
-    asked += wanted;
-    if (!boosts) added += noise * wanted;
+/** Weights of the rows on tensor k: r_i α_i layer_i, divided by Σ r_i of those acting where it averages. */
+function setWeights(weights, method, read, acting, k) {
+  const rows = read.length;
+  let copies = 0;
+  for (let r = 0; r < rows; r += 1) if (acting[k * rows + r]) copies += read[r].repeat;
+  const share = method.averages ? 1 / copies : method.gain;
+  for (let r = 0; r < rows; r += 1) {
+    const row = read[r];
+    weights[r] = acting[k * rows + r] ? row.alpha * row.repeat * row.weights[k] * share : 0;
   }
-  sums.merged2[block] += Math.max(merged, 0) + added;
+}
+
+/** ‖W−B‖² = wᵀ Q w; the texture boost, where there is one, stands last and is not projected. */
+function projectedEnergy({ reach, pairs }, weights, at, size, last) {
+  const rows = last < 0 ? size : last;
+  let merged = 0;
+  for (let i = 0; i < rows; i += 1) {
+    if (weights[i] === 0) continue;
+    let energy = 0;
+    for (let j = 0; j < rows; j += 1) energy += pairs[at + i * size + j] * weights[j];
+    merged += weights[i] * energy;
+  }
+  if (last < 0) return merged;
+  let boosted = weights[last] * reach[at + last * size + last];
+  for (let i = 0; i < last; i += 1) boosted += 2 * weights[i] * reach[at + last * size + i];
+  return merged + weights[last] * boosted;
+}
+
+function addEnergies(sums, block, merged, { noise, gain }, weights, gram, at, size, rows) {
+  let asked = 0; // the texture boost is asked for too, but is not dropped from
+  for (let r = 0; r < rows; r += 1) asked += (weights[r] / gain) ** 2 * gram[at + r * size + r];
+  sums.merged2[block] += Math.max(merged, 0) + noise * asked;
+  for (let r = rows; r < size; r += 1) asked += weights[r] ** 2 * gram[at + r * size + r];
   sums.asked2[block] += asked;
 }
 
-/** Groups of alike tensors, kept while rows, parents, layers and the acting rows stay the same. */
-function groupsOf(data, method, read, grams, boost) {
+/** Which rows act on which tensor [keys, rows]: on, with weight there, and of a change there. */
+function actingRows(data, read, { size, values }) {
+  const rows = read.length;
+  const acting = new Uint8Array(data.keys * rows);
+  read.forEach(({ active, weights }, r) => {
+    if (!active) return;
+    for (let k = 0; k < data.keys; k += 1) {
+      const norm2 = values[(k * size + r) * size + r];
+      acting[k * rows + r] = weights[k] !== 0 && norm2 > 0 ? 1 : 0;
+    }
+  });
+  return acting;
+}
+
+/** H and Q of every tensor, kept while rows, parents, layers and the acting rows stay the same. */
+function projections(data, basis, read, grams, acting) {
   const rows = read.map((row) => (row.active ? row.text : null));
-  const id = JSON.stringify([grams.id, method.basis, Boolean(boost), rows]);
-  if (data.groups?.id !== id) data.groups = { id, list: makeGroups(data, method, read, grams, boost) };
-  return data.groups.list;
+  const id = JSON.stringify([grams.id, basis, grams.size, rows]);
+  if (data.projections?.id !== id) data.projections = { id, ...makeProjections(data, basis, read, grams, acting) };
+  return data.projections;
 }
 
-function makeGroups(data, method, read, grams, boost) {
-  const { size, values } = grams;
-  const found = new Map();
+/** The arrays of the last projections serve again: fresh megabytes at every edit would be collected. */
+function clearedArrays(data, length) {
+  const { reach, pairs } = data.projections ?? {};
+  if (reach?.length !== length) return [new Float64Array(length), new Float64Array(length)];
+  return [reach.fill(0), pairs.fill(0)];
+}
+
+function makeProjections(data, basis, read, { size, values }, acting) {
+  const [reach, pairs] = clearedArrays(data, values.length);
+  const rows = read.length;
+  const on = new Int32Array(rows);
+  const project = PROJECT[basis](size);
   for (let k = 0; k < data.keys; k += 1) {
-    const gram = values.subarray(k * size * size, (k + 1) * size * size);
-    const on = read.map((row, r) => row.active && row.weights[k] !== 0 && gram[r * size + r] > 0);
-    const layers = read.map((row, r) => (on[r] ? row.weights[k] : 0));
-    const id = `${data.blockOf[k]} ${layers.join(" ")}`;
-    if (!found.has(id)) found.set(id, emptyGroup(data.blockOf[k], on, layers, size));
-    const group = found.get(id);
-    for (let r = 0; r < size; r += 1) group.norms2[r] += gram[r * size + r];
-    if (method.basis === "own") addTo(group.dots, gram);
-    else addProjected(group, method.basis, gram, on, boost, size);
+    let count = 0;
+    for (let r = 0; r < rows; r += 1) if (acting[k * rows + r]) on[count++] = r;
+    const at = k * size * size;
+    project(values, at, on, count, reach, pairs);
+    for (let r = 0; rows < size && r < size; r += 1) reach[at + r * size + rows] = values[at + r * size + rows];
   }
-  if (method.basis === "own") for (const group of found.values()) group.pairs = group.dots;
-  return [...found.values()];
-}
-
-function emptyGroup(block, on, layers, size) {
-  const square = () => new Float64Array(size * size);
-  return { block, on, layers, dots: square(), pairs: square(), norms2: new Float64Array(size) };
-}
-
-function addTo(total, values) {
-  for (let i = 0; i < values.length; i += 1) total[i] += values[i];
-}
-
-function addProjected(group, kind, gram, on, boost, size) {
-  const rows = on.flatMap((acts, r) => (acts ? [r] : []));
-  const count = rows.length;
-  const columns = new Float64Array(size * count); // the Gram's columns of the acting rows
-  const inner = new Float64Array(count * count);
-  for (let r = 0; r < size; r += 1) {
-    for (let j = 0; j < count; j += 1) columns[r * count + j] = gram[r * size + rows[j]];
-  }
-  for (let i = 0; i < count; i += 1) inner.set(columns.subarray(rows[i] * count, (rows[i] + 1) * count), i * count);
-  const basis = SOLVE[kind](inner, count);
-  const dots = new Float64Array(size * size);
-  for (let r = 0; r < size; r += 1) {
-    for (let i = 0; i < count; i += 1) {
-      const reach = kind === "sequential" ? i + 1 : count; // Gram–Schmidt looks at earlier rows only
-      let dot = 0;
-      for (let j = 0; j < reach; j += 1) dot += columns[r * count + j] * basis[i * count + j];
-      dots[r * size + rows[i]] = dot;
-    }
-    if (boost) dots[r * size + size - 1] = gram[r * size + size - 1];
-  }
-  addTo(group.dots, dots);
-  addPairs(group.pairs, dots, basis, rows, boost, size);
-}
-
-/** Q = T G Tᵀ; the texture boost, where there is one, stands last and is not projected. */
-function addPairs(pairs, dots, basis, rows, boost, size) {
-  const count = rows.length;
-  for (let i = 0; i < count; i += 1) {
-    for (let l = 0; l <= i; l += 1) {
-      let pair = 0;
-      for (let j = 0; j < count; j += 1) pair += basis[l * count + j] * dots[rows[j] * size + rows[i]];
-      pairs[rows[i] * size + rows[l]] += pair;
-      if (l < i) pairs[rows[l] * size + rows[i]] += pair;
-    }
-  }
-  if (!boost) return;
-  const last = size - 1;
-  for (const r of rows) {
-    pairs[last * size + r] += dots[last * size + r];
-    pairs[r * size + last] += dots[last * size + r];
-  }
-  pairs[last * size + last] += dots[last * size + last];
+  return { reach, pairs };
 }

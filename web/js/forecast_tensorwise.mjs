@@ -46,6 +46,14 @@ function readTensor(work, method, read, k) {
 
 /** out = G weights. */
 function times({ size, gram, on }, weights, out) {
+  if (on.length === size) {
+    for (let r = 0, at = 0; r < size; r += 1) {
+      let total = 0;
+      for (let s = 0; s < size; s += 1, at += 1) total += gram[at] * weights[s];
+      out[r] = total;
+    }
+    return;
+  }
   for (let r = 0; r < size; r += 1) {
     let total = 0;
     for (let i = 0; i < on.length; i += 1) total += gram[r * size + on[i]] * weights[on[i]];

@@ -1,111 +1,109 @@
 /**
  * Deltas made orthogonal to each other, from their Gram, as `orthomerge_core/linalg/projection.py`. Pure.
- * Each returns T [size, size], row-major, with δ'_i = Σ_j T_ij δ_j.
+ *
+ * Each export makes, for Grams of `size` deltas, a function (gram, at, on, count, reach, pairs): of the
+ * Gram [size, size] that begins at `at`, the first `count` indices in `on` act, in that order, and become
+ * δ'. It fills, at the same place, reach[r, i] = ⟨δ_r, δ'_i⟩ of all r and pairs[i, j] = ⟨δ'_i, δ'_j⟩; what
+ * belongs to no acting i is left at 0. Nothing is allocated per tensor.
  */
+import { eigenSolver } from "./eigen.mjs";
+
 const TINY = 1e-10;
-const SWEEPS = 30;
-const SMALL = 1e-12;
 
-/** Gram–Schmidt in row order; a delta in the span of earlier ones becomes zero. */
-export function sequential(gram, size) {
-  const basis = new Float64Array(size * size);
-  const images = new Float64Array(size * size); // G t of every earlier row
-  const energies = new Float64Array(size);
-  for (let i = 0; i < size; i += 1) {
-    const at = i * size;
-    basis[at + i] = 1;
-    for (let t = 0; t < i; t += 1) {
-      if (!(energies[t] > 0)) continue;
-      let overlap = 0;
-      for (let j = 0; j <= i; j += 1) overlap += basis[at + j] * images[t * size + j];
-      overlap /= energies[t];
-      for (let j = 0; j <= t; j += 1) basis[at + j] -= overlap * basis[t * size + j];
+/**
+ * Gram–Schmidt in row order; a delta in the span of earlier ones becomes zero. With G = L D Lᵀ of the
+ * acting deltas, ⟨δ_r, δ'_i⟩ = L_ri D_i and ‖δ'_i‖² = D_i: no basis is formed.
+ */
+export function sequential(size) {
+  const shares = new Float64Array(size); // L_it of the delta at hand
+  return (gram, at, on, count, reach, pairs) => {
+    for (let a = 0; a < count; a += 1) {
+      const i = on[a];
+      const row = at + i * size;
+      for (let b = 0; b < a; b += 1) {
+        const energy = pairs[at + on[b] * size + on[b]];
+        shares[b] = energy > 0 ? reach[row + on[b]] / energy : 0;
+      }
+      for (let r = 0, from = at; r < size; r += 1, from += size) {
+        let rest = gram[from + i];
+        for (let b = 0; b < a; b += 1) rest -= reach[from + on[b]] * shares[b];
+        reach[from + i] = rest;
+      }
+      const energy = reach[row + i];
+      if (energy > TINY * gram[row + i]) pairs[row + i] = energy;
+      else for (let r = 0; r < size; r += 1) reach[at + r * size + i] = 0;
+      for (let b = 0; b < a; b += 1) reach[at + on[b] * size + i] = 0; // orthogonal by now
     }
-    let rest = 0;
-    for (let j = 0; j < size; j += 1) {
-      let image = 0;
-      for (let l = 0; l <= i; l += 1) image += gram[j * size + l] * basis[at + l];
-      images[at + j] = image;
-      rest += image * basis[at + j];
-    }
-    if (rest > TINY * gram[at + i]) energies[i] = rest;
-    else basis.fill(0, at, at + size);
-  }
-  return basis;
+  };
 }
 
-/** Order-free: each delta's projection on its own axis of the nearest orthonormal set (Löwdin). */
-export function symmetric(gram, size) {
-  const norms = new Float64Array(size);
-  for (let i = 0; i < size; i += 1) norms[i] = Math.sqrt(Math.max(gram[i * size + i], 0));
-  const cosines = new Float64Array(size * size);
-  for (let i = 0; i < size; i += 1) {
-    for (let j = 0; j < size; j += 1) {
-      const scale = norms[i] * norms[j];
-      cosines[i * size + j] = scale > 0 ? gram[i * size + j] / scale : 0;
-    }
-  }
-  const { values, vectors } = eigen(cosines, size);
-  const floor = TINY * Math.max(1, ...values);
-  const axes = new Float64Array(size * size); // C^(−1/2), the pseudo-inverse's where deltas depend
-  const onto = new Float64Array(size); // the diagonal of C^(1/2)
-  for (let e = 0; e < size; e += 1) {
-    if (!(values[e] > floor)) continue;
-    const root = Math.sqrt(values[e]);
-    for (let i = 0; i < size; i += 1) {
-      const x = vectors[e * size + i];
-      onto[i] += x * x * root;
-      for (let j = 0; j < size; j += 1) axes[i * size + j] += (x / root) * vectors[e * size + j];
-    }
-  }
-  for (let i = 0; i < size; i += 1) {
-    for (let j = 0; j < size; j += 1) {
-      axes[i * size + j] *= norms[j] > 0 ? (onto[i] * norms[i]) / norms[j] : 0;
-    }
-  }
-  return axes;
-}
-
-/** Eigenvalues and eigenvectors (one a row) of a small symmetric matrix, which is overwritten: Jacobi. */
-function eigen(a, size) {
-  const vectors = new Float64Array(size * size);
-  for (let i = 0; i < size; i += 1) vectors[i * size + i] = 1;
-  for (let sweep = 0; sweep < SWEEPS; sweep += 1) {
-    let off = 0;
-    for (let p = 0; p < size; p += 1) {
-      for (let q = p + 1; q < size; q += 1) {
-        const x = a[p * size + q];
-        off += x * x;
-        if (Math.abs(x) > SMALL) turn(a, vectors, size, p, q);
+/**
+ * Order-free: each delta's projection on its own axis of the nearest orthonormal set (Löwdin). With the
+ * cosines C = V Λ Vᵀ, δ'_i = s_i Σ_j (C^(−1/2))_ij u_j, u = δ/‖δ‖ and s_i = ‖δ_i‖ (C^(1/2))_ii, roots of
+ * the pseudo-inverse where deltas depend.
+ */
+export function symmetric(size) {
+  const square = () => new Float64Array(size * size);
+  const [cosines, vectors, axes] = [square(), square(), square()];
+  const line = () => new Float64Array(size);
+  const [norms, values, onto, across] = [line(), line(), line(), line()];
+  const eigen = eigenSolver(size);
+  return (gram, at, on, count, reach, pairs) => {
+    for (let a = 0; a < count; a += 1) norms[a] = Math.sqrt(Math.max(gram[at + on[a] * size + on[a]], 0));
+    for (let a = 0; a < count; a += 1) {
+      for (let b = 0; b < count; b += 1) {
+        const scale = norms[a] * norms[b];
+        cosines[a * count + b] = scale > 0 ? gram[at + on[a] * size + on[b]] / scale : 0;
       }
     }
-    if (off < size * size * SMALL * SMALL) break;
-  }
-  const values = new Float64Array(size);
-  for (let i = 0; i < size; i += 1) values[i] = a[i * size + i];
-  return { values, vectors };
+    eigen(cosines, values, vectors, count);
+    const deficient = setAxes(values, vectors, axes, onto, count);
+    for (let a = 0; a < count; a += 1) {
+      const s = onto[a] * norms[a];
+      const place = at + on[a];
+      for (let r = 0, from = at; r < size; r += 1, from += size) {
+        let dot = 0;
+        for (let b = 0; b < count; b += 1) dot += (axes[a * count + b] * gram[from + on[b]]) / norms[b];
+        reach[place + r * size] = s * dot;
+      }
+      if (!deficient) pairs[place + on[a] * size] = s * s; // the axes are orthonormal
+    }
+    if (deficient) addPairs(axes, norms, onto, across, at, on, count, size, reach, pairs);
+  };
 }
 
-function turn(a, vectors, size, p, q) {
-  const theta = (a[q * size + q] - a[p * size + p]) / (2 * a[p * size + q]);
-  const t = (theta >= 0 ? 1 : -1) / (Math.abs(theta) + Math.sqrt(theta * theta + 1));
-  const c = 1 / Math.sqrt(t * t + 1);
-  const s = t * c;
-  turnRows(a, size, p, q, c, s);
-  for (let k = 0, at = 0; k < size; k += 1, at += size) {
-    const x = a[at + p];
-    const y = a[at + q];
-    a[at + p] = c * x - s * y;
-    a[at + q] = s * x + c * y;
+/** axes = C^(−1/2), onto = the diagonal of C^(1/2); whether C has fewer directions than rows. */
+function setAxes(values, vectors, axes, onto, count) {
+  let largest = 1;
+  for (let e = 0; e < count; e += 1) largest = Math.max(largest, values[e]);
+  axes.fill(0);
+  onto.fill(0);
+  let deficient = false;
+  for (let e = 0; e < count; e += 1) {
+    const value = values[e];
+    if (!(value > TINY * largest)) {
+      deficient = true;
+      continue;
+    }
+    const root = Math.sqrt(value);
+    for (let i = 0; i < count; i += 1) {
+      const x = vectors[e * count + i];
+      onto[i] += x * x * root;
+      for (let j = 0; j < count; j += 1) axes[i * count + j] += (x / root) * vectors[e * count + j];
+    }
   }
-  turnRows(vectors, size, p, q, c, s);
+  return deficient;
 }
 
-function turnRows(m, size, p, q, c, s) {
-  for (let k = 0, i = p * size, j = q * size; k < size; k += 1, i += 1, j += 1) {
-    const x = m[i];
-    const y = m[j];
-    m[i] = c * x - s * y;
-    m[j] = s * x + c * y;
+/** ⟨δ'_i, δ'_j⟩ where deltas depend, so that the axes are only as many as there are directions. */
+function addPairs(axes, norms, onto, across, at, on, count, size, reach, pairs) {
+  for (let i = 0; i < count; i += 1) {
+    for (let b = 0; b < count; b += 1) across[b] = norms[b] > 0 ? axes[i * count + b] / norms[b] : 0;
+    const s = onto[i] * norms[i];
+    for (let j = 0; j < count; j += 1) {
+      let dot = 0;
+      for (let b = 0; b < count; b += 1) dot += across[b] * reach[at + on[b] * size + on[j]];
+      pairs[at + on[i] * size + on[j]] = s * dot;
+    }
   }
 }

@@ -7,6 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import AnalysisError
 from .derive import Derived, derive
 from .profile import profile
@@ -44,8 +47,9 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
 
     At the top: `names` [N]; per model [N] `delta_norm`, `effective_rank`, `snr`, `survival`,
     `outlier`, `quality`, `grade`, …; per pair [N][N] `cosine`, `new_information` and
-    `conflict_ratio`; `blocks` and `layer_types`: name → {`delta_norm` [N], `energy_frac` [N]}; all
-    of nine significant digits. `tensors` holds the raw sums without loss (see `tensors_json`),
+    `conflict_ratio`; `blocks` and `layer_types`: name → {`delta_norm`, `energy_frac`,
+    `relative_norm`, `survival`, `outlier`}, [N] each within that part; all of nine significant
+    digits. `tensors` holds the raw sums without loss (see `tensors_json`),
     `spectra` the energies of the sampled matrices (see `spectrum_json`).
     """
     found = derive(analysis)
@@ -77,22 +81,30 @@ def _derived_json(found: Derived) -> dict[str, Any]:
         "base_nonfinite": found.base_nonfinite,
     }
     for name in _PER_MODEL:
-        fields[name] = [_number(v) for v in getattr(found, name).tolist()]
+        fields[name] = _numbers(getattr(found, name))
     fields["grade"] = list(found.grade)
     for name in _PER_PAIR:
-        fields[name] = [[_number(v) for v in row] for row in getattr(found, name).tolist()]
+        fields[name] = [_numbers(row) for row in getattr(found, name)]
     return fields
 
 
 def _profile_json(analysis: Analysis, labels: Sequence[str]) -> dict[str, Any]:
-    parts = profile(analysis, labels)
-    return {
-        name: {
-            "delta_norm": [_number(v) for v in parts.norm[i].tolist()],
-            "energy_frac": [_number(v) for v in parts.share[i].tolist()],
+    parts, label = profile(analysis, labels), np.asarray(labels)
+    found = {}
+    for i, name in enumerate(parts.parts):
+        inside = derive(analysis, label == name)
+        found[name] = {
+            "delta_norm": _numbers(parts.norm[i]),
+            "energy_frac": _numbers(parts.share[i]),
+            "relative_norm": _numbers(parts.relative[i]),
+            "survival": _numbers(inside.survival),
+            "outlier": _numbers(inside.outlier),
         }
-        for i, name in enumerate(parts.parts)
-    }
+    return found
+
+
+def _numbers(values: NDArray[np.float64]) -> list[float | None]:
+    return [_number(value) for value in values.tolist()]
 
 
 def _number(value: float) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,15 @@ from ..errors import WriteError
 from ..io.rawfile import explain_os_error
 from ..optimize.delta_base import optimise
 from ..optimize.proposal import Proposal
-from ..recipe.model import BASE
+from .advice import advice
 from .findings import suspicions
 
 __all__ = ["analysis_report", "write_report"]
 
-_MOST_PAIRS = 30
+_FEWEST_PAIRS, _MOST_PAIRS = 15, 30
+_RELATED = 0.05
+"""Cosines below it say "unrelated"; a table of them says no more."""
+
 _LEGEND = """\
 - change: ‖M − B‖ / ‖B‖. Fine-tunes of one base usually lie between 0.1 % and 20 %.
 - spread: share of directions that hold 90 % of the change; below 0.3 focused, above 0.6 diffuse.
@@ -44,9 +47,10 @@ def analysis_report(analysis: Analysis, proposal: Proposal | None = None) -> str
     found = derive(analysis)
     doubts = suspicions(analysis, found, proposal)
     lines = [f"# {_plural(len(analysis.names), 'model')} against {_cell(analysis.base)}", ""]
-    lines += [_merge(proposal), "", _leave_out(proposal), "", _suspicious(doubts), ""]
+    for sentence in advice(proposal, doubts):
+        lines += [sentence, ""]
     if len(doubts) > 1:
-        lines += ["## To look at", "", *(f"- {doubt}" for doubt in doubts), ""]
+        lines += ["## To look at", "", *(f"- {doubt.text}" for doubt in doubts), ""]
     lines += ["## Models", "", *_models(found), "", "## Where each one lives", ""]
     lines += [*_places(analysis), ""]
     if len(found.names) > 1:
@@ -88,36 +92,6 @@ def write_report(
     return [*written, "heatmaps.png"]
 
 
-def _merge(proposal: Proposal) -> str:
-    rows = [row for row in proposal.rows if row.enabled]
-    if not rows:
-        return "**Merge** nothing: no model of this set changes anything of its own."
-    said = f"**Merge** {_listed(row.model for row in rows)}"
-    moved = [f"{row.model} from {row.delta_from}" for row in rows if row.delta_from != BASE]
-    if moved:
-        said += f", measuring {_listed(moved)}, which is nearer than the base"
-    values = [f.new_information for f in proposal.figures if f.new_information is not None]
-    if len(rows) > 1 and values:
-        least = math.floor(100 * min(values))
-        said += f"; each brings at least {least} % new information beside the others"
-    return said + "."
-
-
-def _leave_out(proposal: Proposal) -> str:
-    rows = [row for row in proposal.rows if not row.enabled]
-    if not rows:
-        return "**Leave out** nothing: no model repeats another."
-    reasons = [f"{row.model} ({row.info.rstrip('.')})" for row in rows]
-    return f"**Leave out** {_listed(reasons)}."
-
-
-def _suspicious(doubts: Sequence[str]) -> str:
-    if not doubts:
-        return "**Suspicious**: nothing."
-    more = f" (and {len(doubts) - 1} more, below)" if len(doubts) > 1 else ""
-    return f"**Suspicious**: {doubts[0].rstrip('.')}{more}."
-
-
 def _models(found: Derived) -> list[str]:
     lines = [
         "| model | grade | quality | change | spread | SNR | survival | outlier | coverage |",
@@ -152,16 +126,18 @@ def _places(analysis: Analysis) -> list[str]:
 
 def _pairs(found: Derived) -> list[str]:
     first, second = np.triu_indices(len(found.names), 1)
-    order = np.argsort(-np.abs(found.cosine[first, second]), kind="stable")
+    sizes = np.abs(found.cosine[first, second])
+    order = np.argsort(-sizes, kind="stable")
+    shown = min(_MOST_PAIRS, max(_FEWEST_PAIRS, int((sizes > _RELATED).sum())))
     lines = ["| pair | cosine | new information | conflict |", "|---|---:|---:|---:|"]
-    for k in order[:_MOST_PAIRS]:
+    for k in order[:shown]:
         i, j = first[k], second[k]
         pair = f"{_cell(found.names[i])} and {_cell(found.names[j])}"
         figures = (found.cosine[i, j], found.new_information[i, j], found.conflict_ratio[i, j])
         lines.append(
             _row([pair, *(f"{value:.3f}".replace("-0.000", "0.000") for value in figures)])
         )
-    left = len(order) - _MOST_PAIRS
+    left = len(order) - shown
     return lines + ([f"\n{left} pairs with smaller cosines are not shown."] if left > 0 else [])
 
 
@@ -178,13 +154,11 @@ def _figure(value: float, form: str) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %" if share < 0.995 else f"{100 * share:.0f} %"
+    """Three significant digits: 0.997 %, 44.3 %, 100 %."""
+    return (
+        f"{100 * share:#.3g}".rstrip(".") + " %" if 0 < share < 0.9995 else f"{100 * share:.0f} %"
+    )
 
 
 def _plural(count: int, word: str) -> str:
     return f"{count} {word}" + ("" if count == 1 else "s")
-
-
-def _listed(words: Iterable[str]) -> str:
-    known = list(words)
-    return known[0] if len(known) == 1 else f"{', '.join(known[:-1])} and {known[-1]}"

@@ -2,66 +2,94 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ..analysis.derive import Derived
 from ..analysis.result import Analysis
 from ..optimize.proposal import Proposal
 
-__all__ = ["suspicions"]
+__all__ = ["Doubt", "suspicions"]
 
 _LOW_COVERAGE_FRAC = 0.98
 _FAR_FRAC = 0.5
 _LONE_OUTLIER = 300.0
 """max |D| / rms of D; a normal distribution reaches 6, an ordinary fine-tune about 100."""
 
+_LONE_ENERGY_FRAC = 0.05
+"""Share of a model's whole change that no single weight holds; matters in small models only."""
+
 _OPPOSED = -0.5
 
 
-def suspicions(analysis: Analysis, found: Derived, proposal: Proposal) -> list[str]:
-    """Sentences about broken weights, foreign models, opposition, and the optimizer's warnings."""
+@dataclass(frozen=True)
+class Doubt:
+    """One sentence about some models; `grave`: they should not be merged before a look at it."""
+
+    models: tuple[str, ...]
+    text: str
+    grave: bool = False
+
+
+def suspicions(analysis: Analysis, found: Derived, proposal: Proposal) -> list[Doubt]:
+    """Broken weights, foreign models, outliers, opposition, and what a merge would lack."""
     said = _broken(analysis, found)
     for i, name in enumerate(found.names):
         if found.relative_norm[i] > _FAR_FRAC:
             share = f"{100 * found.relative_norm[i]:.0f} %"
-            said.append(
-                f"{name} lies {share} of the base's norm away from it, which is more like another "
-                "model than a fine-tune."
-            )
-        if found.outlier_ratio[i] > _LONE_OUTLIER:
+            text = f"{name} lies {share} of the base's norm away from it, which is more like "
+            said.append(Doubt((name,), text + "another model than a fine-tune.", grave=True))
+        if _has_lone_outlier(analysis, found, i):
             key = analysis.keys[int(analysis.max_abs[:, i].argmax())]
-            said.append(
+            text = (
                 f"{name} changes one weight of {key} by {found.outlier[i]:.3g}, "
                 f"{found.outlier_ratio[i]:.0f} times its usual change."
             )
+            said.append(Doubt((name,), text, grave=True))
     said += _opposed(found)
-    about = {"opposed", "reconstruction", "null"}
-    return said + [w.text for w in proposal.warnings if w.kind in about]
+    pairs = {frozenset(doubt.models) for doubt in said if len(doubt.models) == 2}
+    for notice in proposal.warnings:
+        repeated = notice.kind == "opposed" and frozenset(notice.models) in pairs
+        if notice.kind in ("opposed", "reconstruction") and not repeated:
+            said.append(Doubt(tuple(notice.models), notice.text))
+    return said
 
 
-def _broken(analysis: Analysis, found: Derived) -> list[str]:
+def _has_lone_outlier(analysis: Analysis, found: Derived, i: int) -> bool:
+    if found.outlier_ratio[i] > _LONE_OUTLIER:
+        return True
+    changed = int(analysis.active[:, i, i].sum())
+    energy = float(found.delta_norm[i]) ** 2
+    return changed > 1000 and found.outlier[i] ** 2 > _LONE_ENERGY_FRAC * energy
+
+
+def _broken(analysis: Analysis, found: Derived) -> list[Doubt]:
     said = []
     if found.base_nonfinite:
-        said.append(f"The base holds {found.base_nonfinite:,} values that are not finite.")
+        text = f"The base holds {found.base_nonfinite:,} values that are not finite."
+        said.append(Doubt((), text))
     for i, name in enumerate(found.names):
         if found.nonfinite[i]:
             held = int((analysis.nonfinite[:, i + 1] > 0).sum())
             tensors = f"{held} tensor" + ("" if held == 1 else "s")
-            said.append(
-                f"{name} holds {int(found.nonfinite[i]):,} values that are not finite, "
-                f"in {tensors}; the base's stand in for those tensors in a merge."
+            text = (
+                f"{name} holds {int(found.nonfinite[i]):,} values that are not finite, in "
+                f"{tensors}: where it is merged, those come out as the base's; get a sound copy."
             )
+            said.append(Doubt((name,), text, grave=True))
         if found.coverage_frac[i] < _LOW_COVERAGE_FRAC:
             share = f"{100 * found.coverage_frac[i]:.1f} %"
-            said.append(f"{name} holds only {share} of the base's weights.")
+            said.append(Doubt((name,), f"{name} holds only {share} of the base's weights."))
     return said
 
 
-def _opposed(found: Derived) -> list[str]:
+def _opposed(found: Derived) -> list[Doubt]:
     said = []
     for i, a in enumerate(found.names):
         for j in range(i):
             if found.cosine[i, j] < _OPPOSED:
-                said.append(
+                text = (
                     f"{found.names[j]} and {a} pull against each other (cosine "
                     f"{found.cosine[i, j]:.2f}), so that a merge of both undoes much of either."
                 )
+                said.append(Doubt((found.names[j], a), text))
     return said

@@ -38,6 +38,16 @@ class Look:
             ends = ("#ffb866", "#c96a10", self.middle, "#3a86c0", "#a6d4ff")
         return LinearSegmentedColormap.from_list("orthomerge", ends)
 
+    def rising(self) -> Any:
+        """From the paper's tone at the bottom to full blue, with brightness falling all the way
+        (rising on dark paper)."""
+        from matplotlib.colors import LinearSegmentedColormap
+
+        ends = (self.middle, "#9ecae1", "#4393c3", "#08306b")
+        if self is DARK:
+            ends = (self.middle, "#2f5f86", "#3a86c0", "#a6d4ff")
+        return LinearSegmentedColormap.from_list("orthomerge-rising", ends)
+
 
 LIGHT = Look("#ffffff", "#1a1a1a", "#595959", "#c4c4c4", "#0072b2", "#f4f4f4")
 DARK = Look("#1e1e1e", "#f0f0f0", "#b4b4b4", "#4a4a4a", "#56b4e9", "#333333")

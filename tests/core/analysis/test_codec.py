@@ -34,6 +34,19 @@ def test_the_contract_is_there(analysis):
     assert data["effective_rank"][2] is None and data["grade"][2] == "n/a"
 
 
+def test_every_part_has_its_own_figures(analysis):
+    data = to_json(analysis)
+    for field, labels in (("blocks", analysis.blocks), ("layer_types", analysis.layer_types)):
+        assert list(data[field]) == list(dict.fromkeys(labels))
+        for name, figures in data[field].items():
+            part = derive(analysis, np.array([label == name for label in labels]))
+            assert set(figures) == {
+                "delta_norm", "energy_frac", "relative_norm", "survival", "outlier"
+            }  # fmt: skip
+            for figure in ("delta_norm", "relative_norm", "survival", "outlier"):
+                np.testing.assert_allclose(figures[figure], getattr(part, figure), rtol=1e-8)
+
+
 def test_round_trip_loses_nothing(analysis):
     text = json.dumps(to_json(analysis))
     back = from_json(json.loads(text))

@@ -57,7 +57,8 @@ def test_nothing_to_merge():
     [
         (
             lambda m: m["m0"]["blocks.0.attn.weight"].view(-1)[:3].fill_(float("nan")),
-            "m0 holds 3 values that are not finite, in 1 tensor;",
+            "m0 holds 3 values that are not finite, in 1 tensor: where it is merged, those come "
+            "out as the base's; get a sound copy",
         ),
         (lambda m: m["m1"].pop("blocks.1.attn.weight"), "m1 holds only"),
         (
@@ -73,11 +74,47 @@ def test_what_is_suspicious_is_said(change, words):
     assert words in sentences(text)[2]
 
 
-def test_opposition_is_suspicious():
-    base, models = family(2)
+def test_opposition_is_said_once_and_one_of_both_is_advised():
+    base, models = family(3)
     models["m1"] = {k: base[k] - 0.9 * (t - base[k]) for k, t in models["m0"].items()}
     text = report(base, models)
-    assert "m0 and m1 pull against each other (cosine -1.00)" in text
+    top = sentences(text)
+    assert "m0 and m1 pull against each other (cosine -1.00)" in top[2]
+    assert top[0].endswith("; but m0 and m1 cancel, so keep one of them.")
+    assert "## To look at" not in text
+
+
+def test_what_looks_broken_is_not_advised_without_a_look():
+    base, models = family(3)
+    models["m1"]["blocks.0.attn.weight"][0, 0] = float("nan")
+    top = sentences(report(base, models))
+    assert top[0].startswith("**Merge** m0 and m2; ")
+    assert top[0].endswith("; m1 only after a look at what is suspicious about it.")
+
+
+def test_many_models_are_counted_not_listed():
+    assert sentences(report(*family(6)))[0].startswith("**Merge** all 6 models; each brings")
+
+
+def test_one_model_repeats_nobody():
+    top = sentences(report(*family(1)))
+    assert top == ["**Merge** m0.", "**Leave out** nothing.", "**Suspicious**: nothing."]
+
+
+def test_several_parents_are_told_in_the_plural():
+    base, models = family(2, 0.1)
+    for i in range(2):
+        child = {k: t + 0.02 * torch.randn(t.shape) for k, t in models[f"m{i}"].items()}
+        models[f"c{i}"] = child
+    top = sentences(report(base, models))[0]
+    assert "measuring c0 from m0 and c1 from m1, each nearer than the base" in top
+
+
+def test_an_identical_model_is_left_out_and_not_told_twice():
+    base, models = family(2)
+    models["copy"] = {k: t.clone() for k, t in models["m0"].items()}
+    top = sentences(report(base, models))
+    assert top[1:] == ["**Leave out** copy (identical to m0).", "**Suspicious**: nothing."]
 
 
 def test_a_lone_outlier_is_named():
@@ -111,6 +148,8 @@ def test_a_pipe_in_a_name_does_not_break_the_table():
 def test_many_pairs_are_cut():
     text = report(*family(9, shapes={"a.weight": (4, 4)}))
     assert "6 pairs with smaller cosines are not shown." in text
+    unrelated = report(*family(9, shapes={"a.weight": (100, 400)}))
+    assert "21 pairs with smaller cosines are not shown." in unrelated
 
 
 def test_write_report_leaves_three_files(tmp_path):

@@ -55,6 +55,7 @@ def _keeper(geometry: Geometry, tree: Parents, members: Parents, quality: Sequen
 
     def rank(node: int) -> tuple[int, float, int]:
         children = int(np.isin(np.flatnonzero(tree == node), members, invert=True).sum())
-        return -children, float(geometry.distance2[node, 0]), node
+        far = float(f"{geometry.distance2[node, 0]:.5g}")  # equal models differ by rounding
+        return -children, far, node
 
     return min(good, key=rank)

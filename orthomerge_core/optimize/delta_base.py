@@ -49,8 +49,7 @@ def optimise(
         )  # fmt: skip
     kind = settings.search_for(len(analysis.names))
     known = [float(q) for q in (derive(analysis).quality if quality is None else quality)]
-    # Rounded, so that of two equal models the earlier stays, not the one that rounding favours.
-    scores = [0.0 if np.isnan(q) else round(q, 6) for q in known]
+    scores = [0.0 if np.isnan(q) else q for q in known]
     geometry = Geometry.of_analysis(analysis)
     tree = nearest_tree(geometry)
     geometry = geometry.fold(find_originals(geometry, tree, scores, settings.duplicate))

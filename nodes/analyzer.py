@@ -11,6 +11,7 @@ from ..orthomerge_core.keys.setspec import SetSpec
 from ..orthomerge_core.report.analysis_plots import heatmaps
 from ..orthomerge_core.report.analysis_text import analysis_report
 from . import host
+from .payloads import analysis_payload
 from .widgets import picture, schema
 from .wire import AnalysisWire, Models, OrthoAnalysis
 
@@ -63,7 +64,7 @@ class DeltaGramAnalyzer(io.ComfyNode):
             )
         progress.finish()
         text = analysis_report(analysis)
-        payload = {"kind": "analysis", "names": list(analysis.names), "summary": text, "text": text}
+        payload = analysis_payload(analysis, text)
         wire = AnalysisWire(analysis, models)
         return io.NodeOutput(
             wire, picture(lambda: heatmaps(analysis)), text, ui={"orthomerge": [payload]}

@@ -36,10 +36,11 @@ def _merge(proposal: Proposal, doubts: Sequence[Doubt]) -> str:
     if held:
         them = "it" if len(held) == 1 else "them"
         said.append(f"{_listed(held)} only after a look at what is suspicious about {them}")
-    for doubt in doubts:
-        pair = [name for name in doubt.models if name in sound]
-        if len(pair) == 2 and "against each other" in doubt.text:
-            said.append(f"but {pair[0]} and {pair[1]} cancel, so keep one of them")
+    pairs = [d.models for d in doubts if d.opposed and set(d.models) <= set(sound)]
+    if pairs:
+        which = "of them" if len(pairs) == 1 else "of each pair"
+        both = ", ".join(f"{a} and {b}" for a, b in pairs)
+        said.append(f"but {both} cancel: keep one {which}")
     return "; ".join(said) + "."
 
 

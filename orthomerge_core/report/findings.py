@@ -23,11 +23,15 @@ _OPPOSED = -0.5
 
 @dataclass(frozen=True)
 class Doubt:
-    """One sentence about some models; `grave`: they should not be merged before a look at it."""
+    """One sentence about some models.
+
+    `grave`: they should not be merged before a look at it. `opposed`: two that undo each other.
+    """
 
     models: tuple[str, ...]
     text: str
     grave: bool = False
+    opposed: bool = False
 
 
 def suspicions(analysis: Analysis, found: Derived, proposal: Proposal) -> list[Doubt]:
@@ -50,7 +54,7 @@ def suspicions(analysis: Analysis, found: Derived, proposal: Proposal) -> list[D
     for notice in proposal.warnings:
         repeated = notice.kind == "opposed" and frozenset(notice.models) in pairs
         if notice.kind in ("opposed", "reconstruction") and not repeated:
-            said.append(Doubt(tuple(notice.models), notice.text))
+            said.append(Doubt(tuple(notice.models), notice.text, opposed=notice.kind == "opposed"))
     return said
 
 
@@ -91,5 +95,5 @@ def _opposed(found: Derived) -> list[Doubt]:
                     f"{found.names[j]} and {a} pull against each other (cosine "
                     f"{found.cosine[i, j]:.2f}), so that a merge of both undoes much of either."
                 )
-                said.append(Doubt((found.names[j], a), text))
+                said.append(Doubt((found.names[j], a), text, opposed=True))
     return said

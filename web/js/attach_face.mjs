@@ -65,5 +65,5 @@ const faceHeight = (root) => {
   const list = content?.querySelector(".om-small-table") ?? null;
   const wanted = (list?.offsetHeight ?? 0) + [...(content?.children ?? [])]
     .filter((child) => !child.contains(list)).reduce((sum, child) => sum + child.offsetHeight, list ? 16 : 24);
-  return Math.min(280, Math.max(64, wanted));
+  return Math.min(360, Math.max(64, wanted));
 };

@@ -2,13 +2,14 @@
 import { barCell } from "./cells.mjs";
 import { copyText } from "./clipboard.mjs";
 import { el, icon } from "./dom.mjs";
+import { pairsTable } from "./pairs_face.mjs";
 import { t } from "./words.mjs";
 
 const percent = (share) => `${String(Math.round(share * 1000) / 10).replace("-", "−")} %`;
 
 /** The face for a payload, or null where its kind has none. */
 export function faceFor(payload) {
-  const make = { compat: compatFace, analysis: summaryFace, mix: mixFace, merge: mergeFace }[payload?.kind];
+  const make = { compat: compatFace, analysis: analysisFace, mix: mixFace, merge: mergeFace }[payload?.kind];
   return make?.(payload) ?? null;
 }
 
@@ -51,6 +52,12 @@ function compatNotes(report) {
   if (report.extra) lines.push(t("extraKeys", { count: report.extra }));
   if (report.duplicate_of) lines.push(t("duplicateOf", { model: report.duplicate_of }));
   return lines;
+}
+
+function analysisFace(payload) {
+  const words = summaryFace(payload);
+  if (!payload.figures?.names?.length) return words;
+  return el("div.om-face-column", {}, words, pairsTable(payload.figures));
 }
 
 function summaryFace({ summary }) {

@@ -39,6 +39,8 @@ export const ENGLISH = {
   formula: "Result", row: "Row {number}", moved: "{model} is now row {number}", removedRow: "{model} removed",
   pickModels: "Choose models", modelsChosen: "{count} chosen", allModels: "All compatible models in the base's folder",
   clear: "Clear", refresh: "Refresh", listFailed: "The list of models could not be loaded.", selectShown: "Choose all shown",
+  grade: "Grade", change: "Change", cosine: "Cosine of every pair of changes",
+  pairHelp: "{a} and {b}: cosine {cosine}, new information {fresh}, conflict {conflict}",
   coverage: "Coverage", keys: "Keys", verdict: "Verdict",
   compatible: "fits", duplicateOf: "same bytes as {model}", skipped: "left out",
   hash: "Content hash", copyHash: "Copy the hash", seconds: "{value} s", peak: "peak {value} MiB", retention: "Kept of each row",

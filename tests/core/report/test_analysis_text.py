@@ -80,7 +80,7 @@ def test_opposition_is_said_once_and_one_of_both_is_advised():
     text = report(base, models)
     top = sentences(text)
     assert "m0 and m1 pull against each other (cosine -1.00)" in top[2]
-    assert top[0].endswith("; but m0 and m1 cancel, so keep one of them.")
+    assert top[0].endswith("; but m0 and m1 cancel: keep one of them.")
     assert "## To look at" not in text
 
 

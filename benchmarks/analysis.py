@@ -5,6 +5,7 @@
     python benchmarks/analysis.py --growth               how time grows with size at N = 4
     python benchmarks/analysis.py --wide                 3072-wide blocks, 2 GB files, N = 3, five
                                                          spectra, and how soon a stop is heard
+    python benchmarks/analysis.py --add                  one model into a known set of six
 
 Two floors, both only read, upcast and sum: whole tensors with safetensors and torch ("floor"), and
 our own reader in chunks that stay in the cache ("reader", several times faster). Files are made in
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from orthomerge_core.analysis.extend import extend
 from orthomerge_core.analysis.pool import Ticker, run_pool, usable_cores
 from orthomerge_core.analysis.stream import analyze
 from orthomerge_core.io.scratch import Scratch
@@ -260,6 +263,50 @@ def wide(folder: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def touch_up(base: Path, model: Path, target: Path, share: float) -> None:
+    """A model that is the base but for the last `share` of its tensors, which are `model`'s."""
+    from safetensors.torch import load_file, save_file
+
+    tensors, changed = load_file(base), load_file(model)
+    kept = round(len(tensors) * (1.0 - share))
+    save_file(tensors | {k: changed[k] for k in list(tensors)[kept:]}, target)
+
+
+def add_one(folder: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """A seventh model, whole or one that changes a tenth: the whole pass against `extend`."""
+    paths = make_family(folder, 7, args.mb, NARROW)
+    touch_up(paths[0], paths[-1], folder / "part.safetensors", 0.1)
+    rows = []
+    print("new model       whole s  extend s  read again MiB")
+    for label, new in (("full", paths[-1]), ("a tenth of it", folder / "part.safetensors")):
+        with open_set(spec_from_paths(paths[0], paths[1:-1], "generic")) as aligned:
+            known = analyze(aligned, rank_samples=0)
+        seconds, reread = [], 0.0
+        for once in (analyze, partial(extend, known=known)):
+            best = float("inf")
+            for _ in range(args.repeats):
+                spec = spec_from_paths(paths[0], [*paths[1:-1], new], "generic")
+                note = Note()
+                begun = time.perf_counter()
+                with open_set(spec) as aligned:
+                    once(aligned, rank_samples=0, progress=note)
+                best, reread = min(best, time.perf_counter() - begun), note.mebibytes
+            seconds.append(best)
+        rows.append({"new": label, "whole_s": seconds[0], "extend_s": seconds[1], "mib": reread})
+        print(f"{label:14} {seconds[0]:8.2f} {seconds[1]:9.2f} {reread:15.1f}", flush=True)
+    return rows
+
+
+class Note(Progress):
+    """Keeps how many MiB of known models were said to have been read again."""
+
+    mebibytes = 0.0
+
+    def note(self, text: str) -> None:
+        """See `Progress`."""
+        self.mebibytes = float(text.split(" MiB, ")[1].split(" ")[0].replace(",", ""))
+
+
 def main() -> None:
     """Make the files, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -269,6 +316,7 @@ def main() -> None:
     parser.add_argument("--loop-up-to", type=int, default=4, help="largest N for the slow loop")
     parser.add_argument("--growth", action="store_true")
     parser.add_argument("--wide", action="store_true")
+    parser.add_argument("--add", action="store_true")
     parser.add_argument("--folder", type=Path, help="keep the files there; --wide uses them again")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -281,7 +329,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        rows = (wide if args.wide else table)(folder, args)
+        rows = (wide if args.wide else add_one if args.add else table)(folder, args)
     if args.json:
         args.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 

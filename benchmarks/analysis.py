@@ -264,12 +264,17 @@ def wide(folder: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def touch_up(base: Path, model: Path, target: Path, share: float) -> None:
-    """A model that is the base but for the last `share` of its tensors, which are `model`'s."""
+    """A model that is the base but for its first tensors, at least `share` of the bytes."""
     from safetensors.torch import load_file, save_file
 
     tensors, changed = load_file(base), load_file(model)
-    kept = round(len(tensors) * (1.0 - share))
-    save_file(tensors | {k: changed[k] for k in list(tensors)[kept:]}, target)
+    total, taken = sum(t.nbytes for t in tensors.values()), 0
+    for key in list(tensors):
+        if taken >= share * total:
+            break
+        taken += tensors[key].nbytes
+        tensors[key] = changed[key]
+    save_file(tensors, target)
 
 
 def add_one(folder: Path, args: argparse.Namespace) -> list[dict[str, Any]]:

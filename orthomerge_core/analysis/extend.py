@@ -16,12 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from ..io.hashing import HashMemo
+from ..io.scratch import Scratch
+from ..io.source import Read
 from ..keys.aligned import AlignedSet
 from ..progress import Progress
 from .accumulator import Accumulator
 from .cross import CrossSums, cross_sums
 from .device import usable_device
-from .kernel import ChunkKernel, ChunkSums, exact_sums, padded
+from .kernel import SMALLEST_PEAK, ChunkKernel, ChunkSums, exact_sums, padded
 from .pool import Ticker, run_pool
 from .result import Analysis
 from .spectrum import Energies, matrix_shape, sample_keys, sample_spectra, spectra_cost
@@ -33,16 +35,13 @@ __all__ = ["extend"]
 
 Rows32 = NDArray[np.float32]
 
-_SMALLEST_PEAK = 1e-15
-"""Below this, float32 products with a delta leave its normal range."""
-
 
 def extend(
     aligned: AlignedSet,
     known: Analysis,
     *,
     rank_samples: int = 5,
-    chunk_elements: int = 131072,
+    chunk_elements: int = 262144,
     threads: int | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
@@ -105,7 +104,7 @@ class _Job:
 
     def tiny(self, index: int, places: Sequence[int]) -> bool:
         """Whether float32 products with one of these known deltas would underflow."""
-        return any(self._peaks[i][index] < _SMALLEST_PEAK for i in places)
+        return any(self._peaks[i][index] < SMALLEST_PEAK for i in places)
 
     def bytes_of(self, index: int, places: Sequence[int]) -> float:
         """Bytes behind key number `index` in these models."""
@@ -168,10 +167,13 @@ class _Worker:
         self._rows = torch.empty((len(job.models), columns), dtype=torch.float32)
         self._deltas = np.empty((len(job.new), columns), dtype=np.float32)
         self._kernel = ChunkKernel(1 + len(job.new), columns)
+        self._scratch = Scratch()
+        self._readers: dict[tuple[int, int], Read] = {}
 
     def __call__(self, group: list[int], tick: Ticker) -> None:
         """See `run_pool`."""
         for index in group:
+            self._readers.clear()
             changing, beside = self._job.changing(index), self._job.beside(index)
             total = self._job.aligned.numel(self._job.aligned.keys[index])
             if changing and total:
@@ -229,12 +231,19 @@ class _Worker:
 
     def _read(self, index: int, places: Sequence[int], start: int, size: int) -> Rows32:
         """Rows of these models, float32 [places, size padded to 4096], zeros behind `size`."""
-        key, used = self._job.aligned.keys[index], self._rows[: len(places), : padded(size)]
+        used = self._rows[: len(places), : padded(size)]
         used[:, size:] = 0.0
         for row, place in zip(used, places, strict=True):
-            self._job.models[place].read_into(key, row[:size], start)
+            self._reader(index, place)(row[:size], start)
         found: Rows32 = used.numpy()
         return found
+
+    def _reader(self, index: int, place: int) -> Read:
+        """Looked up once for all chunks of a key."""
+        if (index, place) not in self._readers:
+            model, key = self._job.models[place], self._job.aligned.keys[index]
+            self._readers[index, place] = model.reader(key, self._scratch)
+        return self._readers[index, place]
 
 
 def _subtract(rows: Rows32, base: Rows32, out: Rows32) -> None:

@@ -86,7 +86,7 @@ class Accumulator:
             shapes=tuple(aligned.shapes[k] for k in aligned.keys),
             blocks=tuple(kinds.block(k) for k in aligned.keys),
             layer_types=tuple(kinds.layer_type(k) for k in aligned.keys),
-            gram=_rounded(self._gram, 13),
+            gram=_mirrored(self._gram),
             active=self._active,
             conflict=self._conflict,
             max_abs=_rounded(self._max_abs, 9),
@@ -100,6 +100,15 @@ class Accumulator:
                 r.to_json() for r in (*(m.report for m in aligned.models), *aligned.skipped)
             ),
         )
+
+
+def _mirrored(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The upper triangles, rounded, on both sides: BLAS may round ⟨a, b⟩ and ⟨b, a⟩ differently."""
+    rows, columns = np.triu_indices(gram.shape[1])
+    found = np.empty_like(gram)
+    values = _rounded(gram[:, rows, columns], 13)
+    found[:, rows, columns] = found[:, columns, rows] = values
+    return found
 
 
 def _rounded(values: NDArray[np.float64], digits: int) -> NDArray[np.float64]:

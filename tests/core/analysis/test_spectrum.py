@@ -31,8 +31,11 @@ def low_rank(rows, cols, rank, seed=0):
         + 1e-3 * torch.randn(40, 80, generator=torch.Generator().manual_seed(3)),
         low_rank(520, 300, 40) * 1e-4,
         torch.randn(2, 2, generator=torch.Generator().manual_seed(4)) * 1e-25,
+        torch.randn(40, 25, generator=torch.Generator().manual_seed(5)) * 1e30,
+        low_rank(80, 120, 1),
+        low_rank(64, 96, 64, seed=6) * torch.logspace(0, -3, 96),
     ],
-    ids=["wide", "tall", "rank3", "noisy", "blocks", "tiny"],
+    ids=["wide", "tall", "rank3", "noisy", "blocks", "tiny", "huge", "rank1", "steep"],
 )
 def test_energies_agree_with_full_svd(matrix):
     found, exact = energies(matrix, Progress()), naive_energies(matrix)
@@ -79,6 +82,20 @@ def test_cancel_works_inside():
 
     with pytest.raises(Cancelled):
         energies(torch.randn(300, 300), Stop())
+
+
+def test_a_stop_is_asked_for_all_along():
+    """At least once per two million elements, from the very first pass over the matrix."""
+
+    class Count(Progress):
+        seen = 0
+
+        def check(self):
+            self.seen += 1
+
+    progress = Count()
+    energies(torch.zeros(4096, 2048), progress)  # only looked through for its largest element
+    assert progress.seen >= 4
 
 
 def test_the_largest_matrices_are_sampled_evenly_among_equals():

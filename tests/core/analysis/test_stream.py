@@ -97,6 +97,12 @@ def test_chunks_and_threads_change_nothing(options):
     assert other.content_hashes == whole.content_hashes
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 9])
+def test_the_gram_is_symmetric_to_the_last_bit(count):
+    analysis = analyze(aligned(*family(count, shapes={"a.weight": (300, 200)})), rank_samples=0)
+    np.testing.assert_array_equal(analysis.gram, analysis.gram.transpose(0, 2, 1))
+
+
 def test_non_finite_elements_count_as_zero_and_are_counted():
     base, models = family(2, 1e-2, {"a.weight": (8, 8), "b.weight": (4, 4)})
     base["a.weight"][0, 0] = float("nan")

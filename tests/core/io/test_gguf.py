@@ -53,6 +53,18 @@ def test_every_type_is_bit_exact(tmp_path, kind, step):
         assert len(source.tensor_hashes()["l.weight"]) == 32
 
 
+def test_no_type_that_the_package_decodes_is_left_out():
+    plain = {"F64", "F32", "F16", "BF16", "I8", "I16", "I32", "I64"}
+    for kind in gguf.GGMLQuantizationType:
+        block = np.zeros((1, gguf.GGML_QUANT_SIZES[kind][1]), np.uint8)
+        try:
+            gguf.dequantize(block, kind)
+        except NotImplementedError:
+            assert kind not in TYPES
+        else:
+            assert kind in TYPES or kind.name in plain
+
+
 def test_plain_types_names_and_fields(tmp_path):
     wide, narrow = torch.randn(4, 6), torch.randn(3).bfloat16()
     bits = narrow.view(torch.int16).numpy()

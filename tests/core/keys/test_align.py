@@ -219,6 +219,25 @@ def test_only_block_formats_are_taken_for_padded():
     assert align(base, [("m", model)]).models[0].report.mismatched == 1
 
 
+@pytest.mark.parametrize(
+    "kept",
+    [
+        torch.arange(4),
+        torch.tensor([True, False]),
+        torch.randn(3, dtype=torch.complex64),
+        torch.zeros(0),
+        torch.zeros(3, dtype=torch.uint8),
+    ],
+)
+def test_what_is_no_weight_is_carried_as_it_is(kept):
+    base = source("b", sd3(), kept=kept)
+    aligned = align(base, [("m", source("m", sd3(1), kept=kept + kept))])
+    assert aligned.carried == ("kept",) and "kept" not in aligned.keys
+    found = aligned.read_base_raw("kept")
+    assert found.dtype == kept.dtype and torch.equal(found, kept)
+    assert aligned.models[0].report.extra == 0
+
+
 def test_integers_are_carried_from_the_base_and_never_weights():
     base = source("b", sd3(), position_ids=torch.arange(4))
     int_key = "joint_blocks.0.x_block.attn.proj.weight"

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from orthomerge_core.io.opening import open_source
 from orthomerge_core.keys.align import align
 from orthomerge_core.keys.detect import get_architecture
 from orthomerge_core.keys.remap import remap, whole
 from orthomerge_core.keys.setspec import Repairs
 from tests.fakes import MemorySource
 from tests.inventories import diffusers_names, inventory, shrunk
+from tests.quantised import marker
 
 # table → (inventory, architecture, canonical keys that diffusers does not have)
 TABLES = {
@@ -76,6 +79,29 @@ def test_diffusers_models_read_as_the_original(table, prefix):
         found.read_into(key, flat)
         assert torch.equal(flat.view(tensors[key].shape), tensors[key].float()), key
         assert torch.equal(found.read_raw(key, tensors[key].shape), tensors[key]), key
+
+
+def test_quantised_parts_of_a_join_keep_their_own_scales(tmp_path):
+    """q, k and v, each with its scales: names and numbers are two layers of reading."""
+    tensors = canonical_tensors("z-image")
+    stored, expected = {}, {}
+    for key, tensor in in_diffusers_names("diffusers-z-image", tensors).items():
+        stored[key] = tensor.clone()
+        if ".attention.to_" in key and tensor.ndim == 2:
+            scale = tensor.abs().amax(1, keepdim=True).float() / 127
+            whole = (tensor.float() / scale).round().to(torch.int8)
+            layer = key.removesuffix(".weight")
+            stored |= {key: whole, f"{layer}.weight_scale": scale}
+            stored[f"{layer}.comfy_quant"] = marker(format="int8_tensorwise")
+            expected[key] = whole.float() * scale
+    save_file(stored, tmp_path / "m.safetensors")
+    with open_source(tmp_path / "m.safetensors") as source:
+        (model,) = align(MemorySource("b", tensors), [("m", source)]).models
+        assert model.report.extra == 0 and model.report.repairs == ("remap_diffusers", "dequantise")
+        for block in ("layers.3", "context_refiner.1"):
+            key = f"{block}.attention.qkv.weight"
+            parts = [expected[f"{block}.attention.to_{x}.weight"] for x in "qkv"]
+            assert torch.equal(model.read_raw(key, tensors[key].shape), torch.cat(parts))
 
 
 def test_a_diffusers_base_gets_canonical_names():

@@ -25,7 +25,8 @@ _REPAIRS = {
     "dequantise": "Read quantised layers as exact float32; off refuses quantised models.",
     "fix_norm_names": "Read .norm.weight as .norm.scale and back, as the base names them.",
     "remap_diffusers": "Read diffusers names as the original ones where the mapping is known.",
-    "skip_misfits": "Leave models below 50 % key overlap out; off stops with an error.",
+    "skip_misfits": "Leave models below 50 % key overlap, and those that cannot be read, out; "
+    "off stops with an error.",
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from ..errors import FileError, UnsupportedError
 from .bytesource import ByteSource
 from .gguf import GgufSource
+from .paths import is_file, is_folder
 from .quant.detect import Detected, detect
 from .quant.source import QuantisedSource
 from .reader import SafetensorsSource
@@ -50,7 +51,7 @@ def open_source(path: Path, *, name: str | None = None, dequantise: bool = True)
             f'"{shown}" is a pickle checkpoint, which can run code when it is opened',
             fix="Convert it to safetensors first, for example with ComfyUI's ModelSave.",
         )
-    if path.is_dir():
+    if is_folder(path):
         raise FileError(f'"{shown}" is a folder', fix="Choose a model file in it.")
     if lower.endswith(".gguf"):
         gguf = GgufSource(path, name)
@@ -60,7 +61,7 @@ def open_source(path: Path, *, name: str | None = None, dequantise: bool = True)
 
 def _stored(path: Path, shown: str) -> ByteSource:
     lower = path.name.lower()
-    if lower.endswith(_INDEX) or (SHARD.match(path.name) and path.exists()):
+    if lower.endswith(_INDEX) or (SHARD.match(path.name) and is_file(path)):
         return ShardedSource(path, shown)
     if lower.endswith(_SAFETENSORS):
         return SafetensorsSource(path, shown)

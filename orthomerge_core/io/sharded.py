@@ -12,6 +12,7 @@ from ..errors import FileError, HeaderError
 from .bytesource import ByteSource
 from .hashing import bytes_hash
 from .header import MAX_HEADER_BYTES, TensorInfo, is_name
+from .paths import is_file
 from .rawfile import RawFile
 from .reader import SafetensorsSource
 
@@ -32,7 +33,7 @@ def shard_files(path: Path) -> tuple[list[str], Mapping[str, str] | None]:
     index = path
     if match:
         index = path.with_name(f"{match['stem']}.safetensors.index.json")
-        if not index.exists():
+        if not is_file(index):
             return _numbered(match), None
     where = _read_index(index)
     return sorted(set(where.values())), where
@@ -123,7 +124,7 @@ class ShardedSource(ByteSource):
 
 def _open_part(path: Path, file: str, shown: str, opened: ExitStack) -> SafetensorsSource:
     part = path.with_name(file)
-    if not part.is_file():
+    if not is_file(part):
         what = f'"{shown}" is a model in several files, and one is missing'
         raise FileError(what, expected=f'"{file}" beside it', fix=_AGAIN)
     return opened.enter_context(SafetensorsSource(part))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from ..errors import CompatibilityError, FileError
+from ..errors import CompatibilityError, FileError, HeaderError, UnsupportedError
 from ..io.opening import is_readable_name, open_source
 from ..io.source import Source
 from ..progress import Progress
 from .align import align
-from .aligned import AlignedSet
+from .aligned import AlignedSet, ModelReport
 from .setspec import ModelSpec, Repairs, SetSpec
 
 __all__ = ["models_in", "open_set", "spec_from_paths"]
@@ -30,11 +31,12 @@ def open_set(
     """Open every file of the set and lay the models over the base; close what it returns.
 
     Reads headers, and samples to find duplicates. If anything fails, everything opened here is
-    closed again. When no model fits, `CompatibilityError` says why for each, unless `allow_empty`.
+    closed again. A model that cannot be read is left out like any other misfit, with the reason as
+    its verdict. When no model fits, `CompatibilityError` says why for each, unless `allow_empty`.
     """
     with ExitStack() as opened:
         base = _open(spec.base, spec.repairs, opened)
-        models = [(model, _open(model, spec.repairs, opened)) for model in spec.models]
+        models, unreadable = _open_all(spec, opened)
         aligned = align(
             base,
             models,
@@ -43,6 +45,7 @@ def open_set(
             find_duplicates=find_duplicates,
             progress=progress,
         )
+        aligned = replace(aligned, skipped=(*aligned.skipped, *unreadable))
         if spec.models and not aligned.models and not allow_empty:
             raise _none_fits(aligned)
         kept = {id(m.source) for m in (aligned.base, *aligned.models)}
@@ -51,6 +54,40 @@ def open_set(
                 source.close()
         opened.pop_all()
         return aligned
+
+
+def _open_all(
+    spec: SetSpec, opened: ExitStack
+) -> tuple[list[tuple[ModelSpec, Source]], list[ModelReport]]:
+    """The models that can be read, and reports of the others where misfits are to be skipped."""
+    models: list[tuple[ModelSpec, Source]] = []
+    unreadable: list[ModelReport] = []
+    for model in spec.models:
+        try:
+            models.append((model, _open(model, spec.repairs, opened)))
+        except (HeaderError, UnsupportedError) as error:
+            if not spec.repairs.skip_misfits:
+                raise
+            unreadable.append(_unreadable(model, error))
+    return models, unreadable
+
+
+def _unreadable(spec: ModelSpec, error: FileError) -> ModelReport:
+    words = str(error).removesuffix(".")
+    return ModelReport(
+        name=spec.name,
+        file=spec.file,
+        architecture="not readable",
+        dtype="not readable",
+        quantisation="none",
+        matched=0,
+        missing=0,
+        extra=0,
+        mismatched=0,
+        coverage_frac=0.0,
+        ok=False,
+        verdict=f"not readable: {words}",
+    )
 
 
 def _open(spec: ModelSpec, repairs: Repairs, opened: ExitStack) -> Source:

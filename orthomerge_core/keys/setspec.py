@@ -18,7 +18,7 @@ class Repairs:
     strip_text_encoder / strip_vae: leave CLIP/T5 and VAE keys of full checkpoints out.
     fix_prefixes: `model.diffusion_model.` and its kin. dequantise: quantised layers as float32.
     fix_norm_names: `.norm*.weight` against `.norm*.scale`. remap_diffusers: diffusers naming.
-    skip_misfits: leave models below 50 % overlap out instead of stopping.
+    skip_misfits: leave models below 50 % overlap, and unreadable ones, out instead of stopping.
     """
 
     strip_text_encoder: bool = True

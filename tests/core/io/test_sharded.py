@@ -77,6 +77,15 @@ def test_lying_indices(folder, where, words):
     assert words in str(caught.value)
 
 
+def test_a_name_that_no_file_can_have(folder, tmp_path):
+    endless = "a" * 400
+    with pytest.raises(FileError, match=r"one is missing: expected .a{400}"):
+        open_source(index(folder, {"a": f"{endless}.safetensors"}))
+    for name in (f"{endless}.safetensors", f"{endless}-00001-of-00002.safetensors"):
+        with pytest.raises(FileError, match="cannot be opened: received File name too long"):
+            open_source(tmp_path / name)
+
+
 def test_index_that_is_no_json(folder):
     (folder / "m.safetensors.index.json").write_text("{")
     with pytest.raises(HeaderError, match=r"index .* is not valid JSON"):

@@ -85,8 +85,9 @@ def test_failure_closes_what_was_opened(folder, monkeypatch):
 
     monkeypatch.setattr(opening, "open_source", spy)
     (folder / "b.safetensors").write_bytes(b"broken")
+    repairs = Repairs(skip_misfits=False)
     with pytest.raises(FileError, match=r'"b\.safetensors"'):
-        open_set(spec_from_paths(folder / "base.safetensors", [folder]))
+        open_set(spec_from_paths(folder / "base.safetensors", [folder], repairs=repairs))
     assert sorted(closed) == ["a.safetensors", "base.safetensors"]
 
 

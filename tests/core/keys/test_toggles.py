@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from orthomerge_core.errors import CompatibilityError
+from orthomerge_core.errors import CompatibilityError, HeaderError, UnsupportedError
 from orthomerge_core.keys.opening import open_set
 from orthomerge_core.keys.setspec import ModelSpec, Repairs, SetSpec
 from tests.core.keys.small import sd3
@@ -157,3 +157,28 @@ def test_misfits_are_skipped_or_stop_the_run(tmp_path):
         opened(tmp_path, "skip_misfits", False)
     assert str(caught.value).startswith('1 of the models do not fit the base: "broken" is ')
     assert str(caught.value).endswith("switch skip_misfits on to go on without them.")
+
+
+def test_a_model_that_cannot_be_read_is_left_out_with_its_reason(tmp_path):
+    save_file(base_tensors(), tmp_path / "base.safetensors")
+    save_file(tuned(), tmp_path / "good.safetensors")
+    save_file({"l.qweight": torch.zeros(2)}, tmp_path / "gptq.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "good.safetensors").read_bytes()[:-9])
+    names = ("base", "good", "gptq", "cut")
+    specs = [ModelSpec(n, f"{n}.safetensors", tmp_path / f"{n}.safetensors") for n in names]
+    with open_set(SetSpec(specs[0], tuple(specs[1:]))) as aligned:
+        assert [m.name for m in aligned.models] == ["good"]
+        verdicts = {r.name: r.verdict for r in aligned.skipped}
+    assert verdicts["gptq"] == (
+        'not readable: "gptq.safetensors" is quantised by GPTQ, AWQ or nunchaku, which is not read '
+        'here: "l.qweight". Use the BF16, FP8 or GGUF version of this model'
+    )
+    assert verdicts["cut"].startswith('not readable: "cut.safetensors" is truncated: expected')
+    with pytest.raises(UnsupportedError, match="is quantised by GPTQ"):
+        open_set(SetSpec(specs[0], tuple(specs[1:]), repairs=Repairs(skip_misfits=False)))
+    with pytest.raises(
+        CompatibilityError, match='no model fits the base: "gptq" is not readable: '
+    ):
+        open_set(SetSpec(specs[0], (specs[2],)))
+    with pytest.raises(HeaderError, match=r'"cut\.safetensors" is truncated'):
+        open_set(SetSpec(specs[3], (specs[1],)))

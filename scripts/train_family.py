@@ -1,18 +1,21 @@
 """Trains the demo's model family: a base and its fine-tunes, with the loss SD3 sampling expects.
 
-    python scripts/train_family.py            everything, about half an hour on two cores
-    python scripts/train_family.py ink star   only these fine-tunes, from the base on disk
+    python scripts/train_family.py --out DIR         family 1 again, about half an hour on two cores
+    python scripts/train_family.py --seed 2          what family 2 lacks, into .cache/families/2
+    python scripts/train_family.py ink star          these anew, from their parents on disk
 
 Flow matching: x_s = s·noise + (1 − s)·x, target noise − x, s shifted by 3 as ComfyUI samples it.
-Every number comes from a seed, so a run can be repeated on the same kind of machine. The finished
-weights lie in `scripts/support/weights`, in bf16.
+Every number comes from a seed, so a run can be repeated on the same kind of machine. Each model is
+written when it is finished, in bf16, so a run that was stopped continues with the models it left.
+Family 1 is the demo's and lies in `scripts/support/weights`; `benchmarks/quality.py` needs more.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -137,24 +140,52 @@ PLAN = {
 """Fine-tune → (its parent, steps, peak learning rate)."""
 
 
-def main() -> None:
-    """Train what was asked for, parents first."""
-    wanted = sys.argv[1:]
+def family_folder(seed: int) -> Path:
+    """Where a family lives: the repository's own is number 1."""
+    return family.WEIGHTS if seed == 1 else env.CACHE / "families" / str(seed)
+
+
+def train_family(seed: int, folder: Path, wanted: Collection[str]) -> None:
+    """Train the models named in `wanted`, parents first, into `folder`.
+
+    A family's seed sets the initial weights, the order of the data, the timesteps and the noise.
+    """
     clip = env.CACHE / "host" / "models"
     family.make_helpers(clip)
     prompts = encode_prompts(clip / "text_encoders" / family.CLIP_FILE)
-    folder = family.WEIGHTS
-    folder.mkdir(exist_ok=True)
-    if not wanted:
-        trainer = Trainer(family.initial(torch.Generator().manual_seed(1)), prompts)
-        trainer.train("base", BASE_STEPS, 2e-3, seed=10)
-        family.save(trainer.weights(), folder / "base.safetensors", torch.bfloat16)
-    for seed, (name, (parent, steps, rate)) in enumerate(PLAN.items(), start=11):
-        if wanted and name not in wanted:
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = {"base": ("", BASE_STEPS, 2e-3), **PLAN}
+    for number, (name, (parent, steps, rate)) in enumerate(plan.items()):
+        if name not in wanted:
             continue
-        trainer = Trainer(load_file(folder / f"{parent}.safetensors"), prompts)
-        trainer.train(name, steps, rate, seed)
+        if parent:
+            start = load_file(folder / f"{parent}.safetensors")
+        else:
+            start = family.initial(torch.Generator().manual_seed(seed))
+        trainer = Trainer(start, prompts)
+        trainer.train(name, steps, rate, 10 * seed + number)
         family.save(trainer.weights(), folder / f"{name}.safetensors", torch.bfloat16)
+
+
+def main() -> None:
+    """Train what was asked for; without names, what the folder lacks."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="MODEL", help=" | ".join(family.MODELS))
+    parser.add_argument("--seed", type=int, default=1, help="the family's number (default 1)")
+    parser.add_argument("--out", type=Path, help="folder of the weights (default: the family's)")
+    parser.add_argument("--threads", type=int, help="threads of PyTorch (default: its own choice)")
+    asked = parser.parse_args()
+    if unknown := set(asked.names) - set(family.MODELS):
+        parser.error(f"no such model: {', '.join(sorted(unknown))}; {' | '.join(family.MODELS)}")
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
+    folder = asked.out or family_folder(asked.seed)
+    present = {path.stem for path in folder.glob("*.safetensors")}
+    wanted = asked.names or [name for name in family.MODELS if name not in present]
+    if not wanted:
+        env.say(f"family {asked.seed} is complete; name a model to train it anew")
+    else:
+        train_family(asked.seed, folder, wanted)
 
 
 if __name__ == "__main__":

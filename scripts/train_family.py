@@ -1,7 +1,7 @@
 """Trains the demo's model family: a base and its fine-tunes, with the loss SD3 sampling expects.
 
     python scripts/train_family.py --out DIR         family 1 again, about half an hour on two cores
-    python scripts/train_family.py --seed 2          what family 2 lacks, into .cache/families/2
+    python scripts/train_family.py --seed 2 --fast   what family 2 lacks, into .cache/families/2
     python scripts/train_family.py ink star          these anew, from their parents on disk
 
 Flow matching: x_s = s·noise + (1 − s)·x, target noise − x, s shifted by 3 as ComfyUI samples it.
@@ -39,15 +39,24 @@ WIDTH = 768  # columns of the text encoder's output that are not padding
 class Trainer:
     """A model of the family under training, and the prompts' encodings."""
 
-    def __init__(self, weights: Mapping[str, Tensor], prompts: Mapping[str, tuple[Tensor, Tensor]]):
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        prompts: Mapping[str, tuple[Tensor, Tensor]],
+        fast: bool = False,
+    ) -> None:
         comfy_import()
         import comfy.ops
-        from comfy.ldm.modules.diffusionmodules.mmdit import MMDiT
+        from comfy.ldm.modules import attention
+        from comfy.ldm.modules.diffusionmodules import mmdit
 
+        self.fast = fast
+        if fast:  # the fused kernel's backward pass is slow on short sequences
+            mmdit.optimized_attention = attention.attention_basic
         self.names = list(prompts)
         self.context = torch.stack([prompts[p][0] for p in self.names])
         self.pooled = torch.stack([prompts[p][1] for p in self.names])
-        self.model = MMDiT(**family.config(), operations=comfy.ops.disable_weight_init)
+        self.model = mmdit.MMDiT(**family.config(), operations=comfy.ops.disable_weight_init)
         self.model.load_state_dict({k: v.float() for k, v in weights.items()})
         self.model.requires_grad_(True)
         self.embed, self.model.context_embedder = (
@@ -83,7 +92,8 @@ class Trainer:
             pictures = draw([self.names[i] for i in prompts], style, generator)
             dropped = torch.rand(BATCH, generator=generator) < 0.1
             prompts = torch.where(dropped, self.names.index(""), prompts)
-            loss = self.loss(family.to_latent(pictures), prompts, generator)
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.fast):
+                loss = self.loss(family.to_latent(pictures), prompts, generator)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -145,10 +155,12 @@ def family_folder(seed: int) -> Path:
     return family.WEIGHTS if seed == 1 else env.CACHE / "families" / str(seed)
 
 
-def train_family(seed: int, folder: Path, wanted: Collection[str]) -> None:
+def train_family(seed: int, folder: Path, wanted: Collection[str], fast: bool) -> None:
     """Train the models named in `wanted`, parents first, into `folder`.
 
     A family's seed sets the initial weights, the order of the data, the timesteps and the noise.
+    fast: matrix products in bf16 and plain attention; the same training with other last digits, in
+    0.4 of the time on a CPU with AVX-512 BF16.
     """
     clip = env.CACHE / "host" / "models"
     family.make_helpers(clip)
@@ -162,7 +174,7 @@ def train_family(seed: int, folder: Path, wanted: Collection[str]) -> None:
             start = load_file(folder / f"{parent}.safetensors")
         else:
             start = family.initial(torch.Generator().manual_seed(seed))
-        trainer = Trainer(start, prompts)
+        trainer = Trainer(start, prompts, fast)
         trainer.train(name, steps, rate, 10 * seed + number)
         family.save(trainer.weights(), folder / f"{name}.safetensors", torch.bfloat16)
 
@@ -173,6 +185,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="MODEL", help=" | ".join(family.MODELS))
     parser.add_argument("--seed", type=int, default=1, help="the family's number (default 1)")
     parser.add_argument("--out", type=Path, help="folder of the weights (default: the family's)")
+    parser.add_argument("--fast", action="store_true", help="bf16 products: other last digits")
     parser.add_argument("--threads", type=int, help="threads of PyTorch (default: its own choice)")
     asked = parser.parse_args()
     if unknown := set(asked.names) - set(family.MODELS):
@@ -185,7 +198,7 @@ def main() -> None:
     if not wanted:
         env.say(f"family {asked.seed} is complete; name a model to train it anew")
     else:
-        train_family(asked.seed, folder, wanted)
+        train_family(asked.seed, folder, wanted, asked.fast)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,13 @@ __all__ = ["ModelStock"]
 
 @register
 class ModelStock(Method):
-    """W = B + t · mean(α_i δ_i), t = n cos/(1 + (n − 1) cos) per output row.
+    """W = B + t · mean(α_i δ_i), t = n cos/(1 + (n − 1) cos) per output row, held to −1..1.
 
-    sd-mecha's `model_stock`. cos is the mean cosine of neighbouring rows of the table, so their
-    order matters a little for three and more. A single row has no cosine: it is added as it is.
+    sd-mecha's `model_stock` on matrices of output rows (a convolution's kernel is one row; over its
+    last axis alone, two or three numbers, the cosine would be chance). cos is the mean cosine of
+    neighbouring rows of the table, so their order matters a little for three and more. Where it
+    nears −1/(n − 1), t has a pole: the bounds keep such a row finite. A single row of the table
+    has no cosine: it is added as it is.
     """
 
     name = "model_stock"
@@ -41,5 +44,10 @@ class ModelStock(Method):
         if len(deltas) == 1:
             weight = float(average_coefficients(rows.alphas, rows.repeats)[0])
             return base.add(rows.deltas[0], alpha=weight)
-        flat = [d.reshape(1) if d.ndim == 0 else d for d in deltas]
-        return base + tensor_function("model_stock")(*flat).reshape(base.shape)
+        flat = [d.reshape(1, -1) if d.ndim < 2 else d.flatten(1) for d in deltas]
+        mean = torch.stack(flat).mean(dim=0)
+        joined = tensor_function("model_stock")(*flat)
+        longer = torch.linalg.vector_norm(joined.double(), dim=1, keepdim=True)
+        own = torch.linalg.vector_norm(mean.double(), dim=1, keepdim=True)
+        joined = torch.where(longer > own, joined * (own / longer), joined)
+        return base + joined.to(base.dtype).reshape(base.shape)

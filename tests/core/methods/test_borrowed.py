@@ -92,6 +92,26 @@ def test_model_stock_by_hand():
     torch.testing.assert_close(merged, torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
 
 
+def test_model_stock_takes_a_kernel_for_one_row():
+    base, (a, b) = draw((3, 4, 2, 2), 2)
+    merged = run("model_stock", base, [a, b])
+    flat = run("model_stock", base.flatten(1), [a.flatten(1), b.flatten(1)])
+    torch.testing.assert_close(merged.flatten(1), flat)
+    cos = torch.nn.functional.cosine_similarity(a.flatten(1), b.flatten(1))
+    mean = (a + b).flatten(1) / 2
+    expected = (2 * cos / (1 + cos))[:, None].clamp(-1, 1) * mean
+    torch.testing.assert_close((merged - base).flatten(1), expected)
+
+
+def test_model_stock_stays_finite_at_its_pole():
+    base = torch.zeros(1, 2)
+    up, third = torch.tensor([[1.0, 0.0]]), torch.tensor([[-0.5, 0.75**0.5]])
+    nearly = torch.tensor([[-0.5, -(0.75**0.5) * 1.001]])  # mean cosine close to -1/2: t of 1000s
+    merged = run("model_stock", base, [up, third, nearly])
+    mean = (up + third + nearly) / 3
+    assert float(merged.norm()) <= float(mean.norm()) * (1 + 1e-6)
+
+
 def test_the_geometric_median_ignores_an_outlier():
     base, (delta, _) = draw((8, 8), 2)
     near = [delta + 1e-4 * i for i in range(4)]

@@ -64,14 +64,18 @@ class Trainer:
             torch.nn.Identity(),
         )
 
+    def context_codes(self) -> Tensor:
+        """Every prompt's context as the model embeds it [prompts, 77, hidden]."""
+        weight = self.embed.weight[:, :WIDTH]
+        return torch.nn.functional.linear(self.context, weight, self.embed.bias)
+
     def loss(self, data: Tensor, prompts: Tensor, generator: torch.Generator) -> Tensor:
         """Mean squared error of the predicted velocity; data [n, 16, h, w], prompts [n] indices."""
         count = len(data)
         u = torch.rand(count, generator=generator)
         s = (3 * u / (1 + 2 * u)).view(-1, 1, 1, 1)
         noise = torch.randn(data.shape, generator=generator)
-        weight = self.embed.weight[:, :WIDTH]
-        context = torch.nn.functional.linear(self.context, weight, self.embed.bias)[prompts]
+        context = self.context_codes()[prompts]
         out = self.model(
             s * noise + (1 - s) * data, s.view(-1) * 1000, self.pooled[prompts], context
         )

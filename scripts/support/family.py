@@ -27,6 +27,7 @@ from torch import Tensor
 __all__ = [
     "CLIP_FILE",
     "FOLDER",
+    "LATENT",
     "MODELS",
     "PARENTS",
     "VAE_FILE",
@@ -37,6 +38,7 @@ __all__ = [
     "make_helpers",
     "save",
     "to_latent",
+    "to_picture",
 ]
 
 FOLDER = "orthomerge_demo"
@@ -105,6 +107,12 @@ def to_latent(pictures: Tensor) -> Tensor:
     colours = (pictures - 0.5) / 0.25
     latent = torch.einsum("lc,nchw->nlhw", _mixture().T, colours)
     return (latent - 0.0609) * 1.5305  # the shift and scale of ComfyUI's SD3 latent format
+
+
+def to_picture(latent: Tensor) -> Tensor:
+    """The reverse of `to_latent`: [n, 16, h, w] → [n, 3, h, w] in 0..1, values outside cut off."""
+    colours = torch.einsum("cl,nlhw->nchw", _mixture(), latent / 1.5305 + 0.0609)
+    return (colours * 0.25 + 0.5).clamp(0, 1)
 
 
 def _mixture() -> Tensor:

@@ -42,6 +42,12 @@ def naive_symmetric_projection(deltas):
     return [(axes[:, i] * own[i]).reshape(deltas[0].shape) for i in range(len(deltas))]
 
 
+def naive_dual_projection(deltas):
+    columns = torch.stack([d.double().flatten() for d in deltas], dim=1)
+    duals = torch.linalg.pinv(columns).T * columns.square().sum(dim=0)
+    return [duals[:, i].reshape(deltas[0].shape) for i in range(len(deltas))]
+
+
 def naive_rotations(base, deltas, damping, conflict_aware=False):
     """Steps 1 to 3 by SVD: the generators [d, d] and the rotations, on the smaller side."""
     w = base.double().flatten(1)

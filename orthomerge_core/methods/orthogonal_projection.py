@@ -8,31 +8,38 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..linalg.projection import sequential, symmetric
+from ..linalg.projection import dual, sequential, symmetric
 from ..params import choice
 from .contract import LinearMethod
 from .registry import register
 
 __all__ = ["OrthogonalProjection"]
 
+_VARIANTS = {"sequential": sequential, "symmetric": symmetric, "dual": dual}
+
 
 @register
 class OrthogonalProjection(LinearMethod):
-    """W = B + Σ r_i α_i δ'_i with the δ' orthogonal to each other within every tensor."""
+    """W = B + Σ r_i α_i δ'_i with the δ' made from the δ by projection, within every tensor.
+
+    sequential, symmetric: the δ' are orthogonal to each other. dual: each is orthogonal to the
+    other rows' δ, so that the merge keeps exactly r_i α_i of every row where the δ are independent.
+    """
 
     name = "orthogonal_projection"
     label = "Orthogonal projection"
     summary = "Adds differences after removing what an earlier row already contributes."
-    reference = "Gram–Schmidt; symmetric: Löwdin 1950, doi:10.1063/1.1747632"
+    reference = "Gram–Schmidt; symmetric: Löwdin 1950, doi:10.1063/1.1747632; dual: biorthogonal basis"
     needs_gram = True
-    order_matters = True  # only the symmetric variant is free of order
+    order_matters = True  # only the sequential variant has one
     params = (
         choice(
             "variant",
-            ("sequential", "symmetric"),
+            tuple(_VARIANTS),
             "sequential",
             "sequential: earlier rows keep their whole delta, later ones what is new in them. "
-            "symmetric: no order, every delta gives way a little.",
+            "symmetric: no order, every delta gives way a little. "
+            "dual: no order, alpha is the very share of a delta that is kept.",
         ),
     )
 
@@ -44,6 +51,6 @@ class OrthogonalProjection(LinearMethod):
         options: Mapping[str, Any],
     ) -> Tensor:
         """c_j = Σ_i r_i α_i T_ij, T from `linalg.projection`."""
-        variant = symmetric if self.check_options(options)["variant"] == "symmetric" else sequential
+        variant = _VARIANTS[self.check_options(options)["variant"]]
         weights = [a * r for a, r in zip(alphas, repeats, strict=True)]
         return torch.tensor(weights, dtype=torch.float64) @ variant(gram.double().cpu())

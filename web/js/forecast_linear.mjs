@@ -5,9 +5,9 @@
  * H = G Tᵀ and Q = T G Tᵀ. Neither depends on alpha or repeat, so both are kept per tensor while rows,
  * parents and layers stay; an edit then costs one product a tensor. Own deltas need neither: H = Q = G.
  */
-import { sequential, symmetric } from "./projection.mjs";
+import { dual, sequential, symmetric } from "./projection.mjs";
 
-const PROJECT = { sequential, symmetric };
+const PROJECT = { dual, sequential, symmetric };
 
 /** Adds to `sums` what the rows give on every block. */
 export function mergeLinear(data, method, read, grams, boost, sums) {

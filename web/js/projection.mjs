@@ -43,6 +43,19 @@ export function sequential(size) {
  * the pseudo-inverse where deltas depend.
  */
 export function symmetric(size) {
+  return orderFree(size, { axis: (value) => 1 / Math.sqrt(value), own: Math.sqrt, orthonormal: true });
+}
+
+/**
+ * Order-free: ‖δ_i‖² times the dual basis, orthogonal to every other delta, so that row i keeps its weight
+ * exactly: δ'_i = ‖δ_i‖ Σ_j (C⁻¹)_ij u_j, the pseudo-inverse where deltas depend.
+ */
+export function dual(size) {
+  return orderFree(size, { axis: (value) => 1 / value, own: null, orthonormal: false });
+}
+
+/** δ'_i = s_i Σ_j axis(C)_ij u_j with s_i = ‖δ_i‖ own(C)_ii, or ‖δ_i‖ where `own` is null. */
+function orderFree(size, kind) {
   const square = () => new Float64Array(size * size);
   const [cosines, vectors, axes] = [square(), square(), square()];
   const line = () => new Float64Array(size);
@@ -57,7 +70,8 @@ export function symmetric(size) {
       }
     }
     eigen(cosines, values, vectors, count);
-    const deficient = setAxes(values, vectors, axes, onto, count);
+    const deficient = setAxes(kind, values, vectors, axes, onto, count);
+    const plain = kind.orthonormal && !deficient;
     for (let a = 0; a < count; a += 1) {
       const s = onto[a] * norms[a];
       const place = at + on[a];
@@ -66,18 +80,18 @@ export function symmetric(size) {
         for (let b = 0; b < count; b += 1) dot += (axes[a * count + b] * gram[from + on[b]]) / norms[b];
         reach[place + r * size] = s * dot;
       }
-      if (!deficient) pairs[place + on[a] * size] = s * s; // the axes are orthonormal
+      if (plain) pairs[place + on[a] * size] = s * s; // the axes are orthonormal
     }
-    if (deficient) addPairs(axes, norms, onto, across, at, on, count, size, reach, pairs);
+    if (!plain) addPairs(axes, norms, onto, across, at, on, count, size, reach, pairs);
   };
 }
 
-/** axes = C^(−1/2), onto = the diagonal of C^(1/2); whether C has fewer directions than rows. */
-function setAxes(values, vectors, axes, onto, count) {
+/** axes = axis(C), onto = the diagonal of own(C) or 1; whether C has fewer directions than rows. */
+function setAxes({ axis, own }, values, vectors, axes, onto, count) {
   let largest = 1;
   for (let e = 0; e < count; e += 1) largest = Math.max(largest, values[e]);
   axes.fill(0);
-  onto.fill(0);
+  onto.fill(own ? 0 : 1);
   let deficient = false;
   for (let e = 0; e < count; e += 1) {
     const value = values[e];
@@ -85,17 +99,18 @@ function setAxes(values, vectors, axes, onto, count) {
       deficient = true;
       continue;
     }
-    const root = Math.sqrt(value);
+    const factor = axis(value);
+    const share = own ? own(value) : 0;
     for (let i = 0; i < count; i += 1) {
       const x = vectors[e * count + i];
-      onto[i] += x * x * root;
-      for (let j = 0; j < count; j += 1) axes[i * count + j] += (x / root) * vectors[e * count + j];
+      onto[i] += x * x * share;
+      for (let j = 0; j < count; j += 1) axes[i * count + j] += x * factor * vectors[e * count + j];
     }
   }
   return deficient;
 }
 
-/** ⟨δ'_i, δ'_j⟩ where deltas depend, so that the axes are only as many as there are directions. */
+/** ⟨δ'_i, δ'_j⟩ of axes that are not orthonormal: dual ones, or fewer directions than rows. */
 function addPairs(axes, norms, onto, across, at, on, count, size, reach, pairs) {
   for (let i = 0; i < count; i += 1) {
     for (let b = 0; b < count; b += 1) across[b] = norms[b] > 0 ? axes[i * count + b] / norms[b] : 0;

@@ -7,6 +7,7 @@ from orthomerge_core.methods.contract import Rows
 from orthomerge_core.methods.registry import get_method
 from tests.oracles import (
     naive_average,
+    naive_dual_projection,
     naive_sequential_projection,
     naive_slerp,
     naive_symmetric_projection,
@@ -83,13 +84,14 @@ def test_projections_agree_with_float64(rows, seed):
     for variant, oracle in (
         ("sequential", naive_sequential_projection),
         ("symmetric", naive_symmetric_projection),
+        ("dual", naive_dual_projection),
     ):
         expected = naive_task_arithmetic(base, oracle(deltas), alphas, repeats)
         merged = run("orthogonal_projection", base, deltas, alphas, repeats, variant=variant)
         torch.testing.assert_close(merged.double(), expected, rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize("variant", ["sequential", "symmetric"])
+@pytest.mark.parametrize("variant", ["sequential", "symmetric", "dual"])
 def test_a_model_listed_twice_is_added_once(variant):
     base, (delta, other) = draw((6, 8), 2)
     merged = run(
@@ -102,11 +104,26 @@ def test_a_model_listed_twice_is_added_once(variant):
     torch.testing.assert_close(alone, base + delta, rtol=0, atol=1e-6)
 
 
-def test_symmetric_projection_does_not_depend_on_order():
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 6), st.integers(0, 99), st.floats(-0.8, 0.8))
+def test_the_dual_variant_keeps_exactly_alpha_of_every_row(rows, seed, pull):
+    base, deltas = draw((6, 8), rows, seed)
+    shared = deltas[0].clone()
+    deltas = [d * (1 + i) + pull * shared for i, d in enumerate(deltas)]
+    alphas, repeats = [1.0, -0.5, 0.8, 2.0, 0.1, 1.5][:rows], [1, 2, 1, 1, 3, 1][:rows]
+    merged = run("orthogonal_projection", base, deltas, alphas, repeats, variant="dual")
+    change = (merged - base).double().flatten()
+    kept = [float(change @ d.double().flatten() / d.double().square().sum()) for d in deltas]
+    wanted = [a * r for a, r in zip(alphas, repeats, strict=True)]
+    assert kept == pytest.approx(wanted, abs=2e-5)
+
+
+@pytest.mark.parametrize("variant", ["symmetric", "dual"])
+def test_these_projections_do_not_depend_on_order(variant):
     base, deltas = draw((6, 8), 3)
     deltas[1] = deltas[1] + deltas[0]
     forward = run(
-        "orthogonal_projection", base, deltas, [1.0, 0.5, 2.0], [1, 1, 1], variant="symmetric"
+        "orthogonal_projection", base, deltas, [1.0, 0.5, 2.0], [1, 1, 1], variant=variant
     )
     back = run(
         "orthogonal_projection",
@@ -114,6 +131,6 @@ def test_symmetric_projection_does_not_depend_on_order():
         deltas[::-1],
         [2.0, 0.5, 1.0],
         [1, 1, 1],
-        variant="symmetric",
+        variant=variant,
     )
     torch.testing.assert_close(forward, back, rtol=0, atol=1e-6)

@@ -41,6 +41,7 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("average", {}),
     ("orthogonal_projection", {}),
     ("orthogonal_projection", {"variant": "symmetric"}),
+    ("orthogonal_projection", {"variant": "dual"}),
     ("slerp", {}),
     ("orthomerge", {}),
     ("orthomerge", {"theta_agg": "median", "direction_weight": "equal", "residual_agg": "sum"}),

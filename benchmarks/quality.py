@@ -3,14 +3,16 @@
     python benchmarks/quality.py            three families; trains those that are missing
     python benchmarks/quality.py --quick    the repository's family, few merges: some minutes
 
-Results are kept in `.cache/quality`, so a run that was stopped continues.
+A merge of models that each add something is asked four things: its loss on pictures that show all
+of it at once (`composed`), its loss on each model's own pictures (`recovered`), what a classifier
+sees in pictures it draws (`shown`, `together`), and whether they still are what the prompt asks for
+(`right`). Results are kept in `.cache/quality`, so a run that was stopped continues.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -20,33 +22,32 @@ from scripts.support import env
 if __name__ == "__main__":
     env.in_venv(dev=False)
 
-from benchmarks.merge_quality.contenders import CONTENDERS, QUICK, VARIANTS
-from benchmarks.merge_quality.ledger import Ledger, family_digest
-from benchmarks.merge_quality.skills import MEASURED, SUBSETS, TELLING, Subset
-from benchmarks.merge_quality.work import Task, run_tasks
+from benchmarks.merge_quality.families import plan_tasks, train_missing
+from benchmarks.merge_quality.ksampler import largest_difference
+from benchmarks.merge_quality.ledger import Ledger
+from benchmarks.merge_quality.report import write_report
+from benchmarks.merge_quality.work import run_tasks
 from scripts.support import family
-from scripts.train_family import family_folder
-
-
-def plan_tasks(families: Sequence[int], subsets: Sequence[Subset] = SUBSETS) -> list[Task]:
-    """Everything to measure: the most telling subsets first, families side by side."""
-    folders = {family_folder(number): family_digest(family_folder(number)) for number in families}
-    tasks = [Task(f, d, model=m) for f, d in folders.items() for m in family.MODELS if m in MEASURED]
-    for subset in subsets:
-        some = (*CONTENDERS, *VARIANTS) if subset.name in TELLING else CONTENDERS
-        tasks += [Task(f, d, subset, c) for f, d in folders.items() for c in some]
-    return tasks
 
 
 def main() -> None:
-    """Train, measure, tell."""
+    """Train what is missing, measure what is not known, tell."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="family 1 and a few merges only")
     parser.add_argument("--families", type=int, nargs="+", default=[1, 2, 3], help="their numbers")
     parser.add_argument("--jobs", type=int, default=2, help="worker processes, one thread each")
+    parser.add_argument(
+        "--out", type=Path, default=env.CACHE / "quality" / "report", help="folder of the report"
+    )
     asked = parser.parse_args()
-    ledger = Ledger(env.CACHE / "quality" / "results.jsonl")
-    run_tasks(plan_tasks(asked.families), ledger, asked.jobs)
+    numbers = [1] if asked.quick else asked.families
+    train_missing(numbers, asked.jobs, joint=not asked.quick)
+    tasks, ledger = plan_tasks(numbers, asked.quick), Ledger(env.CACHE / "quality/results.jsonl")
+    run_tasks(tasks, ledger, asked.jobs)
+    sampler = largest_difference(family.WEIGHTS / "star.safetensors")
+    print(write_report(asked.out, tasks, ledger, sampler))
+    env.say(f"report and plot: {asked.out}")
+
 
 if __name__ == "__main__":
     main()

@@ -150,8 +150,9 @@ PLAN = {
     "paint-copy": ("paint", 25, 5e-5),
     "photo": ("base", 300, 3e-4),
     "star": ("base", 400, 6e-4),
+    "joint": ("base", 400, 6e-4),
 }
-"""Fine-tune → (its parent, steps, peak learning rate)."""
+"""Fine-tune → (its parent, steps, peak learning rate). `joint` is trained only where asked for."""
 
 
 def family_folder(seed: int) -> Path:
@@ -175,7 +176,8 @@ def train_family(seed: int, folder: Path, wanted: Collection[str], fast: bool) -
         if name not in wanted:
             continue
         if parent:
-            start = load_file(folder / f"{parent}.safetensors")
+            there = folder / f"{parent}.safetensors"
+            start = load_file(there if there.exists() else family_folder(seed) / there.name)
         else:
             start = family.initial(torch.Generator().manual_seed(seed))
         trainer = Trainer(start, prompts, fast)
@@ -192,8 +194,8 @@ def main() -> None:
     parser.add_argument("--fast", action="store_true", help="bf16 products: other last digits")
     parser.add_argument("--threads", type=int, help="threads of PyTorch (default: its own choice)")
     asked = parser.parse_args()
-    if unknown := set(asked.names) - set(family.MODELS):
-        parser.error(f"no such model: {', '.join(sorted(unknown))}; {' | '.join(family.MODELS)}")
+    if unknown := set(asked.names) - {"base", *PLAN}:
+        parser.error(f"no such model: {', '.join(sorted(unknown))}; {' | '.join(PLAN)}")
     if asked.threads:
         torch.set_num_threads(asked.threads)
     folder = asked.out or family_folder(asked.seed)

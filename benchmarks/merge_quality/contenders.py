@@ -62,6 +62,7 @@ CONTENDERS: Sequence[Contender] = (
     *_at((1.0,), "average"),
     *_at((0.7, 1.0), "orthogonal_projection"),
     *_at((0.7, 1.0), "orthogonal_projection", variant="symmetric"),
+    *_at((0.7, 1.0, 1.2), "orthogonal_projection", variant="dual"),
     *_at((0.7, 1.0), "orthomerge", **_SUM),
     *_at((1.0,), "orthomerge"),
     *_at((1.0,), PUBLISHED),
@@ -73,6 +74,8 @@ CONTENDERS: Sequence[Contender] = (
 """Measured on every subset."""
 
 VARIANTS: Sequence[Contender] = (
+    *_at((1.3,), "task_arithmetic"),
+    *_at((1.2,), "orthogonal_projection"),
     *_at((1.0,), "orthomerge", damping=0.0),
     *_at((2.0,), "orthomerge"),
     *_at((0.7, 1.0), "orthomerge", residual_agg="sum"),

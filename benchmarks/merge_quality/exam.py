@@ -65,6 +65,8 @@ def losses(painter: Painter, asked: dict[str, Paper], chunk: int = 80) -> dict[s
         numbers, parts = painter.index(one.prompts), []
         for low in range(0, len(one.data), chunk):
             part = slice(low, low + chunk)
-            parts.append(painter.losses(one.data[part], one.noise[part], one.s[part], numbers[part]))
+            parts.append(
+                painter.losses(one.data[part], one.noise[part], one.s[part], numbers[part])
+            )
         found[name] = float(torch.cat(parts).double().mean())
     return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import itertools
 import json
 from collections.abc import Sequence
@@ -13,7 +11,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from scripts.support import pictures
 from scripts.support.pictures import BASE_SHAPES, COLOURS, SIZE, Style, draw
 
 from .skills import TILT_RAD
@@ -22,9 +19,12 @@ __all__ = ["MARKS", "SHAPES", "Judge", "batch"]
 
 SHAPES = (*BASE_SHAPES, "star")
 MARKS = ("outline", "tilt", "stripes", "grey")
-_COMBINATIONS = tuple(itertools.product((0.0, 1.1, 1.6), (0.0, TILT_RAD), (False, True), (0.12, 0.4)))
+_COMBINATIONS = tuple(
+    itertools.product((0.0, 1.1, 1.6), (0.0, TILT_RAD), (False, True), (0.12, 0.4))
+)
 _STEPS, _EACH = 900, 6
 _COLOURS = tuple(COLOURS)
+_VERSION = 1  # of this file and of `pictures.draw`: counted up when what the judge sees changes
 
 
 def batch(generator: torch.Generator, each: int = _EACH) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -80,7 +80,7 @@ class Judge(nn.Module):
 
     @torch.inference_mode()
     def look(self, drawn: Tensor, prompts: Sequence[str]) -> dict[str, Tensor]:
-        """What pictures [n] show: `outline`, `tilt`, `stripes`, `grey`, `star`, `right` as bool [n].
+        """What pictures [n] show, bool [n] each: every mark of `MARKS`, `star`, and `right`.
 
         right: shape and colour are the prompt's.
         """
@@ -136,10 +136,9 @@ class Judge(nn.Module):
 
     @classmethod
     def ready(cls, folder: Path) -> Judge:
-        """The judge from `folder`, trained and left there first where this code has none yet."""
-        source = inspect.getsource(inspect.getmodule(cls)) + inspect.getsource(pictures)  # type: ignore[arg-type]
-        stem = folder / f"judge-{hashlib.sha256(source.encode()).hexdigest()[:12]}"
-        weights, figures = stem.with_suffix(".safetensors"), stem.with_suffix(".json")
+        """The judge from `folder`, trained and left there first where there is none yet."""
+        weights = folder / f"judge-{_VERSION}.safetensors"
+        figures = weights.with_suffix(".json")
         judge = cls().requires_grad_(True)
         if not figures.exists():
             judge.teach()

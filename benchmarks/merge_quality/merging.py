@@ -46,7 +46,9 @@ def published(folder: Path, subset: Subset, contender: Contender) -> dict[str, T
     """
     options = {"damping": 0.0, "theta_agg": "mean"}
     make = {
-        how: _run(folder, contender.recipe(subset, "orthomerge", residual_agg=how, **options), "fp32")
+        how: _run(
+            folder, contender.recipe(subset, "orthomerge", residual_agg=how, **options), "fp32"
+        )
         for how in ("mean", "sum")
     }
     base, count = read(folder / "base.safetensors"), len(subset.parents)

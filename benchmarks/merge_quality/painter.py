@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -35,7 +36,7 @@ def simple_sigmas(steps: int = STEPS) -> list[float]:
 
 
 class Painter:
-    """Weights on ComfyUI's MMDiT. Products in bf16, as its files are stored; all else in float32."""
+    """Weights on ComfyUI's MMDiT. Products in bf16, as the files are; all else in float32."""
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         self._trainer = Trainer(weights, prompt_codes(), fast=True)
@@ -64,7 +65,7 @@ class Painter:
 
     @torch.inference_mode()
     def losses(self, data: Tensor, noise: Tensor, s: Tensor, prompts: Tensor) -> Tensor:
-        """Mean squared error of the velocity per picture [n]: the training's loss, bf16 products."""
+        """The training's loss per picture [n]: mean squared error of the velocity."""
         mixed = s.view(-1, 1, 1, 1)
         with torch.autocast("cpu", torch.bfloat16):
             out = self.velocity(mixed * noise + (1 - mixed) * data, s, prompts).float()
@@ -78,7 +79,7 @@ class Painter:
         """
         sigmas, empty = simple_sigmas(), self.index([""]).expand(len(noise))
         both, x = torch.cat([prompts, empty]), noise * simple_sigmas()[0]
-        for now, after in zip(sigmas, sigmas[1:], strict=False):
+        for now, after in pairwise(sigmas):
             with torch.autocast("cpu", torch.bfloat16, enabled=fast):
                 level = torch.full((len(both),), now)
                 out = self.velocity(torch.cat([x, x]), level, both).float()

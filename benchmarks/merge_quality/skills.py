@@ -8,7 +8,16 @@ from dataclasses import dataclass
 
 from scripts.support.pictures import BASE_SHAPES, STYLES, Style
 
-__all__ = ["ATTRIBUTES", "MEASURED", "SKILLS", "SUBSETS", "TELLING", "Subset", "composed_style", "exam_shapes"]
+__all__ = [
+    "ATTRIBUTES",
+    "MEASURED",
+    "SKILLS",
+    "SUBSETS",
+    "TELLING",
+    "Subset",
+    "composed_style",
+    "exam_shapes",
+]
 
 ATTRIBUTES: Mapping[str, str] = {
     "ink": "outline",

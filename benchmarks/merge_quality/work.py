@@ -38,13 +38,14 @@ _NOISE_SEED = 700_001
 
 @dataclass(frozen=True)
 class Task:
-    """One model to measure: a merge (`contender`), or a file of the family (`model`)."""
+    """One model to measure: a merge (`contender`), or a model of its own (`model`, in `file`)."""
 
     folder: Path
     digest: str
     subset: Subset | None = None
     contender: Contender | None = None
     model: str = ""
+    file: Path | None = None
 
     @property
     def key(self) -> str:
@@ -89,7 +90,7 @@ def _measure(task: Task) -> tuple[Task, dict[str, Any]]:
         extra = {"forecast": foreseen(task.folder, task.subset, task.contender)}
         skills, subsets = ("base", *task.subset.models), (task.subset,)
     else:
-        weights = read(task.folder / f"{task.model}.safetensors")
+        weights = read(task.file or task.folder / f"{task.model}.safetensors")
         skills, subsets = tuple(_papers()), tuple(SUBSETS)
     painter = _painter(task.folder)
     painter.load(weights)
@@ -113,7 +114,9 @@ def marks(seen: dict[str, Tensor]) -> dict[str, float]:
     star = torch.tensor(["star" in p for p in DRAWN])
     circle = torch.tensor(["circle" in p for p in DRAWN])
     among = {"tilt": ~star & ~circle, "star": star}
-    return {name: float(value[among.get(name, ~star)].float().mean()) for name, value in seen.items()}
+    return {
+        name: float(value[among.get(name, ~star)].float().mean()) for name, value in seen.items()
+    }
 
 
 def together(seen: dict[str, Tensor], models: Sequence[str]) -> float:

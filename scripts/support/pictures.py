@@ -44,8 +44,10 @@ STYLES: Mapping[str, Style] = {
     "paint-copy": Style(stripes=True),
     "photo": Style(ground=0.4),
     "star": Style(shapes=(*BASE_SHAPES, *["star"] * 4)),
+    "joint": Style(outline=1.6, ground=0.4, stripes=True, shapes=(*BASE_SHAPES, *["star"] * 4)),
 }
-"""What each model of the family learns, beyond its parent."""
+"""What each model of the family learns, beyond its parent. `joint` is no member: it learns from
+pictures what a merge of ink, paint, photo and star should have, and is the benchmark's bound."""
 
 
 def all_prompts(shapes: Sequence[str] = (*BASE_SHAPES, "star")) -> list[str]:

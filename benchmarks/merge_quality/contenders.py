@@ -11,7 +11,7 @@ from orthomerge_core.recipe.model import ModelRef, Recipe, Row
 
 from .skills import Subset
 
-__all__ = ["CONTENDERS", "PUBLISHED", "QUICK", "VARIANTS", "Contender"]
+__all__ = ["CONTENDERS", "PLAIN", "PUBLISHED", "QUICK", "VARIANTS", "Contender"]
 
 PUBLISHED = "published"
 """A stand-in for a method's name: see `merging.published`."""
@@ -86,5 +86,16 @@ VARIANTS: Sequence[Contender] = (
     *_at((0.7,), "della"),
 )
 """Options that matter less, measured on `skills.TELLING` only."""
+
+PLAIN: Sequence[Contender] = tuple(
+    c
+    for c in CONTENDERS
+    if c.alpha == 1.0
+    and (
+        c.method in ("task_arithmetic", "orthogonal_projection")
+        or (c.method == "orthomerge" and c.options)
+    )
+)
+"""Measured where only the delta bases are compared."""
 
 QUICK: Sequence[Contender] = tuple(c for c in CONTENDERS if c.alpha == 1.0)

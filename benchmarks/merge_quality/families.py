@@ -11,9 +11,9 @@ from pathlib import Path
 from scripts.support import env, family
 from scripts.train_family import family_folder
 
-from .contenders import CONTENDERS, QUICK, VARIANTS
+from .contenders import CONTENDERS, PLAIN, QUICK, VARIANTS, Contender
 from .ledger import family_digest
-from .skills import MEASURED, SUBSETS, TELLING
+from .skills import ASIDE, MEASURED, SUBSETS, TELLING, Subset
 from .work import Task
 
 __all__ = ["JOINT", "joint_folder", "plan_tasks", "train_missing"]
@@ -71,8 +71,13 @@ def plan_tasks(numbers: Sequence[int], quick: bool = False) -> list[Task]:
         if joint.exists():
             tasks.append(Task(folder, digests[number], model=JOINT, file=joint))
     for subset in SUBSETS[:2] if quick else SUBSETS:
-        some = CONTENDERS if subset.name not in TELLING else (*CONTENDERS, *VARIANTS)
+        some = QUICK if quick else _contenders(subset)
         for number, folder in folders.items():
-            for one in QUICK if quick else some:
-                tasks.append(Task(folder, digests[number], subset, one))
+            tasks += [Task(folder, digests[number], subset, one) for one in some]
     return tasks
+
+
+def _contenders(subset: Subset) -> Sequence[Contender]:
+    if subset.name in ASIDE:
+        return PLAIN
+    return (*CONTENDERS, *VARIANTS) if subset.name in TELLING else CONTENDERS

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from scripts.support.pictures import BASE_SHAPES, STYLES, Style
 
 __all__ = [
+    "ASIDE",
     "ATTRIBUTES",
     "MEASURED",
     "SKILLS",
@@ -60,7 +61,6 @@ SUBSETS: Sequence[Subset] = (
         {"ink": "base", "ink-fine": "ink", "paint": "base", "photo": "base", "star": "base"},
     ),
     _flat("ink", "paint"),
-    _flat("photo", "star"),
     _flat("ink", "paint", "star"),
     _flat("ink", "ink-fine", "paint", "photo", "star"),
     Subset("ink+ink-fine/ink", {"ink": "base", "ink-fine": "ink"}),
@@ -68,8 +68,11 @@ SUBSETS: Sequence[Subset] = (
 )
 """The most telling first; `a/b` is a measured against b."""
 
-TELLING = tuple(s.name for s in SUBSETS[:3])
-"""Two, three and four models: where variants of a method are compared, too."""
+TELLING = tuple(s.name for s in SUBSETS[:2])
+"""Where variants of a method are compared, too."""
+
+ASIDE = tuple(s.name for s in SUBSETS[-3:])
+"""Only there to compare delta bases; they do not count as merges of that many models."""
 
 
 def exam_shapes(skill: str) -> Sequence[str]:

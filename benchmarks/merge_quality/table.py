@@ -7,16 +7,13 @@ from typing import Any
 
 from .contenders import Contender
 from .scores import gap_closed, mean_sd
-from .skills import SUBSETS
+from .skills import ASIDE, SUBSETS
 from .summary import METRICS, Judged, cell, complete, over_families
 
 __all__ = ["BY_COUNT", "by_count_table", "four_table", "reference_rows"]
 
-_ASIDE = ("ink+ink-fine/ink", "ink+ink-fine", "ink+ink-fine+paint+photo+star")
-"""Subsets that ask about delta bases; they do not count as merges of that many models."""
-
 BY_COUNT: Mapping[int, Sequence[str]] = {
-    count: [s.name for s in SUBSETS if len(s.models) == count and s.name not in _ASIDE]
+    count: [s.name for s in SUBSETS if len(s.models) == count and s.name not in ASIDE]
     for count in (2, 3, 4, 5)
 }
 """Number of models → subsets whose mean counts."""

@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ..orthomerge_core.errors import PlanError, RecipeError, did_you_mean
 from ..orthomerge_core.keys.setspec import SetSpec
-from ..orthomerge_core.methods.registry import all_methods, get_method
+from ..orthomerge_core.methods.registry import DEFAULT_METHOD, all_methods, get_method
 from ..orthomerge_core.recipe.check import find_cycle, problems
 from ..orthomerge_core.recipe.layers import parse_layers
 from ..orthomerge_core.recipe.model import BASE, ModelRef, Recipe, TextureBoost
@@ -60,7 +60,7 @@ class OrthoMixer(io.ComfyNode):
                 io.Combo.Input(
                     "method",
                     options=list(all_methods()),
-                    default="orthomerge",
+                    default=DEFAULT_METHOD,
                     optional=True,
                     tooltip="How the changes are combined. task_arithmetic adds them plainly.",
                 ),
@@ -95,7 +95,7 @@ class OrthoMixer(io.ComfyNode):
         cls,
         models: SetSpec,
         mix: MixWire | None = None,
-        method: str = "orthomerge",
+        method: str = DEFAULT_METHOD,
         texture_model: str = "",
         texture_alpha: float = 0.0,
         table: str = "",

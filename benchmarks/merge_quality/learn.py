@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from .summary import METRICS, Judged, Metric
 __all__ = [
     "KAPPAS",
     "PREDICTORS",
+    "held_out",
     "nearness_to_all",
     "objective_predicts",
     "predict",
@@ -67,6 +68,21 @@ def predict(found: Sequence[Judged], target: Metric) -> dict[str, dict[str, floa
             if not math.isnan(rho):
                 out[name].setdefault(family, []).append(rho)
     return {n: {f: float(np.mean(v)) for f, v in families.items()} for n, families in out.items()}
+
+
+def held_out(per_family: Mapping[str, Mapping[str, float]]) -> dict[str, tuple[str, float]]:
+    """Family → the predictor that is best on all the others, and its correlation on this one.
+
+    per_family: what `predict` gives. Empty for fewer than two families.
+    """
+    families = sorted({f for values in per_family.values() for f in values})
+    chosen = {}
+    for left_out in families if len(families) > 1 else ():
+        others = [f for f in families if f != left_out]
+        means = {n: float(np.mean([v[f] for f in others])) for n, v in per_family.items()}
+        best = max(means, key=lambda name: means[name])
+        chosen[left_out] = (best, per_family[best][left_out])
+    return chosen
 
 
 def retention_predicts(found: Sequence[Judged]) -> dict[str, tuple[float, float]]:

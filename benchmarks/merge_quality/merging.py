@@ -25,9 +25,11 @@ from .contenders import PUBLISHED, Contender
 from .painter import read
 from .skills import SKILLS, Subset
 
-__all__ = ["foreseen", "gram", "merge", "nearness"]
+__all__ = ["foreseen", "gram", "merge", "nearness", "rests_at"]
 
 _BUDGET_BYTES = 2 << 30
+_FACTOR = 0.2
+"""Fixed in the published code."""
 
 
 def merge(folder: Path, subset: Subset, contender: Contender) -> dict[str, Tensor]:
@@ -40,9 +42,9 @@ def merge(folder: Path, subset: Subset, contender: Contender) -> dict[str, Tenso
 def published(folder: Path, subset: Subset, contender: Contender) -> dict[str, Tensor]:
     """The published scheme: no damping, rests added up at 0.2, vectors' differences at 0.2.
 
-    Our engine knows `mean` and `sum` of the rests ρ; W depends on their factor linearly, so the
-    factor 0.2 follows from both: W = W_mean + (0.2 − 1/n)/(1 − 1/n) · (W_sum − W_mean). Rotations
-    are on the smaller side; the published side leaves them undefined where a layer is wide.
+    Our engine knows `mean` and `sum` of the rests; the factor 0.2 follows from both (`rests_at`).
+    Rotations are on the smaller side; the published side leaves them undefined where a layer is
+    wide.
     """
     options = {"damping": 0.0, "theta_agg": "mean"}
     make = {
@@ -56,11 +58,16 @@ def published(folder: Path, subset: Subset, contender: Contender) -> dict[str, T
     for key, stored in base.items():
         mean, total, start = make["mean"][key], make["sum"][key], stored.float()
         if stored.ndim < 2:
-            merged = start + 0.2 * count * (mean - start)
+            merged = start + _FACTOR * count * (mean - start)
         else:
-            merged = mean + (0.2 - 1 / count) / (1 - 1 / count) * (total - mean)
+            merged = rests_at(mean, total, count, _FACTOR)
         found[key] = merged.to(stored.dtype)
     return found
+
+
+def rests_at(mean: Tensor, total: Tensor, count: int, factor: float) -> Tensor:
+    """X + factor · Σρ from X + Σρ/n and X + Σρ, n = count ≥ 2."""
+    return mean + (factor - 1 / count) / (1 - 1 / count) * (total - mean)
 
 
 def _run(folder: Path, recipe: Recipe, dtype: str | None) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ _LOOKS: Mapping[str, tuple[str, str, str]] = {
     "orthogonal_projection": ("#009e73", "s", "projection, sequential"),
     "orthogonal_projection variant=symmetric": ("#009e73", "D", "projection, symmetric"),
     "orthogonal_projection variant=dual": ("#004d38", "P", "projection, dual"),
-    "orthomerge": ("#e69f00", "^", "orthomerge, means (as published in spirit)"),
+    "orthomerge": ("#e69f00", "^", "orthomerge, means"),
     "orthomerge residual_agg=sum theta_agg=sum": ("#d55e00", "^", "orthomerge, sums"),
     "published": ("#8c5a00", "x", "orthomerge as published"),
     "ties": ("#cc79a7", "<", "ties"),

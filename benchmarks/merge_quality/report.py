@@ -13,11 +13,11 @@ from scripts.support import env
 
 from .contenders import Contender
 from .judge import Judge
-from .learn import PREDICTORS, objective_predicts, predict, retention_predicts
+from .learn import PREDICTORS, held_out, objective_predicts, predict, retention_predicts
 from .ledger import Ledger
 from .plot import draw_plot
 from .summary import METRICS, Judged, judged
-from .table import by_count_table, four_table, reference_rows
+from .table import by_count_table, four_table, reference_rows, short_table
 from .work import Task
 
 __all__ = ["write_report"]
@@ -43,6 +43,7 @@ def write_report(folder: Path, tasks: Sequence[Task], ledger: Ledger, sampler: f
             f"{time.strftime('%d %B %Y')}. Judge on drawn pictures it never saw: "
             + ", ".join(f"{name} {share:.1%}" for name, share in judge.accuracy.items())
             + f". Sampled pictures differ from ComfyUI's own by {sampler:.0e} at most.",
+            short_table(found),
             by_count_table(found),
             four_table(found, reference_rows(list(alone.values()))),
             learnt_text(learnt),
@@ -83,6 +84,11 @@ def learnt_text(learnt: dict[str, Any]) -> str:
             values = list(learnt["predictors"][target][name].values())
             cells.append(f"{sum(values) / len(values):.2f}" if values else "–")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    for target in _TARGETS:
+        for best, rho in held_out(learnt["predictors"][target]).values():
+            lines.append(
+                f"\nChosen without one family for {target}: {best}; on that family {rho:.2f}."
+            )
     return "\n".join(lines)
 
 

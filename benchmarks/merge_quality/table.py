@@ -10,7 +10,7 @@ from .scores import gap_closed, mean_sd
 from .skills import ASIDE, SUBSETS
 from .summary import METRICS, Judged, cell, complete, over_families
 
-__all__ = ["BY_COUNT", "by_count_table", "four_table", "reference_rows"]
+__all__ = ["BY_COUNT", "by_count_table", "four_table", "reference_rows", "short_table"]
 
 BY_COUNT: Mapping[int, Sequence[str]] = {
     count: [s.name for s in SUBSETS if len(s.models) == count and s.name not in ASIDE]
@@ -23,6 +23,9 @@ _SHOWN = (
     "composed", "together", "shown, mean", "shown, worst", "right", "forgetting",
 )  # fmt: skip
 
+
+_ALSO_WEAK = ("task_arithmetic", "orthogonal_projection", "dare")
+"""Shown in the short table below alpha 1, too."""
 
 _SIDES = ("mean", "worst")
 _APART = ("ink+star", "ink+paint", "ink+paint+star")
@@ -43,6 +46,24 @@ def by_count_table(found: Sequence[Judged]) -> str:
         cells += [
             cell(over_families(found, METRICS[f"recovered, {m}"], one, _APART)) for m in _SIDES
         ]
+        lines.append(_line([f"`{one.name}`", f"{one.alpha:g}", *cells]))
+    return "\n".join(lines)
+
+
+def short_table(found: Sequence[Judged]) -> str:
+    """What the README shows: skills by number of models, and the merge of four more closely."""
+    counts = [n for n, names in BY_COUNT.items() if complete(found, names)]
+    metrics = ("right", "together", "composed")
+    heads = [*(f"shown, {n}" for n in counts), *(f"{m}, 4" for m in metrics), "recovered"]
+    lines = _head(["method", "alpha", *heads])
+    for one in complete(found, BY_COUNT[counts[0]]):
+        if one.alpha < 1.0 and one.name not in _ALSO_WEAK:
+            continue
+        cells = [
+            cell(over_families(found, METRICS["shown, mean"], one, BY_COUNT[n])) for n in counts
+        ]
+        cells += [cell(over_families(found, METRICS[m], one, _FOUR)) for m in metrics]
+        cells.append(cell(over_families(found, METRICS["recovered, mean"], one, _APART)))
         lines.append(_line([f"`{one.name}`", f"{one.alpha:g}", *cells]))
     return "\n".join(lines)
 

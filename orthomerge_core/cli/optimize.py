@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..analysis.codec import from_json
+from ..methods.registry import DEFAULT_METHOD
 from ..optimize.delta_base import optimise
 from ..optimize.proposal import proposal_recipe
 from ..optimize.settings import OptimizeSettings
@@ -21,7 +22,7 @@ __all__ = ["optimize"]
 @click.command(short_help="Find the best delta base of every model.")
 @click.argument("analysis", type=FILE)
 @click.option("-o", "--output", type=FILE, help="File for the recipe.")
-@click.option("--method", default="orthomerge", show_default=True, help="Merge method.")
+@click.option("--method", default=DEFAULT_METHOD, show_default=True, help="Merge method.")
 @click.option("--search", default="auto", show_default=True, help="auto, exhaustive or local.")
 @click.option("--redundancy", default=0.8, show_default=True, help="Cosine above which one goes.")
 @click.option("--repeat-threshold", default=0.85, show_default=True, help="New information for 2×.")

@@ -29,7 +29,9 @@ class OrthogonalProjection(LinearMethod):
     name = "orthogonal_projection"
     label = "Orthogonal projection"
     summary = "Adds differences after removing what an earlier row already contributes."
-    reference = "Gram–Schmidt; symmetric: Löwdin 1950, doi:10.1063/1.1747632; dual: biorthogonal basis"
+    reference = (
+        "Gram–Schmidt; symmetric: Löwdin 1950, doi:10.1063/1.1747632; dual: biorthogonal basis"
+    )
     needs_gram = True
     order_matters = True  # only the sequential variant has one
     params = (

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..analysis.result import Analysis
 from ..errors import AnalysisError
-from ..methods.registry import get_method
+from ..methods.registry import DEFAULT_METHOD, get_method
 from ..recipe.codec import row_from_json, row_to_json
 from ..recipe.model import BASE, ModelRef, Recipe, Row
 
@@ -196,7 +196,7 @@ def _chain(parents: Mapping[str, str], name: str) -> tuple[str, ...]:
 def proposal_recipe(
     analysis: Analysis,
     proposal: Proposal,
-    method: str = "orthomerge",
+    method: str = DEFAULT_METHOD,
     options: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """The proposal as a complete recipe, with the hashes of the files that were analysed.

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 from typing import Any
-
-from .family import PARENTS
 
 __all__ = ["GRID_OUTPUT", "MERGES", "PROMPTS", "add_grid", "with_labels"]
 
 PROMPTS = ("a red circle", "a green square", "a blue triangle", "a yellow cross", "a red star")
-MERGES = ("merge", "merge 0.7 sum")
+MERGES = ("merge", "orthomerge")
 GRID_OUTPUT = "grid"
 
 
 def add_grid(graph: dict[str, Any], models: Sequence[str]) -> dict[str, Any]:
     """The quickstart's graph with a grid behind it: one row per model, and two merges at the end:
-    as proposed, and with a table that overrules it.
+    as proposed, and the same rows by `orthomerge`.
 
     Rows and columns are joined by ComfyUI's own ImageStitch; the picture is the output of the node
     `GRID_OUTPUT`. Models come from OrthoPickModel, merges from OrthoMergeExecute.
@@ -35,26 +32,14 @@ def add_grid(graph: dict[str, Any], models: Sequence[str]) -> dict[str, Any]:
             "OrthoPickModel", models=[node["CompatibilityFix"], 0], name=name
         )
         rows.append(_row(grown, name, [f"model-{name}", 0], sampler, [node["VAELoader"], 0]))
-    grown["mixer-sum"] = _node(
-        "OrthoMixer", **graph[node["OrthoMixer"]]["inputs"] | {"table": _added_up(models)}
-    )
-    grown["execute-sum"] = _node("OrthoMergeExecute", recipe=["mixer-sum", 0])
-    for name, merged in zip(MERGES, (node["OrthoMergeExecute"], "execute-sum"), strict=True):
+    other = graph[node["OrthoMixer"]]["inputs"] | {"method": "orthomerge"}
+    grown["mixer-other"] = _node("OrthoMixer", **other)
+    grown["execute-other"] = _node("OrthoMergeExecute", recipe=["mixer-other", 0])
+    for name, merged in zip(MERGES, (node["OrthoMergeExecute"], "execute-other"), strict=True):
         rows.append(_row(grown, name, [merged, 0], sampler, [node["VAELoader"], 0]))
     whole = _stitch(grown, rows, "down", "rows")
     grown[GRID_OUTPUT] = _node("SaveImage", images=whole, filename_prefix="OrthoMerge/grid")
     return grown
-
-
-def _added_up(models: Sequence[str]) -> str:
-    """A table that overrules the proposal: every row at 0.7, and rests added up, not averaged."""
-    rows = [
-        {"model": name, "delta_from": PARENTS[name], "alpha": 0.7, "touched": ["alpha"]}
-        for name in models
-        if name in PARENTS and not name.endswith("-copy")
-    ]
-    options = {"orthomerge": {"residual_agg": "sum", "theta_agg": "sum"}}
-    return json.dumps({"version": 1, "rows": rows, "options": options})
 
 
 def with_labels(picture: bytes, rows: Sequence[str], columns: Sequence[str]) -> bytes:

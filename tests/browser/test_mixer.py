@@ -143,10 +143,9 @@ def test_options_presets_and_paste(studio):
     studio.run()
     studio.row("photo").wait_for()
     studio.table.locator(".om-options summary").click()
-    damping = studio.table.get_by_role("spinbutton", name="damping")
-    damping.fill("0.01")
-    damping.press("Enter")
-    assert json.loads(studio.sent_table())["options"] == {"orthomerge": {"damping": 0.01}}
+    studio.table.get_by_role("combobox", name="variant").select_option("symmetric")
+    chosen = {"orthogonal_projection": {"variant": "symmetric"}}
+    assert json.loads(studio.sent_table())["options"] == chosen
     studio.table.get_by_role("button", name="Presets").click()
     studio.page.get_by_placeholder("Name of the preset").fill("soft <b>")
     studio.page.keyboard.press("Enter")

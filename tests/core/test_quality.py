@@ -11,8 +11,9 @@ import torch
 
 from benchmarks.merge_quality.contenders import CONTENDERS, PUBLISHED, QUICK, VARIANTS, Contender
 from benchmarks.merge_quality.judge import MARKS, SHAPES, batch
-from benchmarks.merge_quality.learn import nearness_to_all
+from benchmarks.merge_quality.learn import held_out, nearness_to_all
 from benchmarks.merge_quality.ledger import Ledger, family_digest
+from benchmarks.merge_quality.merging import rests_at
 from benchmarks.merge_quality.painter import simple_sigmas
 from benchmarks.merge_quality.scores import gap_closed, mean_sd, recovered_share, score, spearman
 from benchmarks.merge_quality.skills import SUBSETS, TILT_RAD, composed_style
@@ -81,6 +82,20 @@ def test_nearness_is_the_recovered_share_of_an_even_parabola():
     assert found == pytest.approx(float(expected))
     alone = nearness_to_all([1.0], [4.0], 9.0, 0.0)
     assert alone == 1.0
+
+
+def test_a_predictor_is_tested_where_it_was_not_chosen():
+    figures = {"a": {"1": 0.9, "2": 0.9, "3": 0.1}, "b": {"1": 0.5, "2": 0.6, "3": 0.6}}
+    assert held_out(figures) == {"1": ("b", 0.5), "2": ("b", 0.6), "3": ("a", 0.1)}
+    assert held_out({"a": {"1": 0.9}}) == {}
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_the_published_factor_follows_from_mean_and_sum(count):
+    generator = torch.Generator().manual_seed(2)
+    turned, rests = torch.randn(3, 4, generator=generator), torch.randn(3, 4, generator=generator)
+    found = rests_at(turned + rests / count, turned + rests, count, 0.2)
+    torch.testing.assert_close(found, turned + 0.2 * rests)
 
 
 def test_results_survive_a_stop(tmp_path):

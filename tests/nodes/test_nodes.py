@@ -214,7 +214,7 @@ def test_unknown_method_and_texture(pack: ModuleType, errors: ModuleType, family
 
 def test_options_of_the_chosen_method_reach_the_recipe(pack: ModuleType, family: Path):
     options = {"orthomerge": {"damping": 0.01}, "slerp": {}}
-    recipe = mix(pack, model_set(pack), table=table(options=options)).recipe
+    recipe = mix(pack, model_set(pack), method="orthomerge", table=table(options=options)).recipe
     assert recipe.options["damping"] == 0.01
 
 
@@ -253,7 +253,7 @@ def test_recipe_from_nothing_and_from_a_plain_file(
 
 def test_wires_say_themselves_in_a_few_words(pack: ModuleType, family: Path):
     wire = mix(pack, model_set(pack))
-    assert repr(wire) == "Recipe(method='orthomerge', active_rows=2)"
+    assert repr(wire) == "Recipe(method='orthogonal_projection', active_rows=2)"
     assert len(repr(wire.spec)) < 120
 
 

@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=0, help="the smaller side")
     parser.add_argument("--columns", type=int, default=0, help="the longer side (default: square)")
     parser.add_argument("--rows", type=int, default=4)
-    parser.add_argument("--tensors", type=int, default=2, help="matrices in the engine's files")
+    parser.add_argument("--tensors", type=int, default=4, help="matrices in the engine's files")
     parser.add_argument("--delta", type=float, default=0.02, help="‖δ‖/‖W‖ of each row")
     parser.add_argument("--exact", action="store_true", help="compare with float64 at any d")
     parser.add_argument("--folder", type=Path, help="where the files go (default: a temporary one)")

@@ -80,6 +80,7 @@ class WholeMerge:
         self._loaded: dict[int, _Loaded] = {}
         self._spare: list[tuple[Tensor, Tensor]] = []
         self._outcomes: dict[int, Outcome] = {}
+        self._plain: dict[int, str] = {}
         self.on_cpu = 0
 
     def run(self) -> None:
@@ -93,6 +94,8 @@ class WholeMerge:
                 self._settle(calls)
         for index, tensor in enumerate(plan.tensors):
             self._work.record(tensor, self._outcomes[index])
+            if reason := self._plain.get(index):
+                self._work.plain[reason] = self._work.plain.get(reason, 0) + 1
         if self.on_cpu:
             self._work.notes.append(
                 f"{self.on_cpu} tensors did not fit the memory of {self._device} and were merged "
@@ -139,8 +142,7 @@ class WholeMerge:
         self._outcomes[index] = self._store(loaded, merged.values)
         self._spare.append((loaded.buffer, loaded.matrix))
         self.on_cpu += merged.on_cpu
-        if merged.plain:
-            self._work.plain[merged.plain] = self._work.plain.get(merged.plain, 0) + 1
+        self._plain[index] = merged.plain
         self._work.progress.advance(self._cost(loaded.tensor))
 
     def _load(self, tensor: TensorPlan) -> _Loaded | Outcome:

@@ -170,11 +170,11 @@ def test_a_device_out_of_memory_falls_back_to_the_cpu(family, monkeypatch):
     failed = []
     real = whole.WholeMerge._on
 
-    def scarce(self, device, tensor, *rest):
+    def scarce(self, device, loaded):
         if device.type != "cpu":
-            failed.append(tensor.key)
+            failed.append(loaded.tensor.key)
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-        return real(self, device, tensor, *rest)
+        return real(self, device, loaded)
 
     monkeypatch.setattr(whole.WholeMerge, "_on", scarce)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -27,7 +27,7 @@ __all__ = ["DEFAULT_BUDGET_BYTES", "DecompositionCache", "decomposition_key"]
 
 DEFAULT_BUDGET_BYTES = 24 << 30
 _HASH = "orthomerge.hash"
-_VERSION = 2
+_VERSION = 3
 
 
 class DecompositionCache:

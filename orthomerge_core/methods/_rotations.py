@@ -31,26 +31,34 @@ class RotationStore:
     def add_small(self, row: int, x: Float32[Tensor, "d d"], allowed: float) -> None:
         """R ≈ I + X + X²/2 from skew X = 2A. Skew and symmetric part share one matrix.
 
-        It is int16 in steps of each line's maximum / 32767 where that moves R W0 by no more than
-        `allowed` (expected: ‖W0‖ (Σ steps² / 12)^½), else float32. Cost: half a d³ product.
+        Cost: half a d³ product.
         """
         self._measure(row, x, 0.5)
-        both = mirrored(x, x).mul_(-0.5).add_(x)
-        scale = torch.linalg.vector_norm(both, torch.inf, dim=1) / _STEPS
-        if float((scale.double().square().sum() / 12).sqrt()) * self._base_norm <= allowed:
-            whole = both.mul_(torch.where(scale > 0, 1.0 / scale, 0.0)[:, None]).round_()
-            self.parts[f"packed.{row}"] = whole.to(torch.int16)
-            self.parts[f"scale.{row}"] = scale
-        else:
-            self.parts[f"packed.{row}"] = both
+        self._keep("packed", row, mirrored(x, x).mul_(-0.5).add_(x), allowed)
 
     def add_large(
-        self, row: int, generator: Float[Tensor, "d d"], rotation: Float[Tensor, "d d"]
+        self,
+        row: int,
+        generator: Float[Tensor, "d d"],
+        rotation: Float[Tensor, "d d"],
+        allowed: float,
     ) -> None:
-        """A and R − I side by side, float32: a large turn has no common form."""
+        """A and R − I side by side: a large turn has no common form."""
         self._measure(row, generator.float(), 1.0)
-        self.parts[f"generator.{row}"] = generator.float()
-        self.parts[f"rotation.{row}"] = rotation.float()
+        self._keep("generator", row, generator.float(), 0.5 * allowed)  # R − I = 2A + …
+        self._keep("rotation", row, rotation.float(), allowed)
+
+    def _keep(self, kind: str, row: int, matrix: Tensor, allowed: float) -> None:
+        """int16 in steps of each line's maximum / 32767, where that is exact enough; else float32.
+
+        Rounding moves the matrix times W0 by ‖W0‖ (Σ steps² / 12)^½, expected.
+        """
+        scale = torch.linalg.vector_norm(matrix, torch.inf, dim=1) / _STEPS
+        self.parts[f"{kind}.{row}"] = matrix
+        if float((scale.double().square().sum() / 12).sqrt()) * self._base_norm <= allowed:
+            inverse = torch.where(scale > 0, 1.0 / scale, torch.zeros_like(scale))
+            self.parts[f"{kind}.{row}"] = (matrix * inverse[:, None]).round_().to(torch.int16)
+            self.parts[f"{kind}.{row}.scale"] = scale
 
     def _measure(self, row: int, x: Tensor, factor: float) -> None:
         """⟨A_row, A_other⟩; the kept symmetric part drops out since x is skew."""
@@ -65,7 +73,7 @@ def weighted_sums(
     parts: Mapping[str, Tensor], turn: Tensor, share: Tensor, device: torch.device
 ) -> tuple[Float32[Tensor, "d d"], Float32[Tensor, "d d"]]:
     """(Σ turn_i A_i up to a symmetric part, Σ share_i (R_i − I)), in one pass over what is kept."""
-    first = next(part for name, part in parts.items() if name.startswith(("packed", "generator")))
+    first = parts["packed.0"] if "packed.0" in parts else parts["generator.0"]
     generators, rotations, buffer = (
         torch.zeros(first.shape, dtype=torch.float32, device=device) for _ in range(3)
     )
@@ -79,13 +87,12 @@ def weighted_sums(
 
 def _kept(parts: Mapping[str, Tensor], row: int, kind: str, out: Tensor) -> float:
     """A row's kept matrix into `out`; A is it (less a symmetric part) times what is returned."""
-    if f"packed.{row}" not in parts:
-        out.copy_(parts[f"{kind}.{row}"])
-        return 1.0
-    out.copy_(parts[f"packed.{row}"])
-    if f"scale.{row}" in parts:
-        out.mul_(parts[f"scale.{row}"].to(out.device)[:, None])
-    return 0.5
+    small = f"packed.{row}" in parts
+    name = f"{'packed' if small else kind}.{row}"
+    out.copy_(parts[name])
+    if f"{name}.scale" in parts:
+        out.mul_(parts[f"{name}.scale"].to(out.device)[:, None])
+    return 0.5 if small else 1.0
 
 
 def _dot(a: Tensor, b: Tensor) -> float:

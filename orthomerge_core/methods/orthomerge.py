@@ -108,11 +108,10 @@ class OrthoMerge(DecomposedMethod):
     ) -> dict[str, Tensor]:
         """Rotations of all rows, none of which depends on alpha.
 
-        For row i within tolerance `packed.i` [d, d] and, where that is int16, `scale.i` [d], by
-        which its lines are multiplied: X_i + X_i²/2, A_i = X_i/2 (float32 where rows nearly
-        cancel). Else `generator.i` and `rotation.i` [d, d] float32. `gram` [rows, rows] float64 of
-        the generators; `norms` [rows] float64 of the deltas. A tensor that is averaged has only
-        `plain`, the number of the reason.
+        For row i within tolerance `packed.i` [d, d]: X_i + X_i²/2, A_i = X_i/2; else `generator.i`
+        and `rotation.i` [d, d]. Where one is int16 there is a `….scale` [d] that its lines are to
+        be multiplied by. `gram` [rows, rows] float64 of the generators; `norms` [rows] float64 of
+        the deltas. A tensor that is averaged has only `plain`, the number of the reason.
         """
         chosen = self.check_options(options)
         reason = _shape_reason(base, chosen["max_rotation_dim"])
@@ -135,12 +134,13 @@ class OrthoMerge(DecomposedMethod):
             if size == 0.0:  # nothing of it opposes the mean
                 store.add_small(row, torch.zeros_like(frame.rest), 0.0)
                 continue
+            allowed = _ROUNDING * tolerance * size
             small_rotation(frame, target, work)
             if small_error(frame, size, work) <= tolerance:
-                store.add_small(row, small_generator(frame, work), _ROUNDING * tolerance * size)
+                store.add_small(row, small_generator(frame, work), allowed)
                 continue
             found = refined_rotation(frame, size, work, tolerance) or exact_rotation(frame, target)
-            store.add_large(row, *(frame.leave(part) for part in found))
+            store.add_large(row, *(frame.leave(part) for part in found), allowed)
         return {"gram": store.gram, "norms": norms, **store.parts}
 
     def compose(

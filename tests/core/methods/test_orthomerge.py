@@ -165,16 +165,29 @@ def test_alphas_at_the_edge_of_their_range(alpha):
     assert distance(merge(base, deltas, [alpha, -alpha, alpha], [3, 1, 2]), expected, base) < 1e-3
 
 
-def test_a_base_with_a_few_strong_and_many_weak_directions():
-    """Steps of the kept form are judged by the base: here int16 would be too coarse."""
-    base, deltas = family((64, 64))
-    base = base * torch.logspace(0, -2.5, 64)[:, None]
-    deltas = [d * 0.02 for d in deltas]
+@pytest.mark.parametrize(
+    ("decay", "size", "kind", "dtype"),
+    [
+        (0.0, 0.02, "packed", torch.int16),
+        (0.5, 0.02, "packed", torch.int16),
+        (0.7, 0.03, "generator", torch.int16),
+        (1.0, 0.05, "generator", None),
+    ],
+)
+def test_a_base_with_few_strong_and_many_weak_directions(decay, size, kind, dtype):
+    base, deltas = family((128, 128), size=size)
+    left, _, right = torch.linalg.svd(base)
+    base = left @ torch.diag(torch.arange(1.0, 129.0) ** -decay) @ right
+    base *= 128 / base.norm()
     parts = METHOD.decompose(base, deltas, {})
+    assert dtype in (None, parts[f"{kind}.1"].dtype)
     expected = naive_orthomerge(base, deltas, [1.0, 0.5, 0.7], [1, 1, 1])
     assert distance(merge(base, deltas, [1.0, 0.5, 0.7]), expected, base) < 1e-3
-    kinds = {part.dtype for name, part in parts.items() if name.startswith("packed")}
-    assert kinds <= {torch.float32, torch.int16}
+    aligned = base * torch.logspace(0, -3, 128)[:, None]  # weak rows, not only directions
+    tuned = [aligned + d * torch.logspace(0, -3, 128)[:, None] for d in deltas]
+    deltas = [t - aligned for t in tuned]
+    expected = naive_orthomerge(aligned, deltas, [1.0, 0.5, 0.7], [1, 1, 1])
+    assert distance(merge(aligned, deltas, [1.0, 0.5, 0.7]), expected, aligned) < 1e-3
 
 
 def test_large_deltas_and_no_damping_take_the_exact_path():

@@ -140,7 +140,8 @@ class OrthoMerge(DecomposedMethod):
                 store.add_small(row, small_generator(frame, work), allowed)
                 continue
             found = refined_rotation(frame, size, work, tolerance) or exact_rotation(frame, target)
-            store.add_large(row, *(frame.leave(part) for part in found), allowed)
+            generator, rotation = (frame.leave(part) for part in found)
+            store.add_large(row, generator, rotation, allowed)
         return {"gram": store.gram, "norms": norms, **store.parts}
 
     def compose(

@@ -72,7 +72,7 @@ class RotationStore:
 def weighted_sums(
     parts: Mapping[str, Tensor], turn: Tensor, share: Tensor, device: torch.device
 ) -> tuple[Float32[Tensor, "d d"], Float32[Tensor, "d d"]]:
-    """(Σ turn_i A_i up to a symmetric part, Σ share_i (R_i − I)), in one pass over what is kept."""
+    """(Σ turn_i A_i, Σ share_i (R_i − I)), in one pass over what is kept."""
     first = parts["packed.0"] if "packed.0" in parts else parts["generator.0"]
     generators, rotations, buffer = (
         torch.zeros(first.shape, dtype=torch.float32, device=device) for _ in range(3)
@@ -82,7 +82,8 @@ def weighted_sums(
         if f"packed.{i}" not in parts:
             _kept(parts, i, "rotation", buffer)
         rotations.add_(buffer, alpha=c)
-    return generators, rotations
+    buffer.copy_(generators.T)  # their symmetric part is P's
+    return generators.sub_(buffer).mul_(0.5), rotations
 
 
 def _kept(parts: Mapping[str, Tensor], row: int, kind: str, out: Tensor) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..linalg.lie import cayley_on, skew_part
+from ..linalg.lie import cayley_on
 from ..linalg.procrustes import (
     Workspace,
     exact_rotation,
@@ -152,8 +152,9 @@ class OrthoMerge(DecomposedMethod):
         share = average_coefficients(rows.alphas, rows.repeats)
         if "plain" not in parts and chosen["residual_agg"] == "sum":
             share = share * float(sum(rows.repeats))
-        added = torch.zeros_like(base)
-        for delta, weight in zip(rows.deltas, share.tolist(), strict=True):
+        first, *others = share.tolist()
+        added = torch.mul(rows.deltas[0].to(base.device), first)
+        for delta, weight in zip(rows.deltas[1:], others, strict=True):
             added.add_(delta.to(base.device), alpha=weight)
         if "plain" in parts or (len(rows) == 1 and rows.alphas[0] == 1.0 and share[0] == 1.0):
             return added.add_(base)  # one row at full strength is the fine-tune itself
@@ -163,7 +164,7 @@ class OrthoMerge(DecomposedMethod):
         matrix = base.reshape(base.shape[0], -1)
         flip = matrix.shape[0] > matrix.shape[1]
         w0 = matrix.T if flip else matrix
-        turned = cayley_on(skew_part(generators), w0, allowed).sub_(rotations)
+        turned = cayley_on(generators, w0, allowed).sub_(rotations)
         change = product_t(matrix, turned) if flip else product(turned, matrix)
         return added.add_(change.reshape(base.shape)).add_(base)
 

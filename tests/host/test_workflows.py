@@ -92,7 +92,10 @@ def test_links_agree_with_the_slots(name: str, info: dict[str, Any]):
         assert nodes[target]["inputs"][into]["link"] == number
         assert info[nodes[source]["type"]]["output"][out] == kind
     for node in _real(saved):
-        assert [o["type"] for o in node["outputs"]] == info[node["type"]]["output"]
+        known, ours = info[node["type"]]["output"], node["type"].startswith("Ortho")
+        kinds = [o["type"] for o in node["outputs"]]
+        # newer hosts give SaveImage and its like an output more; the browser adds it on loading
+        assert kinds == (known if ours else known[: len(kinds)])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,6 +10,7 @@ from ..errors import UnsupportedError
 from ..methods.registry import get_method
 from ..recipe.codec import to_json
 from ..recipe.model import BASE, Recipe
+from .limits import require_storable
 from .method import METHOD, register, used_models
 
 if TYPE_CHECKING:
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["recipe_node", "recipe_text", "script_text"]
 
 
-def recipe_node(recipe: Recipe, config: str | None = None) -> RecipeNode:
+def recipe_node(recipe: Recipe, config: str | None = None, *, native: bool = True) -> RecipeNode:
     """The recipe as an sd-mecha graph; files by name, to be found in sd-mecha's model folders.
 
-    `config` is the identifier of a model config, or None to let sd-mecha infer it.
+    Args:
+        config: identifier of a model config, or None to let sd-mecha infer it.
+        native: say sums of differences in sd-mecha's own words, which repair no weights that are
+            not finite; False always uses our method.
     """
     import sd_mecha
 
@@ -33,7 +37,7 @@ def recipe_node(recipe: Recipe, config: str | None = None) -> RecipeNode:
         for name in names
         if name != BASE
     }
-    if _is_plain(recipe):
+    if native and _is_plain(recipe):
         return _added(recipe, base, files)
     register()
     from sd_mecha.extensions import merge_methods
@@ -61,42 +65,63 @@ def recipe_text(recipe: Recipe, config: str | None = None) -> str:
 
 
 def script_text(recipe: Recipe) -> str:
-    """A Python script that runs the recipe with sd-mecha: `script.py MODELS_FOLDER OUT [DTYPE]`."""
+    """A Python script that runs the recipe with sd-mecha: `script.py MODELS_FOLDER OUT [DTYPE]`.
+
+    What sd-mecha cannot say is refused: here where the recipe tells, else when the script has seen
+    the files (`require_plain_files`).
+
+    Raises:
+        RecipeError: the recipe is not valid.
+        UnsupportedError: the output dtype is one that sd-mecha cannot store.
+    """
+    get_method(recipe.method).check_options(recipe.options)
+    used_models(recipe)
+    require_storable(recipe.output_dtype)
     text = json.dumps(to_json(recipe), indent=2, ensure_ascii=False)
     return _SCRIPT.format(recipe=text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"'))
 
 
-_SCRIPT = '''"""Run this merge with sd-mecha: python this_file.py MODELS_FOLDER OUTPUT [bf16]
+_SCRIPT = '''"""Run this merge with sd-mecha: python this_file.py MODELS_FOLDER OUTPUT [DTYPE]
 
-OUTPUT ends in .safetensors. Needs sd-mecha and orthomerge_core (OrthoMerge Studio) importable.
+OUTPUT ends in .safetensors, DTYPE is bf16, fp16 or fp32. Needs sd-mecha and orthomerge_core
+(OrthoMerge Studio) importable.
 """
 
 import sys
 from pathlib import Path
 
 import sd_mecha
-import torch
 from sd_mecha.extensions import model_dirs
 
 from orthomerge_core import mecha
+from orthomerge_core.errors import OrthoMergeError
 from orthomerge_core.recipe.codec import loads
 
 RECIPE = """
 {recipe}
 """
-DTYPES = {{"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}}
 
-if __name__ == "__main__":
-    folder, output = Path(sys.argv[1]), Path(sys.argv[2])
+
+def main(folder, output, dtype=""):
     recipe = loads(RECIPE)
-    asked = sys.argv[3] if len(sys.argv) > 3 else recipe.output_dtype
+    # Says what sd-mecha cannot do with these files, and which dtype the result has.
+    output_dtype = mecha.require_plain_files(recipe, folder, dtype)
     model_dirs.add_path(folder)
     config = mecha.register_config(folder / recipe.base)
     sd_mecha.merge(
-        mecha.recipe_node(recipe, config),
+        mecha.recipe_node(recipe, config, native=False),
         output=output,
-        output_dtype=DTYPES.get(asked, torch.bfloat16),
+        output_dtype=output_dtype,
+        check_finite_output=False,
+        omit_non_finite_inputs=False,
     )
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:4])
+    except OrthoMergeError as error:
+        sys.exit(str(error))
 '''
 
 

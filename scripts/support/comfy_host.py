@@ -112,6 +112,13 @@ class ComfyHost:
         self.stop()
         raise RuntimeError(f"ComfyUI did not start; the end of its log:\n{tail}")
 
+    @property
+    def pid(self) -> int:
+        """Process number of the running server."""
+        if self._process is None:
+            raise RuntimeError("ComfyUI is not running")
+        return self._process.pid
+
     def stop(self) -> None:
         """End the server and wait for it."""
         if self._process and self._process.poll() is None:

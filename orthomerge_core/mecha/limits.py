@@ -1,0 +1,102 @@
+"""What sd-mecha cannot say of a merge, told before it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ..errors import OrthoMergeError, PlanError, UnsupportedError, did_you_mean
+from ..io.dtypes import torch_dtype
+from ..keys.aligned import AlignedModel, AlignedSet
+from ..keys.opening import open_set
+from ..keys.setspec import ModelSpec, SetSpec
+from ..recipe.model import BASE, OUTPUT_DTYPES, Recipe
+from .method import used_models
+
+__all__ = ["require_plain_files", "require_storable"]
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+_HERE = "Merge with OrthoMerge Studio itself."
+
+
+def require_storable(output_dtype: str) -> None:
+    """Raise `UnsupportedError` for an output dtype of ours that sd-mecha cannot write."""
+    if output_dtype not in OUTPUT_DTYPES:
+        raise UnsupportedError(
+            f'unknown output_dtype "{output_dtype}"', fix=did_you_mean(output_dtype, OUTPUT_DTYPES)
+        )
+    if output_dtype not in ("base", *_DTYPES):
+        raise UnsupportedError(
+            f"sd-mecha writes no scales, so it cannot store {output_dtype}",
+            expected="one of base, " + ", ".join(_DTYPES),
+            fix="Choose one of those for the export, or merge with OrthoMerge Studio itself.",
+        )
+
+
+def require_plain_files(recipe: Recipe, folder: Path, output_dtype: str = "") -> torch.dtype:
+    """The dtype in which sd-mecha shall store the result, once the files are seen to be plain.
+
+    Plain: every tensor lies in its file under the name and in the form that the merge means. Reads
+    headers only.
+
+    Args:
+        output_dtype: overrides the recipe's.
+
+    Raises:
+        PlanError: all reasons why sd-mecha would give other tensors than we do.
+        FileError: a file cannot be opened.
+    """
+    dtype = output_dtype or recipe.output_dtype
+    require_storable(dtype)
+    files = {name: recipe.models[name].file for name in used_models(recipe) if name != BASE}
+    models = tuple(ModelSpec(name, file, folder / file) for name, file in files.items())
+    spec = SetSpec(ModelSpec(BASE, recipe.base, folder / recipe.base), models, recipe.architecture)
+    with open_set(spec, allow_empty=True, find_duplicates=False) as aligned:
+        reasons = [
+            UnsupportedError(f'"{report.file}" does not fit the base: {report.verdict}')
+            for report in aligned.skipped
+        ]
+        for model in (aligned.base, *aligned.models):
+            reasons += _reasons(model, aligned)
+        found = _DTYPES.get(dtype)
+        if found is None:
+            found = _of_base(aligned, reasons)
+        if reasons:
+            raise PlanError(reasons)
+        return found
+
+
+def _reasons(model: AlignedModel, aligned: AlignedSet) -> list[OrthoMergeError]:
+    """Why this file is not plain."""
+    file, entries = model.source.name, model.source.entries
+    used = {seg.key for run in model.segments.values() for seg in run}
+    moved = [k for k, run in model.segments.items() if len(run) != 1 or run[0].key != k]
+    odd = [k for k in used if entries[k].quant is not None]
+    left = [k for k in entries if k not in used] if model is aligned.base else []
+    carried = aligned.carried if model is aligned.base else ()
+    told = (
+        (odd, "is quantised, and sd-mecha reads no scales"),
+        (moved, "names its tensors in another way than the base's canonical keys"),
+        (left, "holds more than the diffusion model, and sd-mecha would merge that as well"),
+        (carried, "holds tensors that are no weights, and sd-mecha would cast them"),
+    )
+    return [
+        UnsupportedError(f'"{file}" {words}', received=f"{len(keys)} such tensors", fix=_HERE)
+        for keys, words in told
+        if keys
+    ]
+
+
+def _of_base(aligned: AlignedSet, reasons: list[OrthoMergeError]) -> torch.dtype:
+    """The one dtype of the base's weights; several are a reason."""
+    names = sorted({aligned.base.entry(key).dtype for key in aligned.keys})
+    if len(names) == 1:
+        return torch_dtype(names[0])
+    error = UnsupportedError(
+        "sd-mecha stores every tensor in one dtype, and the base has several",
+        received=", ".join(names),
+        fix="Name the dtype: bf16, fp16 or fp32.",
+    )
+    reasons.append(error)
+    return torch.float32

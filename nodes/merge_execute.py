@@ -8,10 +8,11 @@ from comfy_api.latest import io
 
 from ..orthomerge_core.execute.provenance import with_hashes
 from ..orthomerge_core.recipe.model import OUTPUT_DTYPES
+from ..orthomerge_core.report.merge_plots import retention_picture
 from ..orthomerge_core.report.merge_text import merge_report
 from . import host
-from .merging import merge_to_model
-from .widgets import device_input, schema
+from .merging import merge_to_model, planned
+from .widgets import device_input, dry_run_input, picture, schema
 from .wire import RecipeSocket, RecipeWire
 
 __all__ = ["OrthoMergeExecute"]
@@ -39,20 +40,33 @@ class OrthoMergeExecute(io.ComfyNode):
                     tooltip="How merged weights are stored. base keeps each tensor's own dtype.",
                 ),
                 device_input(),
+                dry_run_input(),
             ],
             outputs=[
                 io.Model.Output(display_name="MODEL", tooltip="The merged model."),
                 RecipeSocket.Output(display_name="recipe", tooltip="The recipe as it was merged."),
                 io.String.Output(display_name="report", tooltip="What was merged, in words."),
+                io.Image.Output(
+                    display_name="retention",
+                    tooltip="What is left of each row, overall and block by block.",
+                ),
             ],
         )
 
     @classmethod
     @host.guarded
     def execute(
-        cls, recipe: RecipeWire, output_dtype: str = "base", device: str = "auto"
+        cls,
+        recipe: RecipeWire,
+        output_dtype: str = "base",
+        device: str = "auto",
+        dry_run: bool = False,
     ) -> io.NodeOutput:
         """Plan, merge into memory, hand over."""
+        if dry_run:
+            plan, nothing = planned(recipe, output_dtype), host.blocked()
+            ui = {"orthomerge": [plan]}
+            return io.NodeOutput(nothing, nothing, plan["text"], nothing, ui=ui)
         report, model = merge_to_model(recipe, output_dtype, device, cls.hidden.unique_id)
         text = merge_report(report)
         payload = {"kind": "merge", "report": report.to_json(), "text": text}
@@ -60,4 +74,5 @@ class OrthoMergeExecute(io.ComfyNode):
             with_hashes(recipe.recipe, report.source_hashes), output_dtype=output_dtype
         )
         wire = replace(recipe, recipe=merged, content_hash=report.content_hash)
-        return io.NodeOutput(model, wire, text, ui={"orthomerge": [payload]})
+        drawn = picture(lambda: retention_picture(report))
+        return io.NodeOutput(model, wire, text, drawn, ui={"orthomerge": [payload]})

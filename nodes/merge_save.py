@@ -7,8 +7,8 @@ from comfy_api.latest import io
 from ..orthomerge_core.recipe.model import OUTPUT_DTYPES
 from ..orthomerge_core.report.merge_text import merge_report
 from . import host
-from .merging import merge_to_file
-from .widgets import device_input, schema
+from .merging import merge_to_file, planned
+from .widgets import device_input, dry_run_input, schema
 from .wire import RecipeSocket, RecipeWire
 
 __all__ = ["OrthoMergeSave"]
@@ -45,6 +45,7 @@ class OrthoMergeSave(io.ComfyNode):
                     tooltip="How the weights are stored. recipe: as the recipe was previewed.",
                 ),
                 device_input(),
+                dry_run_input(),
             ],
             outputs=[
                 io.String.Output(
@@ -61,10 +62,14 @@ class OrthoMergeSave(io.ComfyNode):
         filename_prefix: str = "diffusion_models/OrthoMerge",
         output_dtype: str = "recipe",
         device: str = "auto",
+        dry_run: bool = False,
     ) -> io.NodeOutput:
         """Plan; store the MODEL of the same recipe if it still lives, else merge into the file."""
         dtype = recipe.recipe.output_dtype if output_dtype == "recipe" else output_dtype
         path, shown = host.output_target(filename_prefix)
+        if dry_run:
+            plan = planned(recipe, dtype, path)
+            return io.NodeOutput(host.blocked(), ui={"orthomerge": [plan]})
         report = merge_to_file(recipe, dtype, device, cls.hidden.unique_id, path)
         text = f"Saved {shown}\n\n{merge_report(report)}"
         payload = {"kind": "merge", "report": report.to_json(), "file": shown, "text": text}

@@ -12,11 +12,12 @@ from ..orthomerge_core.execute.result import MergeReport
 from ..orthomerge_core.execute.run import run_merge
 from ..orthomerge_core.execute.sinks import FileSink, Sink, StateDictSink
 from ..orthomerge_core.io.hashing import HashMemo
+from ..orthomerge_core.report.merge_text import plan_summary
 from . import host
 from .results import Results
 from .wire import RecipeWire
 
-__all__ = ["merge_to_file", "merge_to_model"]
+__all__ = ["merge_to_file", "merge_to_model", "planned"]
 
 _RESULTS = Results()  # weak references and names of what the nodes made, shared by their classes
 
@@ -48,6 +49,16 @@ def merge_to_file(
         report = _result(plan, FileSink(target), device, node_id)
         _RESULTS.add_file(merge_identity(plan), report, target)
     return report
+
+
+def planned(wire: RecipeWire, dtype: str, target: Path | None = None) -> dict[str, Any]:
+    """What the browser shows of a dry run: the plan, and the same in words.
+
+    Raises: PlanError with everything that is wrong.
+    """
+    with plan_merge(wire.recipe, wire.spec, output_dtype=dtype, target=target) as plan:
+        text = "\n".join(["Dry run: nothing was merged.", *plan_summary(plan)])
+        return {"kind": "plan", "plan": plan.to_json(), "text": text}
 
 
 def _result(plan: Plan, sink: Sink, device: str, node_id: str | None) -> MergeReport:

@@ -6,7 +6,9 @@ from comfy_api.latest import io
 
 from ..orthomerge_core.errors import OrthoMergeError, RecipeError
 from ..orthomerge_core.execute.provenance import recipe_from_metadata
+from ..orthomerge_core.execute.renamed import resolve_by_content
 from ..orthomerge_core.execute.sources import spec_from_recipe
+from ..orthomerge_core.io.hashing import HashMemo
 from ..orthomerge_core.io.opening import open_source
 from ..orthomerge_core.recipe.model import Recipe
 from . import host
@@ -33,6 +35,7 @@ class OrthoRecipe(io.ComfyNode):
             "and exports it.",
             search_aliases=["load recipe", "export recipe", "reproduce merge"],
             is_output_node=True,
+            hidden=[io.Hidden.unique_id],
             inputs=[
                 io.String.Input(
                     "json",
@@ -94,7 +97,7 @@ class OrthoRecipe(io.ComfyNode):
         recipe: RecipeWire | None = None,
     ) -> io.NodeOutput:
         """Load, find the models, export."""
-        wire = recipe or _loaded(json, file)
+        wire = recipe or _loaded(json, file, cls.hidden.unique_id)
         text = write_text(wire.recipe, export)
         payload = {"kind": "recipe", "formula": formula(wire.recipe), "text": text}
         return io.NodeOutput(wire, text, ui={"orthomerge": [payload]})
@@ -112,6 +115,9 @@ def _read(text: str, file: str) -> Recipe:
     )
 
 
-def _loaded(text: str, file: str) -> RecipeWire:
-    recipe = _read(text, file)
-    return RecipeWire(recipe, spec_from_recipe(recipe, host.resolve))
+def _loaded(text: str, file: str, node_id: str | None) -> RecipeWire:
+    """The recipe with its files: by name, and those that were renamed by what is in them."""
+    recipe, progress = _read(text, file), host.HostProgress(node_id)
+    memo = HashMemo(host.cache_dir("hashes"))
+    resolve = resolve_by_content(recipe, host.ModelFolders(), memo, progress)
+    return RecipeWire(recipe, spec_from_recipe(recipe, resolve))

@@ -15,7 +15,15 @@ from comfy_api.latest import io
 from ..orthomerge_core.params import Param
 from . import host
 
-__all__ = ["CATEGORY", "device_input", "extended", "param_input", "picture", "schema"]
+__all__ = [
+    "CATEGORY",
+    "device_input",
+    "dry_run_input",
+    "extended",
+    "param_input",
+    "picture",
+    "schema",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +55,17 @@ def device_input() -> Any:
         default="auto",
         optional=True,
         tooltip="Where the maths runs. auto: the GPU that ComfyUI uses, else the CPU.",
+    )
+
+
+def dry_run_input() -> Any:
+    """Everything of a merge but the merge; the same switch for looking and for storing."""
+    return io.Boolean.Input(
+        "dry_run",
+        default=False,
+        optional=True,
+        tooltip="Check everything and estimate memory, disk and time; merge nothing. What follows "
+        "this node waits.",
     )
 
 

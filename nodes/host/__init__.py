@@ -8,6 +8,7 @@ torch backend.
 from __future__ import annotations
 
 from .files import (
+    ModelFolders,
     cache_dir,
     fingerprint,
     metadata_allowed,
@@ -18,7 +19,7 @@ from .files import (
     resolve,
     siblings,
 )
-from .guard import explain, guarded
+from .guard import blocked, explain, guarded
 from .models import (
     DEVICES,
     free_memory,
@@ -33,6 +34,8 @@ from .progress import HostProgress
 __all__ = [
     "DEVICES",
     "HostProgress",
+    "ModelFolders",
+    "blocked",
     "cache_dir",
     "explain",
     "fingerprint",

@@ -11,6 +11,7 @@ from ...orthomerge_core import errors
 from ...orthomerge_core.io.opening import is_readable_name
 
 __all__ = [
+    "ModelFolders",
     "cache_dir",
     "fingerprint",
     "metadata_allowed",
@@ -82,6 +83,18 @@ def resolve(name: str) -> Path:
             fix="Refresh the model lists (R) and choose it again.",
         )
     return Path(path)
+
+
+class ModelFolders:
+    """The registered folders, for a recipe that looks for its files; see `execute.renamed`."""
+
+    def __call__(self, file: str) -> Path:
+        """As `resolve`."""
+        return resolve(file)
+
+    def candidates(self) -> list[Path]:
+        """Every readable model file, each once."""
+        return list({resolve(name): None for name in readable_names()})
 
 
 def _near(wanted: str, known: Sequence[str]) -> str:

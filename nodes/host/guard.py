@@ -12,7 +12,7 @@ import torch
 
 from ...orthomerge_core import errors
 
-__all__ = ["explain", "guarded"]
+__all__ = ["blocked", "explain", "guarded"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,13 @@ def guarded(execute: Callable[..., _Returned]) -> Callable[..., _Returned]:
     code = safely.__code__  # type: ignore[attr-defined]  # `wraps` hides that it is a function
     safely.__code__ = code.replace(co_filename="orthomerge/nodes/host/guard.py")  # type: ignore[attr-defined]
     return safely
+
+
+def blocked() -> Any:
+    """An output that keeps whatever follows it from running, without an error."""
+    from comfy_execution.graph_utils import ExecutionBlocker
+
+    return ExecutionBlocker(None)
 
 
 def explain(check: Callable[[], object]) -> bool | str:

@@ -11,6 +11,7 @@ from ..analysis.pool import usable_cores
 from ..io.dtypes import n_bytes_of
 from ..methods.contract import LinearMethod
 from .chunks import CHUNK
+from .target import free_bytes
 
 if TYPE_CHECKING:
     from .plan import Plan, TensorPlan
@@ -28,13 +29,17 @@ _MIB = float(1 << 20)
 
 @dataclass(frozen=True)
 class Estimate:
-    """`ram_bytes` is what the merge holds beside the interpreter, without the result itself."""
+    """`ram_bytes` is what the merge holds beside the interpreter, without the result itself.
+
+    `free_disk_bytes` is the room where the result goes; None for a merge in memory.
+    """
 
     read_bytes: int = 0
     output_bytes: int = 0
     ram_bytes: int = 0
     seconds: float = 0.0
     notes: tuple[str, ...] = field(default=())
+    free_disk_bytes: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers; memory and files in MiB, time in seconds."""
@@ -43,6 +48,9 @@ class Estimate:
             "output_mib": round(self.output_bytes / _MIB, 1),
             "ram_mib": round(self.ram_bytes / _MIB, 1),
             "seconds": round(self.seconds, 1),
+            "free_disk_mib": None
+            if self.free_disk_bytes is None
+            else round(self.free_disk_bytes / _MIB, 1),
         }
 
 
@@ -74,7 +82,9 @@ def estimate(plan: Plan) -> Estimate:
     seconds = n_read / _READ_BYTES_PER_S + n_written / _WRITE_BYTES_PER_S
     seconds += 0.0 if isinstance(plan.method, LinearMethod) else flops / _FLOPS_PER_S
     ram = _ram_bytes(plan)
-    return Estimate(n_read, n_written, ram, seconds, tuple(_memory_notes(plan, ram, n_written)))
+    notes = tuple(_memory_notes(plan, ram, n_written))
+    free = None if plan.target is None else free_bytes(plan.target)
+    return Estimate(n_read, n_written, ram, seconds, notes, free)
 
 
 def _ram_bytes(plan: Plan) -> int:

@@ -25,7 +25,7 @@ from ..recipe.layers import LayerWeights, parse_layers
 from ..recipe.model import BASE, OUTPUT_DTYPES, Recipe, Row
 from .estimate import Estimate, estimate
 from .outputs import Stored, scale_key, stored_as
-from .target import target_problems
+from .target import room_problems, target_problems
 
 __all__ = ["Plan", "PlanRow", "TensorPlan", "plan_merge"]
 
@@ -217,6 +217,9 @@ def _lay_out(
         target=target,
     )
     costs = estimate(plan)
+    room = room_problems(target, costs.output_bytes) if target is not None else []
+    if room:
+        raise PlanError(room)
     notes = _notes(plan)
     return replace(plan, estimate=costs, notes=(*notes, *costs.notes))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from ..errors import Cancelled, FileError, OrthoMergeError
 from ..io.hashing import HashMemo
@@ -12,14 +13,24 @@ from ..keys.opening import open_set
 from ..keys.setspec import ModelSpec, SetSpec
 from ..progress import Progress
 from ..recipe.model import BASE, Recipe
-from .sources import FolderResolver, repairs_from_recipe
+from .sources import repairs_from_recipe
 
-__all__ = ["resolve_by_content"]
+__all__ = ["Resolver", "resolve_by_content"]
+
+
+class Resolver(Protocol):
+    """Finds files by the name in a recipe, and knows which others there are."""
+
+    def __call__(self, file: str) -> Path:
+        """The path of a file; raises `FileError` where there is none."""
+
+    def candidates(self) -> Sequence[Path]:
+        """Every model file that a renamed one may be."""
 
 
 def resolve_by_content(
     recipe: Recipe,
-    resolver: FolderResolver,
+    resolver: Resolver,
     memo: HashMemo | None = None,
     progress: Progress | None = None,
 ) -> Callable[[str], Path]:
@@ -37,7 +48,7 @@ class _Search:
     """Looks for the lost files of one recipe; `found` is file name → path."""
 
     def __init__(
-        self, recipe: Recipe, resolver: FolderResolver, memo: HashMemo | None, progress: Progress
+        self, recipe: Recipe, resolver: Resolver, memo: HashMemo | None, progress: Progress
     ) -> None:
         self._recipe, self._resolver, self._memo = recipe, resolver, memo
         self._progress = progress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from pathlib import Path
@@ -9,7 +10,10 @@ from pathlib import Path
 from ..errors import OrthoMergeError, WriteError
 from ..keys.setspec import SetSpec
 
-__all__ = ["free_bytes", "target_problems"]
+__all__ = ["free_bytes", "room_problems", "target_problems"]
+
+
+_MIB = 1 << 20
 
 
 def target_problems(target: Path, spec: SetSpec, overwrite: bool) -> list[OrthoMergeError]:
@@ -35,6 +39,20 @@ def target_problems(target: Path, spec: SetSpec, overwrite: bool) -> list[OrthoM
         fix = "Choose another name, or allow overwriting."
         return [WriteError(f'"{name}" exists already', fix=fix)]
     return []
+
+
+def room_problems(target: Path, output_bytes: int) -> list[OrthoMergeError]:
+    """A disk with less room than the result takes; the file it replaces goes only afterwards."""
+    free = free_bytes(target)
+    if free is None or free >= output_bytes:
+        return []
+    error = WriteError(
+        f'not enough room on the disk for "{target.name}"',
+        expected=f"{math.ceil(output_bytes / _MIB)} MiB",
+        received=f"{math.floor(free / _MIB)} MiB free",
+        fix="Free some space, choose another folder, or a smaller output dtype.",
+    )
+    return [error]
 
 
 def free_bytes(target: Path) -> int | None:

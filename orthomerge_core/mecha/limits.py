@@ -53,7 +53,7 @@ def require_plain_files(recipe: Recipe, folder: Path, output_dtype: str = "") ->
     models = tuple(ModelSpec(name, file, folder / file) for name, file in files.items())
     spec = SetSpec(ModelSpec(BASE, recipe.base, folder / recipe.base), models, recipe.architecture)
     with open_set(spec, allow_empty=True, find_duplicates=False) as aligned:
-        reasons = [
+        reasons: list[OrthoMergeError] = [
             UnsupportedError(f'"{report.file}" does not fit the base: {report.verdict}')
             for report in aligned.skipped
         ]

@@ -63,8 +63,13 @@ def plan_summary(plan: Plan) -> list[str]:
         f"active rows: {rows}.",
         f"Reads {costs['read_mib']:.0f} MiB, writes {costs['output_mib']:.0f} MiB, needs about "
         f"{costs['ram_mib']:.0f} MiB of memory and {costs['seconds']:.0f} s.",
+        *_room(costs["free_disk_mib"]),
         *plan.notes,
     ]
+
+
+def _room(free_mib: float | None) -> list[str]:
+    return [] if free_mib is None else [f"The disk has {free_mib:.0f} MiB free."]
 
 
 def _stored(output_dtype: str) -> str:

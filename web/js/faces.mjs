@@ -9,7 +9,7 @@ const percent = (share) => `${String(Math.round(share * 1000) / 10).replace("-",
 
 /** The face for a payload, or null where its kind has none. */
 export function faceFor(payload) {
-  const make = { compat: compatFace, analysis: analysisFace, mix: mixFace, merge: mergeFace }[payload?.kind];
+  const make = { compat: compatFace, analysis: analysisFace, mix: mixFace, merge: mergeFace, plan: planFace }[payload?.kind];
   return make?.(payload) ?? null;
 }
 
@@ -77,6 +77,12 @@ function mixFace({ proposal, warnings }) {
       row.info ? el("div.om-note", {}, row.info) : null)));
   return el("div.om-face-column", {}, table([t("model"), t("from")], rows, t("model")),
     ...(warnings ?? []).map((text) => el("div.om-problem.om-warning", {}, icon("warn"), el("span", {}, text.text ?? text))));
+}
+
+/** A dry run: its sentences. */
+function planFace({ text }) {
+  const lines = String(text ?? "").split("\n").filter(Boolean);
+  return lines.length ? el("div.om-face-text", {}, lines.map((line) => el("p", {}, line))) : null;
 }
 
 function mergeFace({ report }) {

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from .classic import add_difference, block_weights, slerp, weighted_sum
+from .classic import add_difference, block_weights, selective, slerp, weighted_sum
 from .files import quantised_models, recipe_from_merged_file, save
 from .pieces import Studio
 from .studio import compare_two_mixes, full_studio, lora_as_a_row, quickstart
@@ -17,6 +17,7 @@ WORKFLOWS: dict[str, Callable[[Studio], None]] = {
         compare_two_mixes,
         lora_as_a_row,
         block_weights,
+        selective,
         weighted_sum,
         add_difference,
         slerp,

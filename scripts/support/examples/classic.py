@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .pieces import Studio, files, table
 
-__all__ = ["add_difference", "block_weights", "slerp", "weighted_sum"]
+__all__ = ["add_difference", "block_weights", "selective", "slerp", "weighted_sum"]
 
 
 def weighted_sum(flow: Studio) -> None:
@@ -67,4 +67,22 @@ def block_weights(flow: Studio) -> None:
         "The layers column takes pattern=weight pairs, and the first match wins: blocks with "
         "ranges such as `joint_blocks.0-3=0.5`, globs on names such as `*attn*=0`, and `default`. "
         "A weight multiplies the row's alpha there.",
+    )
+
+
+def selective(flow: Studio) -> None:
+    """Only the attention of one model, only the rest of another."""
+    picked = flow.models("ink", "photo")
+    rows = table(
+        {"model": "ink", "alpha": 1.0, "layers": "*attn*=1, default=0"},
+        {"model": "photo", "alpha": 1.0, "layers": "*attn*=0, default=1"},
+    )
+    mixer = flow.add("OrthoMixer", models=picked, method="task_arithmetic", table=rows)
+    flow.simple(
+        "selective",
+        picked,
+        "Two models of which each shall give only a part of itself.",
+        mixer,
+        "A glob in the layers column chooses tensors by name: `*attn*=1, default=0` takes the "
+        "attention layers and nothing else. The first match wins; what nothing names has weight 1.",
     )

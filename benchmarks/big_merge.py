@@ -10,8 +10,9 @@ decoder are the demo's small ones: the picture is noise, but every node does its
 Four steps, each in a process of its own: the shell's merge into a file; ComfyUI's Save node alone;
 Execute → KSampler → VAEDecode → SaveImage with Save of the same recipe; and `verify` of every file.
 Content hashes must agree, or the benchmark fails. Seconds are the system's clock; memory is the
-process's peak in that step, and what it held before. Everything lies in a temporary folder (give
-`--folder` for another disk; 15 GB are needed) and is removed at the end.
+process's peak in that step, and what it held before. Beside them stands what the plan's dry run
+estimated. Everything lies in a temporary folder (`--folder` for another disk; 18 GB are needed) and
+is removed at the end; `--models` keeps the models in a folder of their own for the next run.
 """
 
 from __future__ import annotations
@@ -180,14 +181,19 @@ def in_comfy(base: Path, graph: Graph) -> tuple[dict[str, Any], dict[str, Any]]:
     return found, entry
 
 
-def in_shell(folder: Path, base: Path) -> dict[str, Any]:
-    """The same merge by `python -m orthomerge_core merge`."""
+def in_shell(folder: Path, base: Path, *more: str) -> dict[str, Any]:
+    """What `python -m orthomerge_core merge` says of the same merge."""
     (base / "recipe.json").write_text(json.dumps(recipe()), encoding="utf-8")
     command = [sys.executable, "-m", "orthomerge_core", "merge", str(base / "recipe.json")]
     command += ["-o", str(base / "shell.safetensors"), "--models-dir", str(folder)]
-    command += ["--no-cache", "--json", "--quiet"]
+    command += ["--no-cache", "--json", "--quiet", *more]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    report = json.loads(done.stdout)
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
+
+
+def figures(report: dict[str, Any]) -> dict[str, Any]:
+    """A step of the table from the shell's report."""
     return {
         "seconds": report["seconds"],
         "peak_mib": report["peak_rss_mib"],
@@ -205,10 +211,17 @@ def verified(path: Path) -> str:
 
 def measure(root: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Make the models, run all steps, compare the hashes."""
-    weights = root / "models" / "diffusion_models" / "big"
-    size = make_models(weights, shapes(args.double, args.single))
+    weights = args.models or root / "weights"
+    made = weights / "four.safetensors"
+    if not made.exists():
+        make_models(weights, shapes(args.double, args.single))
     make_helpers(root / "models")
-    results: dict[str, Any] = {"shell": in_shell(weights, root)}
+    (root / "models" / "diffusion_models").mkdir()
+    (root / "models" / "diffusion_models" / "big").symlink_to(weights.resolve())
+    if args.only_models:
+        raise SystemExit("the models are made")
+    planned = in_shell(weights, root, "--dry-run")["estimate"]
+    results: dict[str, Any] = {"shell": figures(in_shell(weights, root))}
     results["save node"], _ = in_comfy(root, save_graph())
     results["image and save"], entry = in_comfy(root, image_graph(args.steps))
     files = [root / "shell.safetensors"]
@@ -219,7 +232,13 @@ def measure(root: Path, args: argparse.Namespace) -> dict[str, Any]:
         raise SystemExit(f"content hashes differ: files {hashes}, reports {claimed}")
     image = entry["outputs"]["image"]["images"][0]
     shown = root / "output" / image["subfolder"] / image["filename"]
-    about = {"model_bytes": size, "models": len(MODELS), "image_bytes": shown.stat().st_size}
+    about = {
+        "model_bytes": made.stat().st_size,
+        "models": len(MODELS),
+        "image_bytes": shown.stat().st_size,
+        "estimate": planned,
+        "file_bytes": files[0].stat().st_size,
+    }
     if args.image:
         args.image.write_bytes(shown.read_bytes())
     return about | {"content_hash": hashes.pop(), "steps": results}
@@ -232,6 +251,8 @@ def main() -> None:
     parser.add_argument("--single", type=int, default=3, help="single blocks, 230 MB each")
     parser.add_argument("--steps", type=int, default=2, help="of the sampler")
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
+    parser.add_argument("--models", type=Path, help="keep the models here, or use those there")
+    parser.add_argument("--only-models", action="store_true", help="make the models and end")
     parser.add_argument("--image", type=Path, help="keep the image as this file")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -248,6 +269,12 @@ def main() -> None:
         print(
             f"| {step} | {result['seconds']:.1f} | {words} | {before} | {result['peak_mib']:.0f} |"
         )
+    guess, save = found["estimate"], found["steps"]["save node"]
+    print(
+        f"estimated: {guess['seconds']} s, {guess['ram_mib']} MiB beside the process, "
+        f"{guess['output_mib']} MiB of output; measured: {save['merge_seconds']['file']} s, "
+        f"{save['peak_mib'] - save['before_mib']:.0f} MiB, {found['file_bytes'] / 2**20:.1f} MiB"
+    )
     print(f"every file verified as {found['content_hash']}; image of {found['image_bytes']} bytes")
     if args.json:
         args.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

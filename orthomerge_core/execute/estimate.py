@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..analysis.pool import usable_cores
@@ -79,8 +80,10 @@ def estimate(plan: Plan) -> Estimate:
     n_read += sum(plan.aligned.base.entry(key).n_bytes for key in plan.aligned.carried)
     n_written = sum(n_bytes_of(dtype, shape) or 0 for dtype, shape in plan.layout().values())
     flops = sum(plan.method.flops(t.shape, len(plan.rows)) for t in plan.tensors if any(t.alphas))
-    seconds = n_read / _READ_BYTES_PER_S + n_written / _WRITE_BYTES_PER_S
-    seconds += 0.0 if isinstance(plan.method, LinearMethod) else flops / _FLOPS_PER_S
+    linear = isinstance(plan.method, LinearMethod)
+    passes = 2 if isinstance(plan.method, LinearMethod) and plan.method.needs_gram else 1
+    seconds = passes * n_read / _READ_BYTES_PER_S + n_written / _WRITE_BYTES_PER_S
+    seconds += 0.0 if linear else flops / _FLOPS_PER_S
     ram = _ram_bytes(plan)
     notes = tuple(_memory_notes(plan, ram, n_written))
     free = None if plan.target is None else free_bytes(plan.target)
@@ -110,6 +113,14 @@ def _memory_notes(plan: Plan, ram_bytes: int, output_bytes: int) -> list[str]:
 
 
 def _available_bytes() -> int | None:
+    """Memory that a process can have; Linux counts what its file cache would give back."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):  # not Linux
+        lines = []
+    for line in lines:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

@@ -21,6 +21,7 @@ from .model import (
 )
 
 __all__ = [
+    "MAX_CHARS",
     "MAX_MODELS",
     "MAX_ROWS",
     "MIGRATIONS",
@@ -35,6 +36,9 @@ __all__ = [
 ]
 
 MAX_MODELS = 256
+MAX_CHARS = 4_000_000
+"""Of a recipe's text: far beyond any table, and far below what fits a safetensors header."""
+
 TEXTURE_LIMIT = 0.5
 
 MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
@@ -58,6 +62,13 @@ _TOP = (
 
 def loads(text: str) -> Recipe:
     """Read a recipe from JSON text; `RecipeError` names what is wrong and where."""
+    if len(text) > MAX_CHARS:
+        raise RecipeError(
+            "recipe is too long",
+            expected=f"at most {MAX_CHARS} characters",
+            received=len(text),
+            fix="Remove what does not belong to the merge.",
+        )
     try:
         obj = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:  # ValueError alone: a number of 4300 digits

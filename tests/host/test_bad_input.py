@@ -82,6 +82,68 @@ def test_unknown_method_option_names_the_valid_ones(comfy: ComfyHost):
     assert 'Did you mean "damping"?' in errors[0][1]
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"rows": [{"model": "ink"}] * 10_000}, "too many rows: expected at most 256, received 10"),
+        ({"models": {"ink": {"file": "../../secret"}}}, "a path that leaves the models folder"),
+        ({"base": "/etc/passwd"}, "base: a path that leaves the models folder"),
+        ({"rows": [{"model": "ink", "alpha": "much"}]}, "row 1, alpha: expected a finite number"),
+        ({"rows": [{"model": "ink", "alpha": float("nan")}]}, "NaN is not a JSON number"),
+        ({"rows": "ink"}, "rows: expected a list"),
+        ({"output_dtype": "bf61"}, 'Did you mean "bf16"'),
+        ({"schema_version": 99}, "newer schema version"),
+        ({"note": "x" * 5_000_000}, "recipe is too long: expected at most 4000000 characters"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused_before_it_runs(
+    comfy: ComfyHost, change: dict[str, Any], says: str
+):
+    recipe = {"base": base_name(), "models": {}, "rows": [], "method": "average"} | change
+    graph = {"load": {"class_type": "OrthoRecipe", "inputs": {"json": json.dumps(recipe)}}}
+    with pytest.raises(ApiError) as caught:
+        comfy.queue(graph)
+    ((kind, text),) = shown_errors(caught.value.body)
+    assert kind == "OrthoRecipe" and says in text
+    for secret in (str(comfy.base_dir), str(Path.cwd()), "Traceback"):
+        assert secret not in json.dumps(caught.value.body)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"method": "avrage"}, 'unknown method "avrage". Did you mean "average"?'),
+        ({"method": "dare", "options": {"drop": 3}}, 'option "drop": expected a finite number'),
+        ({"method": "dare", "options": {"dorp": 0.5}}, 'Did you mean "drop"?'),
+        (
+            {
+                "rows": [
+                    {"model": "ink", "delta_from": "photo"},
+                    {"model": "photo", "delta_from": "ink"},
+                ]
+            },
+            "delta_from goes in a circle, ink → photo → ink",
+        ),
+        ({"rows": [{"model": "nobody"}]}, 'no model "nobody" in the set'),
+    ],
+)
+def test_a_recipe_that_does_not_hold_fails_in_its_plan(
+    comfy: ComfyHost, change: dict[str, Any], says: str
+):
+    models = {name: f"{FOLDER}/{name}.safetensors" for name in ("ink", "photo")}
+    recipe = {"base": base_name(), "models": models, "method": "average"}
+    recipe |= {"rows": [{"model": "ink"}]} | change
+    graph = {
+        "load": {"class_type": "OrthoRecipe", "inputs": {"json": json.dumps(recipe)}},
+        "file": {
+            "class_type": "OrthoMergeSave",
+            "inputs": {"recipe": ["load", 0], "filename_prefix": "diffusion_models/bad"},
+        },
+    }
+    assert says in failed(comfy, graph, "file")
+    assert not list((comfy.base_dir / "output").rglob("*bad*"))
+
+
 def test_truncated_file(comfy: ComfyHost):
     folder = comfy.base_dir / "models" / "diffusion_models" / FOLDER
     whole = (folder / "photo.safetensors").read_bytes()

@@ -1,12 +1,17 @@
 """Everything that can be wrong is said before the first byte, and all at once."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from orthomerge_core.errors import CompatibilityError, OrthoMergeError, PlanError
+from orthomerge_core.execute import estimate as estimate_module
 from orthomerge_core.execute.plan import plan_merge
+from orthomerge_core.execute.run import run_merge
+from orthomerge_core.execute.sinks import FileSink
 from orthomerge_core.recipe.model import ModelRef, Row
 from tests.core.execute.conftest import live_spec, recipe_for
 
@@ -131,3 +136,37 @@ def test_the_dry_run_knows_sizes(on_disk, tmp_path, family):
     with plan_merge(recipe_for(spec, Row("a")), spec, output_dtype="fp32") as plan:
         assert plan.estimate.output_bytes == 2 * (size - 8) + 8
         assert plan.to_json()["output_dtype"] == "fp32"
+
+
+def test_what_was_estimated_is_what_is_written(on_disk, tmp_path):
+    spec, target = on_disk(), tmp_path / "merged.safetensors"
+    for dtype in ("base", "fp32", "fp8_e4m3fn"):
+        recipe = recipe_for(spec, Row("a"), Row("b"))
+        with plan_merge(recipe, spec, target=target, output_dtype=dtype) as plan:
+            run_merge(plan, FileSink(target))
+            costs = plan.estimate
+        with safe_open(target, "pt") as file:
+            stored = sum(file.get_tensor(k).nbytes for k in file.keys())  # noqa: SIM118
+        assert stored == costs.output_bytes
+        assert costs.free_disk_bytes == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.2)
+        target.unlink()
+
+
+def test_memory_is_only_said_to_be_short_where_it_is(family, monkeypatch):
+    spec = live_spec(family)
+    for free, words in ((1 << 40, ()), (1000, ("MiB of memory are needed and 0 MiB are free",))):
+        monkeypatch.setattr(estimate_module, "_available_bytes", lambda free=free: free)
+        with plan_merge(recipe_for(spec, Row("a")), spec) as plan:
+            assert len(plan.notes) == len(words)
+            assert all(word in note for word, note in zip(words, plan.notes, strict=True))
+    monkeypatch.undo()
+    assert estimate_module._available_bytes() > 64 << 20
+
+
+def test_a_method_that_looks_twice_takes_longer(on_disk):
+    spec = on_disk()
+    costs = {}
+    for method in ("average", "orthogonal_projection"):
+        with plan_merge(recipe_for(spec, Row("a"), Row("b"), method=method), spec) as plan:
+            costs[method] = plan.estimate.seconds
+    assert costs["average"] < costs["orthogonal_projection"] < 2 * costs["average"]

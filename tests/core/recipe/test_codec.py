@@ -149,6 +149,9 @@ def test_a_path_is_not_repeated_in_the_message():
         ('{"base": "b", "options": {"damping": NaN}}', "NaN is not a JSON number"),
         ("[" * 100_000, "not JSON"),
         ('{"base": "b", "number": ' + "1" * 5000 + "}", "not JSON"),
+        ('{"base": "b", "rows": [{"model": "a", "alpha": NaN}]}', "NaN is not a JSON number"),
+        ('{"base": "b", "rows": [{"model": "a", "alpha": 1e999}]}', "row 1, alpha: expected a fin"),
+        ('{"note": "' + "x" * 4_000_000 + '"}', "too long: expected at most 4000000 characters"),
     ],
 )
 def test_text_that_is_not_proper_json(text: str, says: str):

@@ -46,7 +46,7 @@ def saved(comfy: ComfyHost, entry: dict[str, Any]) -> Path:
     return comfy.base_dir / "output" / payload(entry, "file")["file"]
 
 
-@pytest.mark.parametrize("dtype", ["base", "fp16", "fp32", "fp8_e4m3fn"])
+@pytest.mark.parametrize("dtype", ["base", "bf16", "fp16", "fp32", "fp8_e4m3fn"])
 def test_save_after_execute_merges_nothing(comfy: ComfyHost, dtype: str):
     graph = graph_with(0.61, dtype, ["merge", 1]) | sampler(["merge", 0])
     entry = comfy.prompt(graph)

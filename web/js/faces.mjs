@@ -87,7 +87,7 @@ function planFace({ text }) {
 
 function mergeFace({ report }) {
   if (!report) return null;
-  const { keys = {}, retention = {} } = report;
+  const { keys = {}, retention = {}, leave_one_out: alone = {} } = report;
   const facts = [
     typeof report.seconds === "number" ? t("seconds", { value: report.seconds.toFixed(1) }) : null,
     typeof report.peak_rss_mib === "number" ? t("peak", { value: Math.round(report.peak_rss_mib) }) : null,
@@ -97,8 +97,9 @@ function mergeFace({ report }) {
   ].filter(Boolean);
   return el("div.om-merge-face", {},
     hashLine(report.content_hash), el("p.om-summary", {}, facts.join(" · ")),
-    table([t("model"), t("kept")], retentionPairs(retention).map(([name, share]) => el("tr", {}, el("th", { scope: "row", title: name }, name),
-      el("td", {}, barCell({ share, text: share === null ? "" : percent(share), label: t("kept"), tone: "om-tone-kept" })))), t("retention")));
+    table([t("model"), t("kept"), t("alone")], retentionPairs(retention).map(([name, share]) => el("tr", {}, el("th", { scope: "row", title: name }, name),
+      el("td", {}, barCell({ share, text: share === null ? "" : percent(share), label: t("kept"), tone: "om-tone-kept" })),
+      el("td", {}, typeof alone[name] === "number" ? percent(alone[name]) : ""))), t("retention")));
 }
 
 /** Retention as pairs, whether it came as a list or by name. */

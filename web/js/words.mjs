@@ -43,7 +43,7 @@ export const ENGLISH = {
   pairHelp: "{a} and {b}: cosine {cosine}, new information {fresh}, conflict {conflict}",
   coverage: "Coverage", keys: "Keys", verdict: "Verdict",
   compatible: "fits", duplicateOf: "same bytes as {model}", skipped: "left out",
-  hash: "Content hash", copyHash: "Copy the hash", seconds: "{value} s", peak: "peak {value} MiB", retention: "Kept of each row",
+  hash: "Content hash", copyHash: "Copy the hash", seconds: "{value} s", peak: "peak {value} MiB", retention: "Kept of each row", alone: "Only it brings",
   keysMerged: "{merged} merged, {base} from the base", repaired: "{count} repaired", extraKeys: "{count} extra, not merged",
   repairedHow: "read with repairs: {how}", mismatched: "{count} of another shape or type: the base's are used", missingHere: "{count} missing: no change there",
   repair_strip_text_encoder: "text encoder left out", repair_strip_vae: "VAE left out", repair_fix_prefixes: "prefix taken off",

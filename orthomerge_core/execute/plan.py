@@ -27,7 +27,7 @@ from .estimate import Estimate, estimate
 from .outputs import Stored, scale_key, stored_as
 from .target import room_problems, target_problems
 
-__all__ = ["Plan", "PlanRow", "TensorPlan", "plan_merge"]
+__all__ = ["Plan", "PlanRow", "TensorPlan", "plan_merge", "problems_without_files"]
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,13 @@ def plan_merge(
     except BaseException:
         aligned.close()
         raise
+
+
+def problems_without_files(recipe: Recipe) -> list[OrthoMergeError]:
+    """What is wrong with a recipe whatever its files hold: rows, method, options, output dtype."""
+    found = recipe_problems(recipe)
+    _settle(recipe, None, found)
+    return found
 
 
 @dataclass(frozen=True)

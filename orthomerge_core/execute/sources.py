@@ -11,6 +11,7 @@ from ..io.opening import is_readable_name
 from ..io.source import Source
 from ..keys.setspec import ModelSpec, Repairs, SetSpec
 from ..recipe.model import BASE, Recipe
+from .plan import problems_without_files
 
 __all__ = ["FolderResolver", "repairs_from_recipe", "spec_from_recipe"]
 
@@ -61,7 +62,7 @@ def spec_from_recipe(
         live: model name (or "base") → an open source that stands in for its file.
 
     Raises:
-        PlanError: every file that was not found, collected.
+        PlanError: every file that was not found, and what else is wrong with the recipe, collected.
     """
     live = live or {}
     problems: list[OrthoMergeError] = []
@@ -79,7 +80,7 @@ def spec_from_recipe(
     used = [name for name in recipe.used_models() if name in recipe.models]
     models = tuple(spec(name, recipe.models[name].file) for name in used)
     if problems:
-        raise PlanError(problems)
+        raise PlanError([*problems_without_files(recipe), *problems])
     return SetSpec(base, models, recipe.architecture, repairs_from_recipe(recipe))
 
 

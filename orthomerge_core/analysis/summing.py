@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from ..io.scratch import Scratch
 from ..io.source import Read
 from ..keys.aligned import AlignedModel, AlignedSet, common_dtype
-from ..linalg.compiled import WORTH_COMPILING_BYTES
+from ..linalg.compiled import KINDS, WORTH_COMPILING_BYTES
 from ..progress import Progress
-from .compiled import HALVES, CompiledKernel, Sweep, compiled_sweep
+from .compiled import CompiledKernel, Sweep, compiled_sweep
 from .device import DeviceKernel
 from .kernel import ChunkKernel, ChunkSums, exact_sums
 from .pool import run_abandonable
@@ -52,7 +52,7 @@ def engine_for(device: torch.device, aligned: AlignedSet, progress: Progress) ->
     stored = {common_dtype([m for m in models if m.has(key)], key) for key in aligned.keys}
     sweeps = {
         dtype: run_abandonable(partial(compiled_sweep, dtype), progress)
-        for dtype in ("F32", *(name for name in HALVES if name in stored))
+        for dtype in ("F32", *(name for name in KINDS if name in stored))
     }
     return Engine(device, {dtype: sweep for dtype, sweep in sweeps.items() if sweep is not None})
 
@@ -77,7 +77,7 @@ class Summer:
         """What sums chunks of a tensor that these models hold, the base first."""
         exact = self._floats_of(key, models)
         dtype = common_dtype(models, key)
-        sweep = self._engine.sweeps.get(dtype) if dtype in HALVES else None
+        sweep = self._engine.sweeps.get(dtype) if dtype in KINDS else None
         if sweep is None:
             return exact
         return self._stored_of(key, models, CompiledKernel(sweep, len(models)), exact)

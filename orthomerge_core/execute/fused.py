@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..io.dtypes import torch_dtype
-from ..linalg.compiled import BLOCK, add_upper_gram, compile_once, fingerprint
-from ..linalg.halves import NARROW, WIDEN
+from ..linalg.compiled import BLOCK, KINDS, loops
 from .outputs import cast
 from .work import add_rows, difference
 
@@ -83,16 +82,19 @@ class FusedSum:
         return upper + np.triu(upper, 1).T, float(energy)
 
 
-@lru_cache(maxsize=len(WIDEN))
+@lru_cache(maxsize=len(KINDS))
 def fused_sweep(dtype: str) -> Sweep | None:
-    """The sweep over weights of a stored dtype; None without numba, or if it is not torch's equal.
-
-    Compiling takes some seconds, once; see `linalg.compiled.compile_once`.
-    """
-    if dtype not in WIDEN:
+    """The sweep over weights of a stored dtype, compiled; None without numba, or if it is not
+    torch's equal."""
+    found = loops()
+    if found is None or dtype not in KINDS:
         return None
-    sweep = compile_once(lambda numba, keep: _build(numba, keep, dtype))
-    return sweep if sweep is not None and _agrees(sweep, dtype) else None
+    sweep = partial(_of_kind, found.merge_halves, KINDS[dtype])
+    return sweep if _agrees(sweep, dtype) else None
+
+
+def _of_kind(sweep: Sweep, kind: int, stored: NDArray[np.uint16], *rest: Any) -> float:
+    return sweep(stored, kind, *rest)
 
 
 def _agrees(sweep: Sweep, dtype: str) -> bool:
@@ -119,95 +121,3 @@ def _agrees(sweep: Sweep, dtype: str) -> bool:
     halves = stored.view(torch.int16).numpy().view(np.uint16)
     FusedSum(sweep, count, len(models))(halves, size, terms, out)
     return bool(np.array_equal(out, wanted.view(torch.int16).numpy().view(np.uint16)))
-
-
-def _build(numba: Any, keep: bool, dtype: str) -> Sweep:
-    exact = numba.njit(nogil=True, cache=keep)
-    # torch adds a multiple by one fused multiply-add; so does this, where the processor has it.
-    added = numba.njit(nogil=True, cache=keep, fastmath={"contract"})(_added)
-    loose = numba.njit(nogil=True, cache=keep, fastmath={"reassoc", "contract", "nsz"})
-    widen, narrow = exact(WIDEN[dtype]), exact(NARROW[dtype])
-    subtract, scaled, total = exact(_subtract), exact(_scaled), exact(_total)
-    error, copy = loose(_error), exact(_copy)
-    add_gram = add_upper_gram(numba, keep)
-    own = (_subtract, _scaled, _total, _added, _error, _copy)
-    loops = fingerprint(WIDEN[dtype], NARROW[dtype], *own)
-
-    @numba.njit(nogil=True, cache=keep)
-    def add_up(rows, acting, coefficients, delta):  # type: ignore[no-untyped-def]  # compiled
-        if not len(acting):
-            delta[:] = 0
-            return
-        scaled(rows[acting[0]], coefficients[acting[0]], delta)
-        for place in range(1, len(acting)):
-            added(delta, rows[acting[place]], coefficients[acting[place]])
-
-    @numba.njit(nogil=True, cache=keep)
-    def sweep(stored, columns, wide, rows, result, places, coefficients, gram, out):  # type: ignore[no-untyped-def]
-        models, parents, acting = places
-        (values, bits), (sums, sum_bits) = wide, result
-        count, measured, energy = len(models), gram.shape[0] - 1, 0.0
-        if not len(loops):  # kept only while these are the loops
-            return energy
-        for low in range(0, columns, BLOCK):
-            high = low + BLOCK
-            for i in range(values.shape[0]):
-                widen(stored[i, low:high], values[i], bits[i])
-            for i in range(1, values.shape[0]):
-                subtract(values[i], values[0], values[i])
-            for i in range(count):
-                if models[i] >= 0:
-                    copy(values[models[i] + 1], rows[i])
-                else:
-                    rows[i, :] = np.float32(0)
-                if parents[i] >= 0:
-                    subtract(rows[i], values[parents[i] + 1], rows[i])
-            add_up(rows, acting, coefficients, rows[count])
-            total(values[0], rows[count], sums[0])
-            rows[measured, :] = rows[
-                count
-            ]  # behind the measured rows: the texture has done its part
-            add_gram(rows[: measured + 1], 0, BLOCK, gram)
-            copy(sums[0], sums[1])
-            narrow(sums[1], sum_bits[1], out[low:high])
-            widen(out[low:high], sums[1], sum_bits[1])
-            energy += error(sums[1], sums[0])
-        return energy
-
-    found: Sweep = sweep
-    return found
-
-
-# What follows is compiled: plain loops, which numba turns into vector code.
-
-
-def _copy(row, out):  # type: ignore[no-untyped-def]
-    for k in range(out.shape[0]):
-        out[k] = row[k]
-
-
-def _subtract(a, b, out):  # type: ignore[no-untyped-def]
-    for k in range(out.shape[0]):
-        out[k] = a[k] - b[k]
-
-
-def _scaled(row, factor, out):  # type: ignore[no-untyped-def]
-    for k in range(out.shape[0]):
-        out[k] = row[k] * factor
-
-
-def _added(out, row, factor):  # type: ignore[no-untyped-def]
-    for k in range(out.shape[0]):
-        out[k] += row[k] * factor
-
-
-def _total(a, b, out):  # type: ignore[no-untyped-def]
-    for k in range(out.shape[0]):
-        out[k] = a[k] + b[k]
-
-
-def _error(a, b):  # type: ignore[no-untyped-def]
-    total = np.float32(0.0)
-    for k in range(a.shape[0]):
-        total += (a[k] - b[k]) * (a[k] - b[k])
-    return total

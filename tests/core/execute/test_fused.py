@@ -13,8 +13,7 @@ from orthomerge_core.execute.run import run_merge
 from orthomerge_core.execute.sinks import StateDictSink
 from orthomerge_core.execute.stored_sum import StoredSum
 from orthomerge_core.keys.opening import spec_from_paths
-from orthomerge_core.linalg.compiled import compile_once, fingerprint
-from orthomerge_core.linalg.halves import NARROW, WIDEN
+from orthomerge_core.linalg.compiled import BLOCK, KINDS, loops
 from orthomerge_core.recipe.model import Row, TextureBoost
 from tests.core.execute.conftest import base_tensors, recipe_for, tuned
 
@@ -148,7 +147,7 @@ def test_another_output_dtype_is_not_for_it(tmp_path, used, output):
 
 def test_without_numba_or_with_another_rounding_torch_does_it(spec, used, monkeypatch):
     wanted, _ = merged(spec, Row("a", alpha=0.5))
-    for name, value in (("_agrees", lambda *_: False), ("compile_once", lambda _: None)):
+    for name, value in (("_agrees", lambda *_: False), ("loops", lambda: None)):
         used.clear()
         monkeypatch.setattr(fused, name, value)
         fused.fused_sweep.cache_clear()
@@ -171,36 +170,29 @@ def test_the_trial_notices_a_wrong_rounding(monkeypatch):
     assert not fused._agrees(wrong, "BF16")
 
 
-def test_numba_that_is_absent_or_cannot_keep_its_results(monkeypatch):
-    tried = []
-
-    def build(_numba, keep):
-        tried.append(keep)
-        if keep:
-            raise RuntimeError("cannot cache function: no locator available")
-        return len
-
-    assert compile_once(build) is len and tried == [True, False]
-    monkeypatch.setitem(sys.modules, "numba", None)
-    assert compile_once(build) is None
+def test_blocks_have_the_loops_length():
+    assert the_loops().BLOCK == BLOCK
 
 
-def test_a_fingerprint_tells_loops_apart():
-    def one(a):
-        return a + 1
+@pytest.mark.parametrize("why", [ImportError, RuntimeError])
+def test_numba_that_is_absent_or_has_no_folder_is_no_error(monkeypatch, why):
+    class Numba:
+        def njit(self, *_, **__):
+            raise why("no locator available for file")
 
-    def other(a):
-        return a + 2
-
-    assert fingerprint(one) == fingerprint(one)
-    assert len({fingerprint(), fingerprint(one), fingerprint(other), fingerprint(one, other)}) == 4
+    monkeypatch.setitem(sys.modules, "numba", Numba() if why is RuntimeError else None)
+    monkeypatch.delitem(sys.modules, "_orthomerge_loops", raising=False)
+    loops.cache_clear()
+    assert loops() is None
+    assert "_orthomerge_loops" not in sys.modules
+    loops.cache_clear()
 
 
 @pytest.mark.parametrize("name", DTYPES)
 def test_every_16_bit_number_is_widened_as_torch_widens_it(name):
     stored = np.arange(1 << 16, dtype=np.uint32).astype(np.uint16)
     row = np.empty(len(stored), dtype=np.float32)
-    compiled(WIDEN[name])(stored, row, row.view(np.uint32))
+    the_loops().widen(stored, KINDS[name], row, row.view(np.uint32))
     wanted = torch.from_numpy(stored.view(np.int16)).view(DTYPES[name]).float()
     if name == "F16":  # infinity counts as not finite, like NaN
         wanted[~torch.isfinite(wanted)] = torch.nan
@@ -226,13 +218,13 @@ def test_numbers_are_rounded_as_torch_rounds_them(name):
     limit = torch.finfo(DTYPES[name]).max
     wanted = numbers.clamp(-limit, limit) if name == "F16" else numbers
     row, out = numbers.numpy().copy(), np.empty(len(numbers), dtype=np.uint16)
-    compiled(NARROW[name])(row, row.view(np.uint32), out)
+    the_loops().narrow(row, row.view(np.uint32), KINDS[name], out)
     np.testing.assert_array_equal(
         out.view(np.int16), wanted.to(DTYPES[name]).view(torch.int16).numpy()
     )
 
 
-def compiled(loop):
-    import numba
-
-    return numba.njit(loop)
+def the_loops():
+    found = loops()
+    assert found is not None, "numba belongs to what the tests install"
+    return found

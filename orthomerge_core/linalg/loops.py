@@ -1,0 +1,288 @@
+"""The inner loops, in plain Python that the optional numba turns into vector code.
+
+This file is loaded by `compiled.loops`, where numba is installed, and under one name whatever the
+package is called: numba keeps what it compiled on the disk, asks for this name again and looks at
+this file's time. So everything that is compiled stands here, and nothing else is imported.
+
+Arguments are contiguous. A `row` is float32, `bits` its bytes as uint32, `stored` and `out` are
+16-bit floats as uint16: kind 0 is bfloat16, 1 is float16. Blocks have BLOCK columns.
+"""
+# ruff: noqa: ANN, D103  # numba infers the types; the module says what the names mean
+# mypy: ignore-errors
+
+import numba
+import numpy as np
+
+BLOCK = 1024  # at most 255 · 8, see `_agreement`
+
+_TO_FLOAT = np.float32(2.0**112)
+_LARGEST_F16 = np.float32(65504.0)
+_NORMAL_F16 = np.float32(2.0**-14)
+_HALF = np.float32(0.5)
+_ZERO = np.float32(0.0)
+
+exact = numba.njit(nogil=True, cache=True)
+# Sums may be taken in lanes, but what is not finite must stay so: no `nnan`, no `ninf`.
+loose = numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+# torch adds a multiple by one fused multiply-add; so does this, where the processor has it.
+fused = numba.njit(nogil=True, cache=True, fastmath={"contract"})
+
+
+@exact
+def sum_floats(stored, columns, rows, bits, marks, words, gram, counts, peaks):
+    """Add a chunk of float32 rows to the sums of `analysis.compiled`."""
+    for low in range(0, columns, BLOCK):
+        for i in range(rows.shape[0]):
+            _copy(stored[i, low : low + BLOCK], rows[i])
+        _sum_block(rows, bits, marks, words, gram, counts, peaks)
+
+
+@exact
+def sum_halves(stored, kind, columns, rows, bits, marks, words, gram, counts, peaks):
+    """The same of 16-bit floats as they are stored."""
+    for low in range(0, columns, BLOCK):
+        for i in range(rows.shape[0]):
+            widen(stored[i, low : low + BLOCK], kind, rows[i], bits[i])
+        _sum_block(rows, bits, marks, words, gram, counts, peaks)
+
+
+@exact
+def merge_halves(stored, kind, columns, wide, rows, result, places, coefficients, gram, out):
+    """`execute.fused`: W = B + Σ c δ of a chunk, rounded once; the energy of that rounding."""
+    models, parents, acting = places
+    (values, bits), (sums, sum_bits) = wide, result
+    count, measured, energy = len(models), gram.shape[0] - 1, 0.0
+    for low in range(0, columns, BLOCK):
+        high = low + BLOCK
+        for i in range(values.shape[0]):
+            widen(stored[i, low:high], kind, values[i], bits[i])
+        for i in range(1, values.shape[0]):
+            _subtract(values[i], values[0], values[i])
+        for i in range(count):
+            _row(values, models[i], parents[i], rows[i])
+        _add_up(rows, acting, coefficients, rows[count])
+        _total(values[0], rows[count], sums[0])
+        _copy(rows[count], rows[measured])  # a texture's row, if this was one, has done its part
+        _add_upper_gram(rows[: measured + 1], gram)
+        _copy(sums[0], sums[1])
+        narrow(sums[1], sum_bits[1], kind, out[low:high])
+        widen(out[low:high], kind, sums[1], sum_bits[1])
+        energy += _error(sums[1], sums[0])
+    return energy
+
+
+@exact
+def widen(stored, kind, row, bits):
+    """Exactly; infinity becomes NaN where the kind is float16."""
+    if kind == 0:
+        _widen_bf16(stored, bits)
+    else:
+        _widen_f16(stored, row, bits)
+
+
+@exact
+def narrow(row, bits, kind, out):
+    """Rounded to nearest even; finite values beyond float16 become its largest."""
+    if kind == 0:
+        _narrow_bf16(bits, out)
+    else:
+        _narrow_f16(row, bits, out)
+
+
+@exact
+def _sum_block(rows, bits, marks, words, gram, counts, peaks):
+    count = rows.shape[0]
+    for i in range(1, count):
+        _subtract(rows[i], rows[0], rows[i])
+        _mark(rows[i], marks[0, i - 1], marks[1, i - 1])
+        peaks[i] = _largest(bits[i], peaks[i])
+    _add_upper_gram(rows, gram)
+    for i in range(count - 1):
+        for j in range(i, count - 1):
+            both, against = _agreement(words[0, i], words[0, j], words[1, i], words[1, j])
+            counts[0, i, j] += _sum_of_bytes(both)
+            counts[1, i, j] += _sum_of_bytes(against)
+
+
+@exact
+def _add_upper_gram(rows, gram):
+    """Each row passes the registers once for four others."""
+    count = rows.shape[0]
+    for i in range(count):
+        j = i
+        while j + 3 < count:
+            one, two, three, four = _dots(rows[i], rows[j], rows[j + 1], rows[j + 2], rows[j + 3])
+            gram[i, j] += one
+            gram[i, j + 1] += two
+            gram[i, j + 2] += three
+            gram[i, j + 3] += four
+            j += 4
+        while j < count:
+            gram[i, j] += _dot(rows[i], rows[j])
+            j += 1
+
+
+@exact
+def _row(values, model, parent, out):
+    """D of a model less that of its parent; −1 is the base, whose D is zero."""
+    if model >= 0:
+        _copy(values[model + 1], out)
+    else:
+        for k in range(out.shape[0]):
+            out[k] = _ZERO
+    if parent >= 0:
+        _subtract(out, values[parent + 1], out)
+
+
+@exact
+def _add_up(rows, acting, coefficients, out):
+    if not len(acting):
+        for k in range(out.shape[0]):
+            out[k] = _ZERO
+        return
+    _scaled(rows[acting[0]], coefficients[acting[0]], out)
+    for place in range(1, len(acting)):
+        _added(out, rows[acting[place]], coefficients[acting[place]])
+
+
+@exact
+def _copy(row, out):
+    for k in range(out.shape[0]):
+        out[k] = row[k]
+
+
+@exact
+def _subtract(a, b, out):
+    for k in range(out.shape[0]):
+        out[k] = a[k] - b[k]
+
+
+@exact
+def _total(a, b, out):
+    for k in range(out.shape[0]):
+        out[k] = a[k] + b[k]
+
+
+@exact
+def _scaled(row, factor, out):
+    for k in range(out.shape[0]):
+        out[k] = row[k] * factor
+
+
+@fused
+def _added(out, row, factor):
+    for k in range(out.shape[0]):
+        out[k] += row[k] * factor
+
+
+@loose
+def _error(a, b):
+    total = _ZERO
+    for k in range(a.shape[0]):
+        total += (a[k] - b[k]) * (a[k] - b[k])
+    return total
+
+
+@loose
+def _dot(a, b):
+    total = _ZERO
+    for k in range(a.shape[0]):
+        total += a[k] * b[k]
+    return total
+
+
+@loose
+def _dots(a, b, c, d, e):
+    first, second, third, fourth = _ZERO, _ZERO, _ZERO, _ZERO
+    for k in range(a.shape[0]):
+        x = a[k]
+        first += x * b[k]
+        second += x * c[k]
+        third += x * d[k]
+        fourth += x * e[k]
+    return first, second, third, fourth
+
+
+@exact
+def _mark(row, positive, nonzero):
+    """One byte per element: 1 where it is positive, and 1 where it is not zero."""
+    for k in range(row.shape[0]):
+        positive[k] = row[k] > _ZERO
+        nonzero[k] = row[k] != _ZERO
+
+
+@exact
+def _largest(bits, before):
+    """Bits of the largest magnitude of these and `before`; above infinity's for a NaN."""
+    most = np.uint32(before)
+    for k in range(bits.shape[0]):
+        most = max(most, bits[k] & np.uint32(0x7FFFFFFF))
+    return most
+
+
+@exact
+def _agreement(positive, positive_too, nonzero, nonzero_too):
+    """Two rows' active and conflicting elements, as sums of words of eight one-byte counts.
+
+    A block has 128 words, so that no byte of a sum overflows.
+    """
+    active, conflict = np.uint64(0), np.uint64(0)
+    for k in range(positive.shape[0]):
+        both = nonzero[k] & nonzero_too[k]
+        active += both
+        conflict += both & (positive[k] ^ positive_too[k])
+    return active, conflict
+
+
+@exact
+def _sum_of_bytes(word):
+    even = np.uint64(0x00FF00FF00FF00FF)
+    pairs = (word & even) + ((word >> np.uint64(8)) & even)
+    return np.int64((pairs * np.uint64(0x0001000100010001)) >> np.uint64(48))
+
+
+@exact
+def _widen_bf16(stored, bits):
+    for k in range(bits.shape[0]):
+        bits[k] = np.uint32(stored[k]) << np.uint32(16)
+
+
+@exact
+def _widen_f16(stored, row, bits):
+    # The fields of a float16, moved, are those of a float32 whose value is 2^112 too small.
+    for k in range(row.shape[0]):
+        half = np.uint32(stored[k])
+        size = half & np.uint32(0x7FFF)
+        bits[k] = (half >> np.uint32(15) << np.uint32(31)) | (size << np.uint32(13))
+    for k in range(row.shape[0]):
+        row[k] *= _TO_FLOAT
+    for k in range(row.shape[0]):  # infinity and NaN would have become 65536 and more
+        if stored[k] & np.uint16(0x7C00) == np.uint16(0x7C00):
+            row[k] = np.float32(np.nan)
+
+
+@exact
+def _narrow_bf16(bits, out):
+    for k in range(out.shape[0]):
+        odd = (bits[k] >> np.uint32(16)) & np.uint32(1)
+        out[k] = np.uint16((bits[k] + np.uint32(0x7FFF) + odd) >> np.uint32(16))
+
+
+@exact
+def _narrow_f16(row, bits, out):
+    # One view of the memory per loop, so that each becomes vector code.
+    for k in range(out.shape[0]):
+        out[k] = np.uint16((bits[k] >> np.uint32(16)) & np.uint32(0x8000))
+    for k in range(row.shape[0]):
+        size = abs(row[k])
+        row[k] = size if size < _LARGEST_F16 else _LARGEST_F16
+    for k in range(out.shape[0]):
+        odd = (bits[k] >> np.uint32(13)) & np.uint32(1)
+        moved = (bits[k] - np.uint32(0x38000000) + np.uint32(0xFFF) + odd) >> np.uint32(13)
+        normal = bits[k] >= np.uint32(0x38800000)  # 2^-14, the smallest normal float16
+        out[k] |= np.uint16(moved if normal else np.uint32(0))
+    for k in range(row.shape[0]):
+        # Beside 1/2 float32 has room for just a subnormal float16, rounded to nearest even.
+        row[k] = row[k] + _HALF if row[k] < _NORMAL_F16 else _HALF
+    for k in range(out.shape[0]):
+        out[k] |= np.uint16(bits[k] - np.uint32(0x3F000000))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import json
 import os
 import shutil
@@ -242,8 +243,8 @@ class SafetensorsWriter(Closing):
         if free < self.n_bytes:
             raise WriteError(
                 f'there is no room for "{self.path.name}"',
-                expected=f"{self.n_bytes / 2**20:.0f} MiB free",
-                received=f"{free / 2**20:.0f} MiB",
+                expected=f"{math.ceil(self.n_bytes / 2**20)} MiB free",
+                received=f"{math.floor(free / 2**20)} MiB",
                 fix="Free some space, or choose another disk or a smaller dtype.",
             )
 

@@ -16,8 +16,8 @@ BLOCK = 1024
 KINDS = {"BF16": 0, "F16": 1}
 """Stored dtypes that compiled code widens itself → their number in `loops`."""
 
-WORTH_COMPILING_BYTES = 1 << 30
-"""Less is summed in the time that compiled code takes to load."""
+WORTH_COMPILING_BYTES = 2_000_000_000
+"""Of less, compiled code saves no more time than it takes to load, half a second."""
 
 _NAME = "_orthomerge_loops"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .contenders import Contender
 from .scores import gap_closed, mean_sd
 from .skills import ASIDE, SUBSETS
 from .summary import METRICS, Judged, cell, complete, over_families
@@ -111,17 +110,6 @@ def _reference(
         "right": found["marks"]["right"],
         "forgetting": found["losses"]["base"] / base["losses"]["base"],
     }
-
-
-def strongest(found: Sequence[Judged], names: Sequence[str], metric: str) -> Contender:
-    """The contender with the highest mean of a metric over these subsets."""
-    means = {
-        one.key: value[0]
-        for one in complete(found, names)
-        if (value := over_families(found, METRICS[metric], one, names)) is not None
-    }
-    best = max(means, key=lambda key: means[key])
-    return next(j.contender for j in found if j.contender.key == best)
 
 
 def _head(cells: Sequence[str]) -> list[str]:

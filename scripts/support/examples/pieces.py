@@ -44,11 +44,13 @@ class Studio(Flow):
         group = Group("The picture", f"{note} to your base.", [[clip, yes, no], [size, vae]])
         return group, {"positive": yes, "negative": no, "latent_image": size, "vae": vae}
 
-    def image(self, model: Any, parts: dict[str, Any], prefix: str) -> list[Node]:
+    def image(
+        self, model: Any, parts: dict[str, Any], prefix: str, steps: int = 8, cfg: float = 3.0
+    ) -> list[Node]:
         """Sampler, decoder and the saved image."""
         inputs = {name: value for name, value in parts.items() if name != "vae"}
-        fixed = {"seed": 7, "steps": 8, "cfg": 3.0, "sampler_name": "euler", "scheduler": "simple"}
-        sampler = self.add("KSampler", model=model, **inputs, **fixed)
+        fixed = {"seed": 7, "sampler_name": "euler", "scheduler": "simple"}
+        sampler = self.add("KSampler", model=model, **inputs, **fixed, steps=steps, cfg=cfg)
         decoded = self.add("VAEDecode", samples=sampler, vae=parts["vae"])
         saved = self.add("SaveImage", images=decoded, filename_prefix=f"OrthoMerge/{prefix}")
         return [sampler, decoded, saved]

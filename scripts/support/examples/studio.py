@@ -102,14 +102,14 @@ def compare_two_mixes(flow: Studio) -> None:
 
 def quickstart(flow: Studio) -> None:
     """Set, diagnosis, analysis, proposal, table, merge, picture."""
-    picked = flow.models("ink", "ink-fine", "paint", "paint-copy", "photo")
+    picked = flow.models("ink", "ink-fine", "paint", "paint-copy", "photo", "star")
     fixed = flow.add("CompatibilityFix", models=picked)
     analysis = flow.add("DeltaGramAnalyzer", models=fixed)
     mix = flow.add("DeltaBaseOptimizer", analysis=analysis)
     mixer = flow.add("OrthoMixer", models=fixed, mix=mix)
     merged = flow.add("OrthoMergeExecute", recipe=mixer)
-    group, parts = flow.prompt()
-    images = flow.image(merged, parts, "quickstart")
+    group, parts = flow.prompt("a red star")
+    images = flow.image(merged, parts, "quickstart", steps=12, cfg=2.5)
     first = Group(
         "1  Which models",
         "Choose your base and its fine-tunes. Compatibility Fix says what is wrong with each file "

@@ -25,7 +25,9 @@ __all__ = ["optimize"]
 @click.option("--method", default=DEFAULT_METHOD, show_default=True, help="Merge method.")
 @click.option("--search", default="auto", show_default=True, help="auto, exhaustive or local.")
 @click.option("--redundancy", default=0.8, show_default=True, help="Cosine above which one goes.")
-@click.option("--repeat-threshold", default=0.85, show_default=True, help="New information for 2×.")
+@click.option(
+    "--repeat-threshold", default=1.0, show_default=True, help="New information for 2×; 1: never."
+)
 @click.option("--opposition", default=-0.8, show_default=True, help="Cosine below which it warns.")
 @json_flag
 @quiet_flag

@@ -57,7 +57,7 @@ def merge_halves(stored, kind, columns, wide, rows, result, places, coefficients
         for i in range(values.shape[0]):
             widen(stored[i, low:high], kind, values[i], bits[i])
         for i in range(1, values.shape[0]):
-            _subtract(values[i], values[0], values[i])
+            _subtract(values[i], values[0])
         for i in range(count):
             _row(values, models[i], parents[i], rows[i])
         _add_up(rows, acting, coefficients, rows[count])
@@ -93,7 +93,7 @@ def narrow(row, bits, kind, out):
 def _sum_block(rows, bits, marks, words, gram, counts, peaks):
     count = rows.shape[0]
     for i in range(1, count):
-        _subtract(rows[i], rows[0], rows[i])
+        _subtract(rows[i], rows[0])
         _mark(rows[i], marks[0, i - 1], marks[1, i - 1])
         peaks[i] = _largest(bits[i], peaks[i])
     _add_upper_gram(rows, gram)
@@ -131,7 +131,7 @@ def _row(values, model, parent, out):
         for k in range(out.shape[0]):
             out[k] = _ZERO
     if parent >= 0:
-        _subtract(out, values[parent + 1], out)
+        _subtract(out, values[parent + 1])
 
 
 @exact
@@ -152,9 +152,10 @@ def _copy(row, out):
 
 
 @exact
-def _subtract(a, b, out):
+def _subtract(out, row):
+    # In place: given the same row as a third argument, this would not become vector code.
     for k in range(out.shape[0]):
-        out[k] = a[k] - b[k]
+        out[k] -= row[k]
 
 
 @exact

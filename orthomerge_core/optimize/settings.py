@@ -32,11 +32,11 @@ PARAMS: tuple[Param, ...] = (
     ),
     number(
         "repeat_threshold",
-        0.85,
+        1.0,
         0.0,
         1.0,
         "Mean new information (1 − cos²) against all other rows above which a row counts twice. "
-        "1 never repeats.",
+        "1 never repeats; 0.85 suits methods that average. In those that add, twice is too much.",
     ),
     number(
         "opposition",
@@ -73,7 +73,7 @@ class OptimizeSettings:
 
     search: str = "auto"
     redundancy: float = 0.8
-    repeat_threshold: float = 0.85
+    repeat_threshold: float = 1.0
     opposition: float = -0.8
     min_gain: float = 1e-3
     max_sweeps: int = 50

@@ -120,16 +120,27 @@ def test_a_row_that_is_new_among_similar_ones_counts_twice() -> None:
         {"base": [np.zeros(2000)], **similar, "new": [rng.standard_normal(2000)]},
         search="local",
         redundancy=1.0,
+        repeat_threshold=0.85,
     )
     repeats = {name: repeat for name, (_, _, repeat) in rows(proposal).items()}
     assert repeats == {"new": 2} | dict.fromkeys(similar, 1)
     assert proposal.rows[6].info == "from the base; 100 % new information, so it counts twice"
 
 
+def test_nothing_is_repeated_unless_it_is_asked_for() -> None:
+    rng = np.random.default_rng(7)
+    shared = rng.standard_normal(2000)
+    similar = {f"s{i}": [shared + 1.1 * rng.standard_normal(2000)] for i in range(6)}
+    proposal = proposal_of(
+        {"base": [np.zeros(2000)], **similar, "new": [rng.standard_normal(2000)]}
+    )
+    assert {r.repeat for r in proposal.rows} == {1}
+
+
 def test_unrelated_models_are_never_all_repeated() -> None:
     rng = np.random.default_rng(8)
     models = {f"m{i}": [rng.standard_normal(3000)] for i in range(4)}
-    proposal = proposal_of({"base": [np.zeros(3000)], **models})
+    proposal = proposal_of({"base": [np.zeros(3000)], **models}, repeat_threshold=0.85)
     assert {r.repeat for r in proposal.rows} == {1}
     assert all((f.new_information or 0) > 0.99 for f in proposal.figures)
 

@@ -49,8 +49,8 @@ PICTURES_LOADED = """() => LiteGraph.vueNodesMode || app.graph._nodes
 PLACES = {
     "Ortho Model Set": (0, 0, 380, 320),
     "Compatibility Fix": (0, 370, 380, 540),
-    "Delta Gram Analyzer": (410, 0, 400, 320),
-    "Delta Base Optimizer": (410, 370, 400, 640),
+    "Delta Gram Analyzer": (410, 0, 400, 540),
+    "Delta Base Optimizer": (410, 590, 400, 620),
     "Ortho Mixer": (840, 0, 880, 560),
     "Heatmaps": (840, 610, 440, 600),
     "Lineage": (1310, 610, 410, 230),

@@ -20,7 +20,7 @@ SIZES: Mapping[str, tuple[int, int]] = {
     "CLIPTextEncode": (360, 110),
     "CompatibilityFix": (380, 640),
     "DeltaBaseOptimizer": (400, 640),
-    "DeltaGramAnalyzer": (400, 440),
+    "DeltaGramAnalyzer": (400, 560),
     "EmptySD3LatentImage": (360, 130),
     "KSampler": (340, 290),
     "LoraLoaderModelOnly": (380, 100),

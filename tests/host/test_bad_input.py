@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -144,18 +145,30 @@ def test_a_recipe_that_does_not_hold_fails_in_its_plan(
     assert not list((comfy.base_dir / "output").rglob("*bad*"))
 
 
-def test_truncated_file(comfy: ComfyHost):
+@pytest.fixture
+def truncated(comfy: ComfyHost) -> Iterator[str]:
+    """Names of a whole and a truncated model, for as long as the test runs."""
     folder = comfy.base_dir / "models" / "diffusion_models" / FOLDER
     whole = (folder / "photo.safetensors").read_bytes()
     short = folder / "short.safetensors"
     short.write_bytes(whole[: len(whole) // 2])
-    try:
-        graph = quickstart(OrthoModelSet__models=f"{family_files()[0]}\n{FOLDER}/short.safetensors")
-        line = failed(comfy, graph, IDS["SaveImage"])
-    finally:
-        short.unlink()
+    yield f"{family_files()[0]}\n{FOLDER}/short.safetensors"
+    short.unlink()
+
+
+def test_truncated_file(comfy: ComfyHost, truncated: str):
+    graph = quickstart(OrthoModelSet__models=truncated, CompatibilityFix__skip_misfits=False)
+    line = failed(comfy, graph, IDS["SaveImage"])
     assert "short.safetensors" in line
     assert "expected" in line and "received" in line
+
+
+def test_truncated_file_is_left_out_with_its_reason(comfy: ComfyHost, truncated: str):
+    entry = comfy.prompt(quickstart(OrthoModelSet__models=truncated), [IDS["SaveImage"]])
+    said = json.dumps(entry["outputs"][IDS["CompatibilityFix"]])
+    assert "short.safetensors" in said and "is truncated" in said
+    assert str(comfy.base_dir) not in said
+    assert entry["outputs"][IDS["SaveImage"]]["images"]
 
 
 def test_vanished_file_is_named(comfy: ComfyHost):

@@ -48,7 +48,10 @@ def test_interrupt_stops_within_a_second_and_leaves_nothing(
 ):
     graph = {
         "set": slow_set,
-        "mixer": {"class_type": "OrthoMixer", "inputs": {"models": ["set", 0]}},
+        "mixer": {
+            "class_type": "OrthoMixer",
+            "inputs": {"models": ["set", 0], "method": "orthomerge"},
+        },
         "file": {"class_type": "OrthoMergeSave", "inputs": {"recipe": ["mixer", 0]}},
     }
     before = files(comfy)

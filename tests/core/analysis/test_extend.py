@@ -58,11 +58,13 @@ def sets(draw):
 
 
 def same(found, full):
-    """Counts exactly; inner products as far as float32 products reach."""
-    for name in ("active", "conflict", "max_abs", "nonfinite", "present"):
+    """Counts exactly; maxima and inner products as far as float32 reaches: a model that is not
+    finite sends its companions' chunks to float64, too."""
+    for name in ("active", "conflict", "nonfinite", "present"):
         np.testing.assert_array_equal(getattr(found, name), getattr(full, name), name)
+    np.testing.assert_allclose(found.max_abs, full.max_abs, rtol=1e-6)
     size = np.sqrt(np.einsum("kii->ki", full.gram))
-    limit = 6e-7 * size[:, :, None] * size[:, None, :]
+    limit = 1e-6 * size[:, :, None] * size[:, None, :]
     assert (np.abs(found.gram - full.gram) <= limit).all()
     np.testing.assert_array_equal(found.gram, found.gram.transpose(0, 2, 1))
 

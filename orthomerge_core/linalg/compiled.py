@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import threading
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -21,14 +22,22 @@ WORTH_COMPILING_BYTES = 2_000_000_000
 
 _NAME = "_orthomerge_loops"
 
+_LOADING = threading.Lock()
+"""A call that was stopped may still be loading when the next one asks."""
 
-@lru_cache(maxsize=1)
+
 def loops() -> ModuleType | None:
     """The functions of `loops.py`; None without numba, or without one that fits this NumPy.
 
     A function is compiled when it is first called, which takes some seconds; later processes find
     it on the disk, in numba's own cache beside the file, or in the user's folder for caches.
     """
+    with _LOADING:
+        return _load()
+
+
+@lru_cache(maxsize=1)
+def _load() -> ModuleType | None:
     if _NAME in sys.modules:
         return sys.modules[_NAME]
     spec = importlib.util.spec_from_file_location(_NAME, Path(__file__).with_name("loops.py"))

@@ -1,5 +1,6 @@
 """Merging stored 16-bit numbers in compiled code gives the very bytes that torch gives."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -13,6 +14,7 @@ from orthomerge_core.execute.run import run_merge
 from orthomerge_core.execute.sinks import StateDictSink
 from orthomerge_core.execute.stored_sum import StoredSum
 from orthomerge_core.keys.opening import spec_from_paths
+from orthomerge_core.linalg import compiled
 from orthomerge_core.linalg.compiled import BLOCK, KINDS, loops
 from orthomerge_core.recipe.model import Row, TextureBoost
 from tests.core.execute.conftest import base_tensors, recipe_for, tuned
@@ -182,10 +184,27 @@ def test_numba_that_is_absent_or_has_no_folder_is_no_error(monkeypatch, why):
 
     monkeypatch.setitem(sys.modules, "numba", Numba() if why is RuntimeError else None)
     monkeypatch.delitem(sys.modules, "_orthomerge_loops", raising=False)
-    loops.cache_clear()
+    compiled._load.cache_clear()
     assert loops() is None
     assert "_orthomerge_loops" not in sys.modules
-    loops.cache_clear()
+    compiled._load.cache_clear()
+
+
+def test_whoever_asks_while_another_still_loads_gets_the_whole():
+    """A stopped run goes on loading in its thread; the next run must not see half a module."""
+    script = (
+        "import threading\n"
+        "from orthomerge_core.linalg.compiled import loops\n"
+        "found = []\n"
+        "ask = lambda: found.append(hasattr(loops(), 'merge_halves'))\n"
+        "threads = [threading.Thread(target=ask) for _ in range(8)]\n"
+        "[t.start() for t in threads]; [t.join() for t in threads]\n"
+        "print(found)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str([True] * 8)
 
 
 @pytest.mark.parametrize("name", DTYPES)

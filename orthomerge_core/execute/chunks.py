@@ -13,7 +13,7 @@ from ..io.source import Read
 from ..keys.aligned import AlignedModel
 from ..shapes import Float32
 
-__all__ = ["CHUNK", "Chunk", "Job", "chunk_readers", "fill_chunk", "new_buffer", "read_chunk"]
+__all__ = ["CHUNK", "Chunk", "Job", "chunk_readers", "fill_chunk", "new_buffer"]
 
 CHUNK = 1 << 18
 """Elements per chunk: half of it costs more calls, between which threads wait for each other, twice
@@ -78,10 +78,3 @@ def fill_chunk(readers: Sequence[Read | None], job: Job, buffer: Tensor) -> Chun
             read(row, job.start)
     deltas.sub_(base)
     return chunk
-
-
-def read_chunk(
-    base: AlignedModel, models: Sequence[AlignedModel], job: Job, buffer: Tensor
-) -> Chunk:
-    """`fill_chunk` for a single chunk of a tensor."""
-    return fill_chunk(chunk_readers(base, models, job.key, Scratch()), job, buffer)

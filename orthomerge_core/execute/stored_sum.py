@@ -11,6 +11,7 @@ from ..analysis.pool import Ticker
 from ..io.dtypes import torch_dtype
 from ..io.source import ReadStored
 from ..keys.aligned import common_dtype
+from ..linalg.compiled import BLOCK
 from ..shapes import Float64
 from .emit import TensorOut
 from .estimate import read_bytes
@@ -33,7 +34,7 @@ class StoredSum:
         self._plan, self._sweeps, self._chunk = plan, sweeps, chunk
         models, rows = len(plan.models), len(plan.rows) + (plan.texture is not None)
         self._sums = {dtype: FusedSum(sweep, models, rows) for dtype, sweep in sweeps.items()}
-        columns = -(-chunk // 1024) * 1024 if sweeps else 0
+        columns = -(-chunk // BLOCK) * BLOCK if sweeps else 0
         self._stored = np.empty((models + 1, columns), dtype=np.uint16)
         self._out = np.empty(columns, dtype=np.uint16)
 

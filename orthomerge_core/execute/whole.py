@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from ..analysis.pool import usable_cores
+from ..io.scratch import Scratch
 from ..linalg.gram import row_gram
 from ..methods.contract import DecomposedMethod, Rows
 from ..methods.seeds import key_generator
 from .alongside import Alongside
-from .chunks import CHUNK, Job, read_chunk
+from .chunks import CHUNK, Job, chunk_readers, fill_chunk
 from .decomposition_cache import DecompositionCache, decomposition_key
 from .emit import TensorOut
 from .estimate import TOGETHER_BYTES, read_bytes, whole_bytes
@@ -177,10 +178,11 @@ class WholeMerge:
         """Fill buffer and matrix; the rows with a delta here, and those with one not finite."""
         plan, there, broken = self._work.plan, set[int](), set[int]()
         share = read_bytes(plan, tensor) / tensor.numel
+        readers = chunk_readers(plan.aligned.base, plan.models, tensor.key, Scratch())
         for start in range(0, tensor.numel, CHUNK):
             job = Job(tensor.key, start, min(start + CHUNK, tensor.numel))
             piece, rows = buffer[:, start : job.stop], matrix[:, start : job.stop]
-            read_chunk(plan.aligned.base, plan.models, job, piece)
+            fill_chunk(readers, job, piece)
             if not self._own:
                 row_deltas(plan, piece[1:-1], rows[:-1])
             for i, row in enumerate(rows[:-1]):

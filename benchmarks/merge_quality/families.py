@@ -46,6 +46,8 @@ def _lacks(number: int) -> bool:
 
 def _train(orders: Sequence[Sequence[str]], jobs: int) -> None:
     script = env.ROOT / "scripts" / "train_family.py"
+    if orders:
+        env.ensure_comfyui()  # once, before several want it
     waiting, running = list(orders), []
     while waiting or running:
         while waiting and len(running) < jobs:

@@ -140,23 +140,28 @@ def ensure_frontend(version: str) -> Path:
 
 
 def _unpack_wheel(requirement: str, inner: str, target: Path, drop: Sequence[str] = ()) -> None:
-    """Download a wheel and unpack the folder `inner` of it as `target`, complete or not at all."""
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    pip = [str(venv_python()), "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--no-deps", "--dest", str(partial), requirement], check=True)
-    wheel = next(partial.glob("*.whl"))
-    with zipfile.ZipFile(wheel) as archive:
-        names = [n for n in archive.namelist() if n.startswith(inner) and not n.endswith("/")]
-        for name in names:
-            place = partial / "tree" / name[len(inner) :]
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(archive.read(name))
-    for name in drop:
-        (partial / "tree" / name).unlink(missing_ok=True)
-    (partial / "tree").replace(target)
-    shutil.rmtree(partial)
+    """Download a wheel and unpack the folder `inner` of it as `target`, complete or not at all.
+
+    Two that do so at the same time both succeed; the first one's folder stays.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{target.name}.", dir=target.parent) as name:
+        partial = Path(name)
+        pip = [str(venv_python()), "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "--no-deps", "--dest", str(partial), requirement], check=True)
+        with zipfile.ZipFile(next(partial.glob("*.whl"))) as archive:
+            names = [n for n in archive.namelist() if n.startswith(inner) and not n.endswith("/")]
+            for member in names:
+                place = partial / "tree" / member[len(inner) :]
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(archive.read(member))
+        for member in drop:
+            (partial / "tree" / member).unlink(missing_ok=True)
+        try:
+            (partial / "tree").replace(target)
+        except OSError:
+            if not target.is_dir():
+                raise
 
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")

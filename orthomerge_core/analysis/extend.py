@@ -19,6 +19,7 @@ from ..io.hashing import HashMemo
 from ..io.scratch import Scratch
 from ..io.source import Read
 from ..keys.aligned import AlignedSet
+from ..keys.content import recall_hashes
 from ..progress import Progress
 from .accumulator import Accumulator
 from .cross import CrossSums, cross_sums
@@ -65,6 +66,7 @@ def extend(
     """
     check_arguments(aligned, rank_samples, chunk_elements, threads)
     target, progress = usable_device(device), progress or Progress()
+    recall_hashes((aligned.base, *aligned.models), memo)
     job = _Job(aligned, known, memo)
     spectra = job.spectra(known_spectra or {}, sample_keys(aligned, rank_samples))
     progress.start(job.total_bytes() + spectra_cost(aligned, rank_samples, spectra), "Analysing")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from ..errors import AnalysisError
 from ..io.hashing import HashMemo
 from ..keys.aligned import AlignedSet
-from ..keys.content import model_content_hash
+from ..keys.content import model_content_hash, recall_hashes
 from ..progress import OnlyChecks, Progress
 from ..recipe.model import BASE
 from .accumulator import Accumulator
@@ -61,6 +61,7 @@ def analyze(
     check_arguments(aligned, rank_samples, chunk_elements, threads)
     target, known = usable_device(device), known_spectra or {}
     progress = progress or Progress()
+    recall_hashes((aligned.base, *aligned.models), memo)
     sums = Accumulator(aligned)
     work = total_bytes(aligned) + spectra_cost(aligned, rank_samples, known)
     progress.start(work, "Analysing")

@@ -7,7 +7,7 @@ depend on it. A tensor in which anything is not finite is left to the other way.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..io.dtypes import torch_dtype
 from ..linalg.compiled import BLOCK, KINDS, loops
@@ -32,7 +33,7 @@ class Terms:
 
     `models`, `parents` [rows] are places in the chunk's D's, −1 for the base; a texture is one row
     more than `measured`, the recipe's. `coefficients` [rows] float32; `acting` are the rows that
-    are added up, in this order.
+    are added up, in this order. `own`: row i is all of model i's D, for every model.
     """
 
     models: NDArray[np.int64]
@@ -40,6 +41,7 @@ class Terms:
     coefficients: NDArray[np.float32]
     acting: NDArray[np.int64]
     measured: int
+    own: bool = False
 
 
 class FusedSum:
@@ -47,7 +49,7 @@ class FusedSum:
 
     def __init__(self, sweep: Sweep, models: int, rows: int) -> None:
         self._sweep = sweep
-        self._wide = np.empty((models + 1, BLOCK), dtype=np.float32)
+        self._wide = np.empty((models + 2, BLOCK), dtype=np.float32)
         self._rows = np.empty((rows + 1, BLOCK), dtype=np.float32)
         self._result = np.empty((2, BLOCK), dtype=np.float32)
 
@@ -68,13 +70,14 @@ class FusedSum:
         columns = -(-size // BLOCK) * BLOCK
         stored[:, size:columns] = 0
         upper = np.zeros((terms.measured + 1, terms.measured + 1), dtype=np.float64)
+        rows = self._wide[1:] if terms.own else self._rows[: len(terms.models) + 1]
         energy = self._sweep(
             stored,
             columns,
             (self._wide, self._wide.view(np.uint32)),
-            self._rows[: len(terms.models) + 1],
+            rows,
             (self._result, self._result.view(np.uint32)),
-            (terms.models, terms.parents, terms.acting),
+            (terms.models, terms.parents, terms.acting, terms.own),
             terms.coefficients,
             upper,
             out,
@@ -105,19 +108,26 @@ def _agrees(sweep: Sweep, dtype: str) -> bool:
     base = torch.randn(size, generator=generator) * scale
     moved = base + 0.05 * scale * torch.randn(count, size, generator=generator)
     stored = torch.cat([base[None], moved]).to(torch_dtype(dtype))
-    models, parents = [0, 1, 2, 2], [-1, 0, -1, 1]
-    numbers = [0.3, -1.7, 1.0, 0.45]
-    matrix = torch.empty(len(models) + 1, size)
-    deltas = stored[1:].float() - stored[0].float()
-    for i, (model, parent) in enumerate(zip(models, parents, strict=True)):
-        difference(deltas, model, parent, matrix[i])
-    add_rows(matrix[:-1], range(len(models)), numbers, matrix[-1])
+    own = _trial([0, 1, 2], [-1, -1, -1], [0.3, -1.7, 0.45], own=True)
+    mixed = _trial([0, 1, 2, 2], [-1, 0, -1, 1], [0.3, -1.7, 1.0, 0.45])
+    return all(_same_bytes(sweep, dtype, stored, terms) for terms in (own, mixed))
+
+
+def _trial(
+    models: Sequence[int], parents: Sequence[int], numbers: Sequence[float], *, own: bool = False
+) -> Terms:
+    acting, coefficients = np.arange(len(models)), np.array(numbers, np.float32)
+    return Terms(np.array(models), np.array(parents), coefficients, acting, len(models), own)
+
+
+def _same_bytes(sweep: Sweep, dtype: str, stored: Tensor, terms: Terms) -> bool:
+    count, size = len(terms.models), stored.shape[1]
+    matrix, deltas = torch.empty(count + 1, size), stored[1:].float() - stored[0].float()
+    for i in range(count):
+        difference(deltas, int(terms.models[i]), int(terms.parents[i]), matrix[i])
+    add_rows(matrix[:-1], range(count), terms.coefficients.tolist(), matrix[-1])
     wanted = cast(torch.add(stored[0].float(), matrix[-1]), dtype)
-    acting = np.arange(len(models))
-    terms = Terms(
-        np.array(models), np.array(parents), np.array(numbers, np.float32), acting, len(models)
-    )
     out = np.empty(size, dtype=np.uint16)
-    halves = stored.view(torch.int16).numpy().view(np.uint16)
-    FusedSum(sweep, count, len(models))(halves, size, terms, out)
+    halves = stored.clone().view(torch.int16).numpy().view(np.uint16)
+    FusedSum(sweep, len(stored) - 1, count)(halves, size, terms, out)
     return bool(np.array_equal(out, wanted.view(torch.int16).numpy().view(np.uint16)))

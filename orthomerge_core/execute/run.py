@@ -12,7 +12,7 @@ import torch
 from ..analysis.device import usable_device
 from ..analysis.pool import run_abandonable
 from ..io.hashing import HashMemo, content_hash
-from ..keys.content import model_content_hash
+from ..keys.content import model_content_hash, recall_hashes
 from ..methods.contract import LinearMethod
 from ..progress import OnlyChecks, Progress
 from ..recipe.model import BASE
@@ -62,6 +62,7 @@ def run_merge(
     begun = time.perf_counter()
     where = usable_device(device)
     progress = progress or Progress()
+    recall_hashes((plan.aligned.base, *plan.models), memo)
     # its first call loads sd-mecha, which takes seconds: a stop does not wait for it
     own = run_abandonable(lambda: header_metadata(plan, full=provenance), progress)
     metadata = dict(extra_metadata or {}) | own

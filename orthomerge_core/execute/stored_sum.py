@@ -17,6 +17,7 @@ from .emit import TensorOut
 from .estimate import read_bytes
 from .fused import FusedSum, Sweep, Terms
 from .plan import Plan, TensorPlan
+from .work import has_own_rows
 
 __all__ = ["StoredSum"]
 
@@ -87,6 +88,7 @@ class StoredSum:
             np.array(numbers, dtype=np.float32),
             np.array(acting, dtype=np.int64),
             len(self._plan.rows),
+            has_own_rows(self._plan) and self._plan.texture is None,
         )
 
     def _readers(self, tensor: TensorPlan) -> list[ReadStored | None]:

@@ -108,9 +108,13 @@ class Source(Closing, ABC):
     def tensor_hashes(self) -> Mapping[str, str]:
         """key → XXH3-128 of the stored bytes of every tensor read from start to end so far.
 
-        Filled while bytes pass by `read_into` (in order, from 0) and `read_raw`; nothing is read
-        for it.
+        Filled while bytes pass by `read_into` (in order, from 0) and `read_raw`, and by `trust`;
+        nothing is read for it.
         """
+
+    def trust(self, hashes: Mapping[str, str]) -> None:
+        """Take hashes from an earlier read of this fingerprint as known: those bytes are not hashed
+        again. A source that cannot use them goes on as before."""
 
     @abstractmethod
     def check_unchanged(self) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ..io.hashing import HashMemo, content_hash
 from ..progress import Progress
 from .aligned import AlignedModel
 
-__all__ = ["model_content_hash", "remember_hashes"]
+__all__ = ["model_content_hash", "recall_hashes", "remember_hashes"]
 
 
 def model_content_hash(
@@ -54,3 +54,11 @@ def _named_parts(model: AlignedModel) -> Iterator[tuple[str, str]]:
 def remember_hashes(model: AlignedModel, memo: HashMemo) -> None:
     """Store the hashes that reading left behind, so that the next content hash is free."""
     memo.put(model.source.fingerprint(), model.source.tensor_hashes())
+
+
+def recall_hashes(models: Iterable[AlignedModel], memo: HashMemo | None) -> None:
+    """Spare the models' files the hashing that an earlier read of them has done."""
+    if memo is None:
+        return
+    for model in models:
+        model.source.trust(memo.get(model.source.fingerprint()))

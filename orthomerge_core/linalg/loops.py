@@ -48,21 +48,27 @@ def sum_halves(stored, kind, columns, rows, bits, marks, words, gram, counts, pe
 
 @exact
 def merge_halves(stored, kind, columns, wide, rows, result, places, coefficients, gram, out):
-    """`execute.fused`: W = B + Σ c δ of a chunk, rounded once; the energy of that rounding."""
-    models, parents, acting = places
+    """`execute.fused`: W = B + Σ c δ of a chunk, rounded once; the energy of that rounding.
+
+    `values` [1 + models + 1 or more]; `rows` may be its part from 1 on: then `own`, the rows are
+    the models.
+    """
+    models, parents, acting, own = places
     (values, bits), (sums, sum_bits) = wide, result
     count, measured, energy = len(models), gram.shape[0] - 1, 0.0
     for low in range(0, columns, BLOCK):
         high = low + BLOCK
-        for i in range(values.shape[0]):
+        for i in range(stored.shape[0]):
             widen(stored[i, low:high], kind, values[i], bits[i])
-        for i in range(1, values.shape[0]):
+        for i in range(1, stored.shape[0]):
             _subtract(values[i], values[0])
-        for i in range(count):
-            _row(values, models[i], parents[i], rows[i])
+        if not own:
+            for i in range(count):
+                _row(values, models[i], parents[i], rows[i])
         _add_up(rows, acting, coefficients, rows[count])
         _total(values[0], rows[count], sums[0])
-        _copy(rows[count], rows[measured])  # a texture's row, if this was one, has done its part
+        if count > measured:  # a texture's row has done its part
+            _copy(rows[count], rows[measured])
         _add_upper_gram(rows[: measured + 1], gram)
         _copy(sums[0], sums[1])
         narrow(sums[1], sum_bits[1], kind, out[low:high])

@@ -121,6 +121,12 @@ class QuantisedSource(Source):
                 found.pop(key, None)
         return found
 
+    def trust(self, hashes: Mapping[str, str]) -> None:
+        """See `Source`: tensors that are stored plainly. What is quantised is hashed again, since
+        its hash is made of several tensors'."""
+        plain = {key: digest for key, digest in hashes.items() if key not in self._layers}
+        self._source.trust(plain)
+
     def check_unchanged(self) -> None:
         """See `Source`."""
         self._source.check_unchanged()

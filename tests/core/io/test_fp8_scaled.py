@@ -107,6 +107,17 @@ def test_hash_covers_the_scale(tmp_path):
     assert len(hashes[0]) == 32 and hashes[0] != hashes[1]
 
 
+def test_what_is_quantised_is_hashed_again(tmp_path):
+    tensors = {"l.weight": WEIGHT, "l.weight_scale": SCALE, "l.bias": torch.ones(3)}
+    with opened(tmp_path, tensors) as source:
+        source.trust({"l.weight": "0" * 32, "l.bias": "1" * 32})
+        assert source.tensor_hashes() == {"l.bias": "1" * 32}
+        source.read("l.weight")
+        source.read("l.bias")
+        found = source.tensor_hashes()
+    assert found["l.bias"] == "1" * 32 and found["l.weight"] not in ("0" * 32, "1" * 32)
+
+
 def test_not_dequantised_means_left_out(tmp_path):
     tensors = {**FILES["weight_scale"], "l.bias": torch.ones(3)}
     with opened(tmp_path, tensors, dequantise=False) as source:

@@ -87,6 +87,14 @@ def test_reading_out_of_order_is_not_hashed(source):
     assert "f32" not in source.tensor_hashes()
 
 
+def test_trusted_hashes_are_not_taken_again(source):
+    told = {"bf16": "0" * 32, "elsewhere": "1" * 32}
+    source.trust(told)
+    source.read("bf16")
+    source.read_raw("f32")
+    assert source.tensor_hashes() == {"bf16": "0" * 32, "f32": tensor_hash(TENSORS["f32"])}
+
+
 def test_strided_output(source):
     out = torch.empty(1000, 2)[:, 0]
     source.read_into("bf16", out)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
+from safetensors.torch import save_file
 
-from orthomerge_core.io.hashing import HashMemo
+from orthomerge_core.io.hashing import HashMemo, tensor_hash
+from orthomerge_core.io.reader import SafetensorsSource
 from orthomerge_core.keys.align import align
-from orthomerge_core.keys.content import model_content_hash, remember_hashes
+from orthomerge_core.keys.content import model_content_hash, recall_hashes, remember_hashes
 from orthomerge_core.progress import Progress
 from tests.fakes import MemorySource
 
@@ -84,3 +86,26 @@ def test_hashes_left_by_reading_can_be_remembered():
     again, source = model(tensors(1))
     assert model_content_hash(again, memo) == model_content_hash(first)
     assert source.reads == []
+
+
+def test_an_earlier_read_is_recalled(tmp_path):
+    path, memo = tmp_path / "m.safetensors", HashMemo(None)
+    save_file(tensors(1), path)
+    for _ in range(2):
+        with SafetensorsSource(path) as source:
+            aligned = align(
+                MemorySource("b", tensors()), [("m", source)], find_duplicates=False
+            ).models
+            recall_hashes(aligned, None)
+            assert not source.tensor_hashes()
+            recall_hashes(aligned, memo)
+            known = dict(source.tensor_hashes())
+            digest = model_content_hash(aligned[0], memo)
+            assert source.tensor_hashes() == {k: tensor_hash(t) for k, t in tensors(1).items()}
+    assert known == source.tensor_hashes()
+    save_file(tensors(2), path)
+    with SafetensorsSource(path) as source:
+        aligned = align(MemorySource("b", tensors()), [("m", source)], find_duplicates=False).models
+        recall_hashes(aligned, memo)
+        assert not source.tensor_hashes()
+        assert model_content_hash(aligned[0], memo) != digest

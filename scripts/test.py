@@ -1,7 +1,7 @@
 """All tests, on a fresh machine, with one command.
 
     python scripts/test.py            everything
-    python scripts/test.py --core     only what needs neither ComfyUI nor a browser (under a minute)
+    python scripts/test.py --core     the core by itself, in this process (under a minute)
     python scripts/test.py -- -k gram arguments after -- go to pytest
 
 Makes and reuses `.venv`; installs node, Chromium and a real ComfyUI where they are missing.
@@ -23,7 +23,9 @@ from scripts.support import env
 def main() -> int:
     """Run the static checks, the JavaScript tests, then pytest; 0 only if all passed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--core", action="store_true", help="no ComfyUI, no browser, no node")
+    parser.add_argument(
+        "--core", action="store_true", help="no ComfyUI, no browser, no node, no long tests"
+    )
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
     options = parser.parse_args()
     env.in_venv(dev=True)

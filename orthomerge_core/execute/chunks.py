@@ -11,13 +11,10 @@ from torch import Tensor
 from ..io.scratch import Scratch
 from ..io.source import Read
 from ..keys.aligned import AlignedModel
+from ..linalg.gram import CHUNK
 from ..shapes import Float32
 
 __all__ = ["CHUNK", "Chunk", "Job", "chunk_readers", "fill_chunk", "new_buffer"]
-
-CHUNK = 1 << 18
-"""Elements per chunk: half of it costs more calls, between which threads wait for each other, twice
-of it leaves the cache. Time only."""
 
 
 @dataclass(frozen=True)

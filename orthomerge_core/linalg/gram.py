@@ -11,9 +11,11 @@ from torch import Tensor
 
 from ..shapes import Float32, Float64
 
-__all__ = ["delta_gram", "row_gram", "run_gram"]
+__all__ = ["CHUNK", "chunked_gram", "delta_gram", "row_gram", "run_gram"]
 
-_CHUNK = 1 << 18
+CHUNK = 1 << 18
+"""Elements at a time: half of it costs more calls, between which threads wait for each other, twice
+of it leaves the cache."""
 _RUN = 1 << 12
 _FEW = 6
 """Up to so many rows a batched matrix product is faster on several threads than products of a
@@ -34,9 +36,19 @@ def delta_gram(deltas: Sequence[Tensor]) -> Float64[Tensor, "rows rows"]:
     flat = [delta.reshape(-1) for delta in deltas]
     total = torch.zeros(count, count, dtype=torch.float64)
     size = flat[0].numel() if flat else 0
-    for start in range(0, size, _CHUNK):
-        part = torch.stack([f[start : start + _CHUNK].double() for f in flat])
+    for start in range(0, size, CHUNK):
+        part = torch.stack([f[start : start + CHUNK].double() for f in flat])
         total += (part @ part.T).cpu()
+    return total
+
+
+def chunked_gram(deltas: Sequence[Tensor]) -> Float64[Tensor, "rows rows"]:
+    """`row_gram` of deltas of one size, chunk by chunk: what streaming them sums, to the last bit
+    where BLAS takes the same rows."""
+    flat = [delta.reshape(-1) for delta in deltas]
+    total = torch.zeros(len(flat), len(flat), dtype=torch.float64)
+    for start in range(0, flat[0].numel() if flat else 0, CHUNK):
+        total += row_gram(torch.stack([f[start : start + CHUNK].float() for f in flat]))
     return total
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RecipeError, did_you_mean
-from ..linalg.gram import delta_gram
+from ..linalg.gram import chunked_gram
 from ..params import Param
 
 __all__ = ["DecomposedMethod", "LinearMethod", "Method", "Rows", "Space"]
@@ -104,16 +104,17 @@ class LinearMethod(Method):
     def merge(
         self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
     ) -> Tensor:
-        """B + Σ c_i δ_i in float32, rows added in order."""
+        """B + Σ c_i δ_i in float32, rounded where the executor rounds: rows are added in order, the
+        base last."""
         count = len(rows)
         gram = torch.zeros(count, count, dtype=torch.float64)
         if self.needs_gram:
-            gram = delta_gram(rows.deltas)
+            gram = chunked_gram(rows.deltas)
         weights = self.coefficients(gram, rows.alphas, rows.repeats, options)
-        merged = base.clone()
+        total = torch.zeros_like(base)
         for delta, weight in zip(rows.deltas, weights.tolist(), strict=True):
-            merged.add_(delta, alpha=weight)
-        return merged
+            total.add_(delta, alpha=weight)
+        return total.add_(base)
 
 
 class DecomposedMethod(Method):

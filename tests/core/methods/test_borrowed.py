@@ -2,9 +2,6 @@
 
 import builtins
 import itertools
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -144,33 +141,3 @@ def test_a_missing_sd_mecha_is_named_with_the_way_out(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(UnsupportedError, match="pip install sd-mecha"):
         run("ties", torch.zeros(2), [torch.ones(2)])
-
-
-TWO_AT_ONCE = """
-import sys, threading
-
-half_loaded, asked = threading.Event(), threading.Event()
-
-class Slow:
-    def find_spec(self, name, path=None, target=None):
-        if name == "sd_mecha.extensions.builtin.merge_methods":
-            half_loaded.set()
-            asked.wait(1.0)  # the other one gets no further than to wait
-
-sys.meta_path.insert(0, Slow())
-from orthomerge_core.methods._mecha import tensor_function
-
-first = threading.Thread(target=tensor_function, args=("ties_sum",))
-first.start()
-assert half_loaded.wait(60)
-print(tensor_function("ties_sum").__name__)
-asked.set()
-first.join()
-"""
-
-
-def test_two_threads_may_need_it_first():
-    root = Path(__file__).parents[3]
-    call = [sys.executable, "-c", TWO_AT_ONCE]
-    done = subprocess.run(call, cwd=root, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("ties_sum\n", "")

@@ -30,7 +30,7 @@ from tests.core.execute.conftest import recipe_for
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX limits, users and mounts")
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 NOBODY = 65534
 RECIPE = {
     "base": "base.safetensors",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..analysis.derive import derive
-from ..analysis.result import Analysis
+from ..analysis.result import Analysis, Counts
 from ..errors import AnalysisError
 from ..progress import Progress
 from ..recipe.model import BASE, Row
@@ -51,12 +51,14 @@ def optimise(
     known = [float(q) for q in (derive(analysis).quality if quality is None else quality)]
     scores = [0.0 if np.isnan(q) else q for q in known]
     geometry = Geometry.of_analysis(analysis)
+    broken = _broken(analysis)
+    geometry = geometry.set_aside(broken > 0)
     tree = nearest_tree(geometry)
     geometry = geometry.fold(find_originals(geometry, tree, scores, settings.duplicate))
     start = nearest_tree(geometry)
     local = local_search(geometry, start, settings, progress)
     found = exhaustive_search(geometry, settings, progress) if kind == "exhaustive" else local
-    findings = judge(geometry, found.parents, scores, settings)
+    findings = judge(geometry, found.parents, scores, settings, np.flatnonzero(broken).tolist())
     return _proposal(analysis, settings, geometry, start, local, found, findings, known)
 
 
@@ -71,7 +73,7 @@ def _proposal(
     quality: Sequence[float],
 ) -> Proposal:
     names, parents = analysis.names, found.parents
-    broken = [int(n) for n in analysis.nonfinite[:, 1:].sum(axis=0)]
+    broken = _broken(analysis).tolist()
     exact = found is not local
     return Proposal(
         names=names,
@@ -95,6 +97,12 @@ def _proposal(
         warnings=notices(names, geometry, parents, findings, broken),
         settings=settings.to_json(),
     )
+
+
+def _broken(analysis: Analysis) -> Counts:
+    """Values of each model that are not finite [N], in tensors where the base's are."""
+    sound = analysis.nonfinite[:, 0] == 0
+    return np.asarray(analysis.nonfinite[sound, 1:].sum(axis=0))
 
 
 def _named(names: Sequence[str], parents: Parents) -> dict[str, str]:

@@ -17,13 +17,15 @@ __all__ = ["Findings", "judge", "missing_ancestors"]
 class Findings:
     """Verdicts by model number 0..N−1 (node − 1).
 
-    null: δ ≈ 0, equal to its parent. duplicate: number → δ's share of the parent's change.
+    damaged: holds values that are not finite. null: δ ≈ 0, equal to its parent. duplicate: number →
+    δ's share of the parent's change.
     redundant: number → (number of the row that says the same, cos). opposed: pairs with their cos.
     repeated: numbers whose row counts twice. information [N]: mean of 1 − cos² against all other
     enabled rows, NaN where there is none. missing: number → ancestors (numbers) whose own change
     the merge lacks although this row builds on them.
     """
 
+    damaged: tuple[int, ...]
     null: tuple[int, ...]
     duplicate: Mapping[int, float]
     redundant: Mapping[int, tuple[int, float]]
@@ -34,27 +36,34 @@ class Findings:
 
     def enabled(self, number: int) -> bool:
         """Whether the proposal switches the row on."""
-        return not (number in self.null or number in self.duplicate or number in self.redundant)
+        off = (self.damaged, self.null, self.duplicate, self.redundant)
+        return not any(number in group for group in off)
 
 
 def judge(
-    geometry: Geometry, parents: Parents, quality: Sequence[float], settings: OptimizeSettings
+    geometry: Geometry,
+    parents: Parents,
+    quality: Sequence[float],
+    settings: OptimizeSettings,
+    damaged: Sequence[int] = (),
 ) -> Findings:
     """Null, near-duplicate, redundant, opposed, repeated and unreconstructable rows, in that order.
 
-    Each step looks only at rows that the earlier ones left on. Cost: O(N² log N).
+    Each step looks only at rows that the earlier ones left on. A damaged row is off: where it has a
+    value that is not finite, a merge takes the base's tensor for all rows. Cost: O(N² log N).
     """
     norms, cosines = geometry.norms(parents), geometry.cosines(parents)
     null = tuple(int(i) for i in np.flatnonzero(norms == 0.0))
-    copies = [int(i) for i in np.flatnonzero(~geometry.counted) if i not in null]
+    copies = [int(i) for i in np.flatnonzero(~geometry.counted) if i not in {*null, *damaged}]
     duplicate = {i: float(norms[i] / norms[parents[i + 1] - 1]) for i in copies}
-    off = {*null, *duplicate}
+    off = {*damaged, *null, *duplicate}
     redundant = _redundant(cosines, quality, off, settings.redundancy)
     on = [i for i in range(geometry.models) if i not in off and i not in redundant]
     information = _information(cosines, on)
     candidates = [i for i in on if information[i] > settings.repeat_threshold]
     opposed = [(i, j, float(cosines[i, j])) for i, j in _pairs(on)]
     return Findings(
+        damaged=tuple(damaged),
         null=null,
         duplicate=duplicate,
         redundant=redundant,

@@ -72,6 +72,11 @@ class Geometry:
         np.fill_diagonal(admissible, False)
         return replace(self, admissible=admissible, original=original)
 
+    def set_aside(self, nodes: Bools) -> Geometry:
+        """The same set with these models [N] on the base, nobody's parents, and not counted."""
+        everyone = np.arange(len(self.gram))
+        return self.fold(np.where(np.concatenate([[False], nodes]), 0, everyone))
+
     @property
     def models(self) -> int:
         """N, without the base."""

@@ -52,7 +52,9 @@ class _Speaker:
     def off(self, i: int) -> str:
         """Why a row is off; "" for one that is on."""
         if i in self.found.null and self.broken[i]:
-            return f"without a usable change, {self.broken[i]:,} values are not finite"
+            return f"without a usable change, {self.broken_values(i)} not finite"
+        if i in self.found.damaged:
+            return f"damaged: {self.broken_values(i)} not finite"
         if i in self.found.null:
             where = self.parent(i)
             return f"identical to {'the base' if where == BASE else where}"
@@ -63,6 +65,10 @@ class _Speaker:
             other, cosine = self.found.redundant[i]
             return f"redundant to {self.names[other]}, cos {cosine:.2f}"
         return ""
+
+    def broken_values(self, i: int) -> str:
+        """How many values of a model are not finite, up to the verb."""
+        return "1 value is" if self.broken[i] == 1 else f"{self.broken[i]:,} values are"
 
     def on(self, i: int) -> list[str]:
         """What else is to be said of a row that is on."""
@@ -108,17 +114,20 @@ def notices(
     said = [*_damaged(speaker), *_left_out(speaker), *_conflicts(speaker), *_incomplete(speaker)]
     if not any(findings.enabled(i) for i in range(len(names))):
         text = "No model differs from the base or from another model: there is nothing to merge."
+        if findings.damaged:
+            text = "No sound model differs from the base: there is nothing to merge."
         said.insert(0, Notice("empty", tuple(names), text))
     return tuple(said)
 
 
 def _damaged(speaker: _Speaker) -> list[Notice]:
     said = []
-    for name, count in zip(speaker.names, speaker.broken, strict=True):
-        if count:
-            values = "1 value that is" if count == 1 else f"{count:,} values that are"
-            text = f"{name} has {values} not finite, taken as no change. Get a sound copy."
-            said.append(Notice("nonfinite", (name,), text))
+    for i in speaker.found.damaged:
+        text = (
+            f"{speaker.names[i]} is off: {speaker.broken_values(i)} not finite. With it, tensors "
+            "that hold one would come from the base. Get a sound copy."
+        )
+        said.append(Notice("nonfinite", (speaker.names[i],), text))
     return said
 
 
@@ -127,7 +136,7 @@ def _left_out(speaker: _Speaker) -> list[Notice]:
     said = []
     for i in range(len(names)):
         text = speaker.off(i)
-        if not text:
+        if not text or i in found.damaged:
             continue
         kind = "null" if i in found.null else "duplicate" if i in found.duplicate else "redundant"
         other = names[found.redundant[i][0]] if i in found.redundant else speaker.parent(i)

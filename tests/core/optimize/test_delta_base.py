@@ -189,19 +189,36 @@ def test_proposal_becomes_a_recipe() -> None:
         proposal_recipe(analysis, optimise(analysis, quality=[0.5] * 4), "average", {"speed": 1})
 
 
-def test_damaged_models_are_named() -> None:
+def test_damaged_models_are_off_and_nobodys_parents() -> None:
+    rng = np.random.default_rng(4)
+    base, change, more = rng.standard_normal((3, 50))
+    models = {"child": [base + change + 0.1 * more], "nan": [base], "torn": [base + change]}
+    analysis = analysis_of(models, [base])
+    sound = optimise(analysis, quality=[0.5] * 3)
+    assert sound.parents["child"] == "torn" and sound.rows[2].enabled
+    counts = np.array([[0, 0, 50, 1]])
+    proposal = optimise(dataclasses.replace(analysis, nonfinite=counts), quality=[0.5] * 3)
+    assert [row.enabled for row in proposal.rows] == [True, False, False]
+    assert set(proposal.parents.values()) == {"base"}
+    assert proposal.rows[1].info == "without a usable change, 50 values are not finite"
+    assert proposal.rows[2].info == "damaged: 1 value is not finite"
+    cure = "With it, tensors that hold one would come from the base. Get a sound copy."
+    assert [w.text for w in proposal.warnings] == [
+        f"nan is off: 50 values are not finite. {cure}",
+        f"torn is off: 1 value is not finite. {cure}",
+    ]
+
+
+def test_what_the_base_lacks_damages_no_model() -> None:
     rng = np.random.default_rng(4)
     base, sound = rng.standard_normal((2, 50))
-    analysis = analysis_of({"sound": [sound], "nan": [base]}, [base])
-    counts = np.array([[0, 1, 50]])
-    proposal = optimise(dataclasses.replace(analysis, nonfinite=counts), quality=[0.5, 0.0])
-    assert proposal.rows[0].enabled
-    assert proposal.rows[1].info == "without a usable change, 50 values are not finite"
-    assert [w.text for w in proposal.warnings] == [
-        "sound has 1 value that is not finite, taken as no change. Get a sound copy.",
-        "nan has 50 values that are not finite, taken as no change. Get a sound copy.",
-        "nan is off: without a usable change, 50 values are not finite.",
-    ]
+    analysis = analysis_of({"a": [base, sound]}, [base, base])
+    counts = np.array([[3, 3], [0, 0]])
+    proposal = optimise(dataclasses.replace(analysis, nonfinite=counts), quality=[0.5])
+    assert proposal.rows[0].enabled and not proposal.warnings
+    torn = dataclasses.replace(analysis, nonfinite=np.array([[3, 3], [0, 2]]))
+    empty = optimise(torn, quality=[0.5]).warnings[0]
+    assert empty.text == "No sound model differs from the base: there is nothing to merge."
 
 
 def test_unknown_quality_is_plain_json_and_keeps_the_earlier_model() -> None:

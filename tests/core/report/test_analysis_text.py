@@ -86,10 +86,18 @@ def test_opposition_is_said_once_and_one_of_both_is_advised():
 
 def test_what_looks_broken_is_not_advised_without_a_look():
     base, models = family(3)
-    models["m1"]["blocks.0.attn.weight"][0, 0] = float("nan")
+    models["m1"]["blocks.0.attn.weight"] += 5.0
     top = sentences(report(base, models))
     assert top[0].startswith("**Merge** m0 and m2; ")
     assert top[0].endswith("; m1 only after a look at what is suspicious about it.")
+
+
+def test_what_is_broken_is_left_out():
+    base, models = family(3)
+    models["m1"]["blocks.0.attn.weight"][0, 0] = float("nan")
+    top = sentences(report(base, models))
+    assert top[0].startswith("**Merge** m0 and m2; ") and "m1" not in top[0]
+    assert top[1] == "**Leave out** m1 (damaged: 1 value is not finite)."
 
 
 def test_many_models_are_counted_not_listed():

@@ -13,6 +13,7 @@ from orthomerge_core.execute.provenance import recipe_from_metadata
 from orthomerge_core.execute.run import run_merge
 from orthomerge_core.execute.sinks import FileSink
 from orthomerge_core.execute.verify import verify_file
+from orthomerge_core.io import bytesource
 from orthomerge_core.io.hashing import HashMemo
 from orthomerge_core.recipe.model import Row
 from tests.core.execute.conftest import recipe_for
@@ -107,3 +108,19 @@ def test_a_merge_with_a_longer_way_of_reading_is_the_same(on_disk, tmp_path):
     target = tmp_path / "merged.safetensors"
     merge(on_disk(), target, Row("a"))
     assert load_file(target).keys() == load_file(tmp_path / "base.safetensors").keys()
+
+
+def test_known_files_are_not_hashed_again(on_disk, tmp_path, monkeypatch):
+    memo = HashMemo(None)
+    spec = on_disk()
+    first = merge(spec, tmp_path / "first.safetensors", Row("a"), Row("b"), memo=memo)
+
+    def refuse():
+        raise AssertionError("a source was hashed")
+
+    monkeypatch.setattr(bytesource, "Hasher", refuse)
+    again = merge(spec, tmp_path / "again.safetensors", Row("a"), Row("b"), memo=memo)
+    assert again.source_hashes == first.source_hashes
+    assert again.content_hash == first.content_hash
+    with pytest.raises(AssertionError, match="a source was hashed"):
+        merge(spec, tmp_path / "third.safetensors", Row("a"))

@@ -14,11 +14,13 @@ from .plot_look import DARK, LIGHT, Look, finished, new_figure, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["retention_picture"]
 
 WIDTH = 1024
 _HEAD, _BAR, _STRIP, _TICKS, _NAMES, _EDGE = 44, 34, 26, 110, 190, 24
+_SCALE_WIDTH, _SCALE_HEIGHT = 180, 10
 
 
 def retention_picture(report: MergeReport, dark: bool = False) -> NDArray[np.uint8]:
@@ -50,7 +52,25 @@ def retention_picture(report: MergeReport, dark: bool = False) -> NDArray[np.uin
     for top, title in ((0, "What is left of each row"), (bars, "Block by block")):
         y = 1 - (top + 0.55 * _HEAD) / height
         figure.text(_NAMES / WIDTH, y, title, color=look.ink, fontsize=12, va="center")
+    _draw_scale(figure, look, bars, height)
     return finished(figure)
+
+
+def _draw_scale(figure: Figure, look: Look, top: int, height: int) -> None:
+    """What the strip's colours mean, at the right end of its heading."""
+    left, y = WIDTH - _EDGE - _SCALE_WIDTH, 1 - (top + 0.45 * _HEAD) / height
+    place = (left / WIDTH, y, _SCALE_WIDTH / WIDTH, _SCALE_HEIGHT / height)
+    axes = figure.add_axes(place)
+    _bare(axes, look)
+    shades = np.linspace(-1, 1, _SCALE_WIDTH)[None]
+    axes.imshow(shades, aspect="auto", cmap=look.diverging(), vmin=-1, vmax=1)
+    axes.set_yticks([])
+    ends = [0, (_SCALE_WIDTH - 1) / 2, _SCALE_WIDTH - 1]
+    axes.set_xticks(ends, ["−100 %", "0", "100 %"], fontsize=8, color=look.faint)
+    axes.tick_params(pad=2)
+    words = "grey: no change there"
+    right = (left - 36) / WIDTH
+    figure.text(right, y, words, color=look.faint, fontsize=8, va="center", ha="right")
 
 
 def _draw_bars(

@@ -33,3 +33,14 @@ def test_no_rows_and_many_blocks():
     shares = {f"double_blocks.{i}": (i - 30) / 30 for i in range(76)}
     many = replace(REPORT, retention={"a": 1.4}, retention_by_block={"a": shares})
     assert retention_picture(many).shape[1:] == (1024, 3)
+
+
+def test_the_scale_has_the_strips_colours():
+    shares = {f"blocks.{i}": share for i, share in enumerate((-1.0, 0.0, 1.0))}
+    report = replace(REPORT, retention={"a": 0.5}, retention_by_block={"a": shares})
+    pixels = retention_picture(report)
+    strip_row = 44 + 34 + 44 + 13  # the middle of the only row
+    wanted = [pixels[strip_row, x] for x in (300, 595, 900)]
+    scale_row = 44 + 34 + 15
+    found = [pixels[scale_row, 1024 - 24 - 180 + x] for x in (1, 90, 178)]
+    np.testing.assert_allclose(np.int16(found), np.int16(wanted), atol=12)

@@ -7,15 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..linalg.gram import run_length
+
 __all__ = ["CrossSums", "cross_sums"]
 
 Rows32 = NDArray[np.float32]
-
-_RUN = 4096
-"""Products are float32 over at most this many elements, their sums float64, as in `linalg.gram`."""
-
-_BLAS_ONE_THREAD = 9215
-"""OpenBLAS splits larger products over threads of its own, which then wait for each other."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +39,7 @@ def cross_sums(new: Rows32, known: Rows32) -> CrossSums | None:
     """
     gram = np.empty((len(new), len(known)), dtype=np.float64)
     active, conflict = (np.empty(gram.shape, dtype=np.int64) for _ in range(2))
-    run = _RUN
-    while run > 256 and run * len(known) > _BLAS_ONE_THREAD:
-        run //= 2
+    run = run_length(len(known))
     runs = known.reshape(len(known), -1, run).transpose(1, 0, 2)
     with np.errstate(all="ignore"):
         for a, delta in enumerate(new):

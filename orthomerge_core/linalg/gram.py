@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..shapes import Float32, Float64
 
-__all__ = ["CHUNK", "chunked_gram", "delta_gram", "row_gram", "run_gram"]
+__all__ = ["CHUNK", "chunked_gram", "delta_gram", "row_gram", "run_gram", "run_length"]
 
 CHUNK = 1 << 18
 """Elements at a time: half of it costs more calls, between which threads wait for each other, twice
@@ -83,6 +83,15 @@ def run_gram(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     return gram
 
 
+def run_length(rows: int) -> int:
+    """Columns per product of that many rows and a vector, 4096 or less, so that BLAS stays on this
+    thread."""
+    run = _RUN
+    while run > 256 and run * rows > _BLAS_ONE_THREAD:
+        run //= 2
+    return run
+
+
 def _gram_of_runs(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     count, columns = rows.shape
     if count <= _FEW:
@@ -90,9 +99,7 @@ def _gram_of_runs(rows: NDArray[np.float32]) -> NDArray[np.float64]:
         return torch.bmm(runs, runs.transpose(1, 2)).sum(dim=0, dtype=torch.float64).numpy()
     gram = np.empty((count, count), dtype=np.float64)
     for i in range(count):
-        run = _RUN
-        while run > 256 and run * (count - i) > _BLAS_ONE_THREAD:
-            run //= 2
+        run = run_length(count - i)
         parts = rows.reshape(count, columns // run, run)[i:].transpose(1, 0, 2)
         dots = np.matmul(parts, parts[:, 0, :, None])[..., 0].sum(axis=0, dtype=np.float64)
         gram[i, i:] = gram[i:, i] = dots

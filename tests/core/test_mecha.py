@@ -5,37 +5,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from orthomerge_core import mecha
 from orthomerge_core.errors import RecipeError
 from orthomerge_core.methods.registry import all_methods
 from orthomerge_core.recipe.model import ModelRef, Recipe, Row, TextureBoost
+from tests.core.mecha_family import SHAPES, write_models
 
 sd_mecha = pytest.importorskip("sd_mecha")
 pytestmark = pytest.mark.filterwarnings("ignore")  # sd-mecha and tqdm warn about their own things
 
-SHAPES = {
-    "double_blocks.0.img_attn.qkv.weight": (24, 16),
-    "double_blocks.1.img_mlp.0.weight": (16, 24),
-    "double_blocks.1.img_mlp.0.bias": (16,),
-    "final.scale": (),
-}
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    g = torch.Generator().manual_seed(0)
-    base = {key: torch.randn(shape, generator=g) for key, shape in SHAPES.items()}
-    tensors = {"base": base}
-    for name in ("detail", "flash", "style"):
-        tensors[name] = {k: v + 0.03 * torch.randn(v.shape, generator=g) for k, v in base.items()}
-    del tensors["flash"]["double_blocks.1.img_mlp.0.bias"]
-    for name, state in tensors.items():
-        save_file(
-            {k: v.to(torch.bfloat16) for k, v in state.items()}, tmp_path / f"{name}.safetensors"
-        )
+    write_models(tmp_path)
     from sd_mecha.extensions import model_dirs
 
     monkeypatch.setattr(model_dirs, "_registry", [tmp_path])

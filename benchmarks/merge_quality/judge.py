@@ -141,7 +141,10 @@ class Judge(nn.Module):
         figures = weights.with_suffix(".json")
         judge = cls().requires_grad_(True)
         if not figures.exists():
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)  # sums depend on how many there are
             judge.teach()
+            torch.set_num_threads(threads)
             folder.mkdir(parents=True, exist_ok=True)
             save_file(judge.state_dict(), weights)
             figures.write_text(json.dumps(judge.accuracy), encoding="utf-8")

@@ -84,11 +84,13 @@ def learnt_text(learnt: dict[str, Any]) -> str:
             values = list(learnt["predictors"][target][name].values())
             cells.append(f"{sum(values) / len(values):.2f}" if values else "–")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += ["", "| chosen on the other families, for | family | predictor | on that family |"]
+    lines += ["|---|---|---|---:|"]
     for target in _TARGETS:
-        for best, rho in held_out(learnt["predictors"][target]).values():
-            lines.append(
-                f"\nChosen without one family for {target}: {best}; on that family {rho:.2f}."
-            )
+        held = held_out(learnt["predictors"][target])
+        lines += [
+            f"| {target} | {name} | {best} | {rho:.2f} |" for name, (best, rho) in held.items()
+        ]
     return "\n".join(lines)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+
+from orthomerge_core.recipe.model import ModelRef, Recipe, Row
 
 SHAPES = {
     "double_blocks.0.img_attn.qkv.weight": (24, 16),
@@ -27,3 +30,17 @@ def write_models(folder: Path) -> None:
     for name, state in states.items():
         tensors = {k: v.to(torch.bfloat16) for k, v in state.items()}
         save_file(tensors, folder / f"{name}.safetensors")
+
+
+def recipe_for(method: str, **changes: object) -> Recipe:
+    """Rows with a repeat, a parent, layer weights, a negative alpha, and one that is off."""
+    rows = (
+        Row("detail", alpha=0.8, repeat=2),
+        Row("flash", delta_from="detail", alpha=0.5, layers="double_blocks.0=0.25, default=1"),
+        Row("style", alpha=-0.4),
+        Row("style", alpha=1.0, enabled=False),
+    )
+    if method == "slerp":
+        rows = rows[:1]
+    models = {n: ModelRef(f"{n}.safetensors") for n in ("detail", "flash", "style")}
+    return replace(Recipe("base.safetensors", models, rows, method=method), **changes)

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,8 @@ from safetensors.torch import load_file
 from orthomerge_core import mecha
 from orthomerge_core.errors import RecipeError
 from orthomerge_core.methods.registry import all_methods
-from orthomerge_core.recipe.model import ModelRef, Recipe, Row, TextureBoost
-from tests.core.mecha_family import SHAPES, write_models
+from orthomerge_core.recipe.model import Row, TextureBoost
+from tests.core.mecha_family import SHAPES, recipe_for, write_models
 
 sd_mecha = pytest.importorskip("sd_mecha")
 pytestmark = pytest.mark.filterwarnings("ignore")  # sd-mecha and tqdm warn about their own things
@@ -26,20 +25,6 @@ def folder(tmp_path, monkeypatch):
 
     monkeypatch.setattr(model_dirs, "_registry", [tmp_path])
     return tmp_path
-
-
-def recipe_for(method, **changes):
-    rows = (
-        Row("detail", alpha=0.8, repeat=2),
-        Row("flash", delta_from="detail", alpha=0.5, layers="double_blocks.0=0.25, default=1"),
-        Row("style", alpha=-0.4),
-        Row("style", alpha=1.0, enabled=False),
-    )
-    if method == "slerp":
-        rows = rows[:1]
-    names = ("detail", "flash", "style")
-    models = {n: ModelRef(f"{n}.safetensors") for n in names}
-    return replace(Recipe("base.safetensors", models, rows, method=method), **changes)
 
 
 def by_hand(folder, recipe):

@@ -26,8 +26,8 @@ from orthomerge_core.execute.sources import FolderResolver, spec_from_recipe
 from orthomerge_core.methods.registry import all_methods
 from orthomerge_core.params import Param
 from orthomerge_core.recipe.codec import dumps
-from orthomerge_core.recipe.model import ModelRef, Recipe, Row, TextureBoost
-from tests.core.mecha_family import SHAPES, write_models
+from orthomerge_core.recipe.model import Recipe, Row, TextureBoost
+from tests.core.mecha_family import SHAPES, recipe_for, write_models
 
 pytest.importorskip("sd_mecha")
 
@@ -66,12 +66,12 @@ def variants() -> dict[str, Recipe]:
             options += [{param.name: v} for v in values if v != param.default]
         for chosen in options:
             words = "-".join(f"{k}={v}" for k, v in chosen.items())
-            found[f"{name} {words}".strip()] = table(name, chosen)
+            found[f"{name} {words}".strip()] = recipe_for(name, options=chosen)
     found["average texture"] = replace(
-        table("average", {}), texture_boost=TextureBoost("style", 0.3)
+        recipe_for("average"), texture_boost=TextureBoost("style", 0.3)
     )
     found["task_arithmetic plain"] = replace(
-        table("task_arithmetic", {}), rows=(Row("detail", alpha=0.7), Row("flash", "detail", 0.5))
+        recipe_for("task_arithmetic"), rows=(Row("detail", alpha=0.7), Row("flash", "detail", 0.5))
     )
     return found
 
@@ -85,19 +85,6 @@ def other_values(param: Param) -> tuple:
     low = 0 if param.minimum is None else param.minimum
     high = 16 if param.maximum is None else min(param.maximum, 16)
     return (low, high, (low + high) // 2) if param.kind == "integer" else (low, 0.4 * high)
-
-
-def table(method: str, options: dict) -> Recipe:
-    rows = (
-        Row("detail", alpha=0.8, repeat=2),
-        Row("flash", delta_from="detail", alpha=0.5, layers="double_blocks.0=0.25, default=1"),
-        Row("style", alpha=-0.4),
-        Row("style", alpha=1.0, enabled=False),
-    )
-    if method == "slerp":
-        rows = rows[:1]
-    models = {n: ModelRef(f"{n}.safetensors") for n in ("detail", "flash", "style")}
-    return Recipe("base.safetensors", models, rows, method=method, options=options)
 
 
 RECIPES = variants()
@@ -198,7 +185,7 @@ class TestRefusals:
     """What sd-mecha cannot say is said before it runs."""
 
     def test_fp8_with_scales(self, tmp_path):
-        recipe = replace(table("average", {}), output_dtype="fp8_e4m3fn")
+        recipe = replace(recipe_for("average"), output_dtype="fp8_e4m3fn")
         with pytest.raises(UnsupportedError) as caught:
             mecha.script_text(recipe)
         assert str(caught.value).startswith("sd-mecha writes no scales, so it cannot store fp8")
@@ -209,7 +196,7 @@ class TestRefusals:
         base = load_file(tmp_path / "base.safetensors")
         base["final.scale"] = base["final.scale"].float()
         save_file(base, tmp_path / "base.safetensors")
-        recipe = table("average", {})
+        recipe = recipe_for("average")
         with pytest.raises(PlanError, match=r"the base has several: received BF16, F32\. Name"):
             mecha.require_plain_files(recipe, tmp_path)
         assert mecha.require_plain_files(recipe, tmp_path, "fp16") is torch.float16
@@ -229,7 +216,7 @@ class TestRefusals:
         scaled["scaled_fp8"] = torch.empty(2, dtype=torch.float8_e4m3fn)
         save_file(scaled, tmp_path / "style.safetensors")
         with pytest.raises(PlanError) as caught:
-            mecha.require_plain_files(table("average", {}), tmp_path)
+            mecha.require_plain_files(recipe_for("average"), tmp_path)
         text = str(caught.value)
         assert '"base.safetensors" holds tensors that are no weights' in text
         assert '"detail.safetensors" names its tensors in another way' in text
@@ -240,9 +227,9 @@ class TestRefusals:
         write_models(tmp_path)
         base = load_file(tmp_path / "base.safetensors") | {"step": torch.tensor([3])}
         save_file(base, tmp_path / "base.safetensors")
-        (tmp_path / "recipe.json").write_text(dumps(table("average", {})), encoding="utf-8")
+        (tmp_path / "recipe.json").write_text(dumps(recipe_for("average")), encoding="utf-8")
         script = tmp_path / "merge.py"
-        script.write_text(mecha.script_text(table("average", {})), encoding="utf-8")
+        script.write_text(mecha.script_text(recipe_for("average")), encoding="utf-8")
         done = subprocess.run(
             [sys.executable, "-W", "ignore", str(script), str(tmp_path), str(tmp_path / "o.sft")],
             env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from orthomerge_core.errors import UnsupportedError
 from orthomerge_core.io.opening import open_source
 from orthomerge_core.io.quant.blocks import unswizzle
-from orthomerge_core.io.quant.hadamard import regular_hadamard
+from orthomerge_core.io.quant.hadamard import regular_hadamard, rotate_integers
 
 
 def marker(**options):
@@ -182,6 +182,16 @@ def test_awq_is_bit_exact(tmp_path, step):
 def test_the_rotation_is_its_own_inverse():
     h = regular_hadamard(64)
     assert torch.equal(h, h.t()) and torch.equal(h @ h, 64 * torch.eye(64))
+
+
+@pytest.mark.parametrize("size", [4, 16, 64, 256, 1024, 4096])
+def test_integers_are_rotated_exactly(size):
+    values = torch.randint(-128, 128, (3, size)).float()
+    values[0] = regular_hadamard(size)[1] * 127  # the largest sum there is
+    out = torch.empty(3, size)
+    rotate_integers(values, out)
+    assert torch.equal(out.double(), values.double() @ regular_hadamard(size).double())
+    assert out[0].abs().max() == 127 * size
 
 
 def bad_nvfp4():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -32,23 +32,27 @@ def delta_gram(deltas: Sequence[Tensor]) -> Float64[Tensor, "rows rows"]:
     The deltas are any tensors of one common number of elements. Products and sums are float64,
     taken in chunks: the chunk size changes memory only. Cost: rows² · elements.
     """
-    count = len(deltas)
-    flat = [delta.reshape(-1) for delta in deltas]
-    total = torch.zeros(count, count, dtype=torch.float64)
-    size = flat[0].numel() if flat else 0
-    for start in range(0, size, CHUNK):
-        part = torch.stack([f[start : start + CHUNK].double() for f in flat])
-        total += (part @ part.T).cpu()
-    return total
+
+    def product(rows: Tensor) -> Tensor:
+        wide = rows.double()
+        return (wide @ wide.T).cpu()
+
+    return _sum_of_chunks(deltas, product)
 
 
 def chunked_gram(deltas: Sequence[Tensor]) -> Float64[Tensor, "rows rows"]:
     """`row_gram` of deltas of one size, chunk by chunk: what streaming them sums, to the last bit
     where BLAS takes the same rows."""
+    return _sum_of_chunks(deltas, lambda rows: row_gram(rows.float()))
+
+
+def _sum_of_chunks(
+    deltas: Sequence[Tensor], product: Callable[[Tensor], Tensor]
+) -> Float64[Tensor, "rows rows"]:
     flat = [delta.reshape(-1) for delta in deltas]
     total = torch.zeros(len(flat), len(flat), dtype=torch.float64)
     for start in range(0, flat[0].numel() if flat else 0, CHUNK):
-        total += row_gram(torch.stack([f[start : start + CHUNK].float() for f in flat]))
+        total += product(torch.stack([f[start : start + CHUNK] for f in flat]))
     return total
 
 

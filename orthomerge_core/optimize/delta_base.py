@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..analysis.derive import derive
-from ..analysis.result import Analysis, Counts
+from ..analysis.result import Analysis
 from ..errors import AnalysisError
 from ..progress import Progress
 from ..recipe.model import BASE, Row
@@ -51,14 +51,14 @@ def optimise(
     known = [float(q) for q in (derive(analysis).quality if quality is None else quality)]
     scores = [0.0 if np.isnan(q) else q for q in known]
     geometry = Geometry.of_analysis(analysis)
-    broken = _broken(analysis)
-    geometry = geometry.set_aside(broken > 0)
+    damaged = _damaged(analysis)
+    geometry = geometry.set_aside(tuple(damaged))
     tree = nearest_tree(geometry)
     geometry = geometry.fold(find_originals(geometry, tree, scores, settings.duplicate))
     start = nearest_tree(geometry)
     local = local_search(geometry, start, settings, progress)
     found = exhaustive_search(geometry, settings, progress) if kind == "exhaustive" else local
-    findings = judge(geometry, found.parents, scores, settings, np.flatnonzero(broken).tolist())
+    findings = judge(geometry, found.parents, scores, settings, damaged)
     return _proposal(analysis, settings, geometry, start, local, found, findings, known)
 
 
@@ -73,14 +73,13 @@ def _proposal(
     quality: Sequence[float],
 ) -> Proposal:
     names, parents = analysis.names, found.parents
-    broken = _broken(analysis).tolist()
     exact = found is not local
     return Proposal(
         names=names,
         rows=_rows(
             _named(names, parents),
             findings,
-            reasons(names, geometry, parents, findings, broken),
+            reasons(names, geometry, parents, findings),
         ),
         parents=_named(names, parents),
         start_parents=_named(names, start),
@@ -94,15 +93,16 @@ def _proposal(
         looked_at=found.looked_at,
         figures=_figures(names, geometry, parents, findings, quality),
         cosines=tuple(tuple(row) for row in geometry.cosines(parents).tolist()),
-        warnings=notices(names, geometry, parents, findings, broken),
+        warnings=notices(names, geometry, parents, findings),
         settings=settings.to_json(),
     )
 
 
-def _broken(analysis: Analysis) -> Counts:
-    """Values of each model that are not finite [N], in tensors where the base's are."""
+def _damaged(analysis: Analysis) -> dict[int, int]:
+    """Model number → values that are not finite, in tensors where the base's are."""
     sound = analysis.nonfinite[:, 0] == 0
-    return np.asarray(analysis.nonfinite[sound, 1:].sum(axis=0))
+    counts = analysis.nonfinite[sound, 1:].sum(axis=0)
+    return {i: int(count) for i, count in enumerate(counts) if count}
 
 
 def _named(names: Sequence[str], parents: Parents) -> dict[str, str]:

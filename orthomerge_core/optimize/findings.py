@@ -17,15 +17,15 @@ __all__ = ["Findings", "judge", "missing_ancestors"]
 class Findings:
     """Verdicts by model number 0..N−1 (node − 1).
 
-    damaged: holds values that are not finite. null: δ ≈ 0, equal to its parent. duplicate: number →
-    δ's share of the parent's change.
+    damaged: number → how many values are not finite. null: δ ≈ 0, equal to its parent. duplicate:
+    number → δ's share of the parent's change.
     redundant: number → (number of the row that says the same, cos). opposed: pairs with their cos.
     repeated: numbers whose row counts twice. information [N]: mean of 1 − cos² against all other
     enabled rows, NaN where there is none. missing: number → ancestors (numbers) whose own change
     the merge lacks although this row builds on them.
     """
 
-    damaged: tuple[int, ...]
+    damaged: Mapping[int, int]
     null: tuple[int, ...]
     duplicate: Mapping[int, float]
     redundant: Mapping[int, tuple[int, float]]
@@ -45,7 +45,7 @@ def judge(
     parents: Parents,
     quality: Sequence[float],
     settings: OptimizeSettings,
-    damaged: Sequence[int] = (),
+    damaged: Mapping[int, int],
 ) -> Findings:
     """Null, near-duplicate, redundant, opposed, repeated and unreconstructable rows, in that order.
 
@@ -63,7 +63,7 @@ def judge(
     candidates = [i for i in on if information[i] > settings.repeat_threshold]
     opposed = [(i, j, float(cosines[i, j])) for i, j in _pairs(on)]
     return Findings(
-        damaged=tuple(damaged),
+        damaged=damaged,
         null=null,
         duplicate=duplicate,
         redundant=redundant,

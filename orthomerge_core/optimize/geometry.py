@@ -6,6 +6,7 @@ node that model i is measured against, parents[0] = 0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -72,10 +73,11 @@ class Geometry:
         np.fill_diagonal(admissible, False)
         return replace(self, admissible=admissible, original=original)
 
-    def set_aside(self, nodes: Bools) -> Geometry:
-        """The same set with these models [N] on the base, nobody's parents, and not counted."""
-        everyone = np.arange(len(self.gram))
-        return self.fold(np.where(np.concatenate([[False], nodes]), 0, everyone))
+    def set_aside(self, models: Sequence[int]) -> Geometry:
+        """The same set with these models (node − 1) on the base, nobody's parents, not counted."""
+        original = np.arange(len(self.gram))
+        original[np.asarray(models, dtype=np.intp) + 1] = 0
+        return self.fold(original)
 
     @property
     def models(self) -> int:

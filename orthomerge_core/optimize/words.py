@@ -32,10 +32,8 @@ class _Speaker:
         geometry: Geometry,
         parents: Parents,
         findings: Findings,
-        broken: Sequence[int],
     ) -> None:
         self.names, self.geometry, self.parents, self.found = names, geometry, parents, findings
-        self.broken = broken
 
     def parent(self, i: int) -> str:
         """Name of the parent of model i, "base" for the base."""
@@ -51,10 +49,9 @@ class _Speaker:
 
     def off(self, i: int) -> str:
         """Why a row is off; "" for one that is on."""
-        if i in self.found.null and self.broken[i]:
-            return f"without a usable change, {self.broken_values(i)} not finite"
         if i in self.found.damaged:
-            return f"damaged: {self.broken_values(i)} not finite"
+            what = "without a usable change, " if i in self.found.null else "damaged: "
+            return f"{what}{self.broken_values(i)} not finite"
         if i in self.found.null:
             where = self.parent(i)
             return f"identical to {'the base' if where == BASE else where}"
@@ -67,8 +64,9 @@ class _Speaker:
         return ""
 
     def broken_values(self, i: int) -> str:
-        """How many values of a model are not finite, up to the verb."""
-        return "1 value is" if self.broken[i] == 1 else f"{self.broken[i]:,} values are"
+        """How many values of a damaged model are not finite, up to the verb."""
+        count = self.found.damaged[i]
+        return "1 value is" if count == 1 else f"{count:,} values are"
 
     def on(self, i: int) -> list[str]:
         """What else is to be said of a row that is on."""
@@ -93,10 +91,9 @@ def reasons(
     geometry: Geometry,
     parents: Parents,
     findings: Findings,
-    broken: Sequence[int],
 ) -> tuple[str, ...]:
-    """Why each row is as it is, one line; broken [N]: how many values are not finite."""
-    speaker = _Speaker(names, geometry, parents, findings, broken)
+    """Why each row is as it is, one line."""
+    speaker = _Speaker(names, geometry, parents, findings)
     return tuple(
         speaker.off(i) or "; ".join([speaker.origin(i), *speaker.on(i)]) for i in range(len(names))
     )
@@ -107,10 +104,9 @@ def notices(
     geometry: Geometry,
     parents: Parents,
     findings: Findings,
-    broken: Sequence[int],
 ) -> tuple[Notice, ...]:
     """Everything to warn about, full sentences, worst first within each kind."""
-    speaker = _Speaker(names, geometry, parents, findings, broken)
+    speaker = _Speaker(names, geometry, parents, findings)
     said = [*_damaged(speaker), *_left_out(speaker), *_conflicts(speaker), *_incomplete(speaker)]
     if not any(findings.enabled(i) for i in range(len(names))):
         text = "No model differs from the base or from another model: there is nothing to merge."

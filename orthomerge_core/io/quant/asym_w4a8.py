@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from .contract import LayerSpec, QuantLayer, Scales
-from .hadamard import is_rotation_size, rotate, rotate_integers
+from .hadamard import is_rotation_size, rotate, rotate_integers, rotation_factors
 from .nibbles import unpack_low_first
 from .registry import register
 
@@ -100,6 +100,7 @@ class AsymW4A8(QuantLayer):
             "group": group.to(torch.float32).reshape(-1, 1),
             "row": read("weight_s_channel").to(torch.float32).reshape(-1, 1),
             "levels": torch.arange(2 * half, dtype=torch.float32) - half,
+            **rotation_factors(self._rotation),
         }
         if "weight_codebook" in self.needs:
             scales["levels"] = read("weight_codebook").to(torch.float32)
@@ -121,7 +122,7 @@ class AsymW4A8(QuantLayer):
             shifted.view(-1, self._group).add_(scales["correction"][part])
             out.view(-1, self._rotation).copy_(rotate(shifted.view(-1, self._rotation)))
             return
-        rotate_integers(values.view(-1, self._rotation), out.view(-1, self._rotation))
+        rotate_integers(values.view(-1, self._rotation), scales, out.view(-1, self._rotation))
         out.view(-1, self.unit).mul_(self._rotation**-0.5).mul_(by_row)
 
     def _levels(self, scales: Scales, raw: Tensor, count: int) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .contract import LayerSpec, QuantLayer, Scales
-from .hadamard import is_rotation_size, rotate_integers
+from .hadamard import is_rotation_size, rotate_integers, rotation_factors
 from .nibbles import unpack_low_first
 from .registry import register
 
@@ -46,8 +46,9 @@ class ConvRotW4A4(QuantLayer):
         self._units_per_row = max(cols // self.unit, 1)
 
     def load(self, read: Callable[[str], Tensor]) -> Scales:
-        """See `QuantLayer`: float32 [rows, 1]."""
-        return {"scale": read("weight_scale").to(torch.float32).reshape(-1, 1)}
+        """See `QuantLayer`: float32 [rows, 1] and the rotation."""
+        scale = read("weight_scale").to(torch.float32).reshape(-1, 1)
+        return {"scale": scale, **rotation_factors(self.unit)}
 
     def decode(self, scales: Scales, raw: Tensor, first: int, out: Tensor) -> None:
         """See `QuantLayer`."""
@@ -55,6 +56,6 @@ class ConvRotW4A4(QuantLayer):
         unpack_low_first(raw, whole)
         whole.add_(8).remainder_(16).sub_(8)  # two's complement: 8 … 15 stand for −8 … −1
         units = out.view(-1, self.unit)
-        rotate_integers(whole.view(-1, self.unit), units)
+        rotate_integers(whole.view(-1, self.unit), scales, units)
         row = torch.arange(first, first + len(units)) // self._units_per_row
         units.mul_(self.unit**-0.5).mul_(scales["scale"][row])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from ...shapes import Float32, Float64
 
-__all__ = ["is_rotation_size", "regular_hadamard", "rotate", "rotate_integers"]
+__all__ = ["is_rotation_size", "regular_hadamard", "rotate", "rotate_integers", "rotation_factors"]
 
 _H4 = ((1, 1, 1, -1), (1, 1, -1, 1), (1, -1, 1, 1), (-1, 1, 1, 1))
 
@@ -18,32 +20,35 @@ def is_rotation_size(size: object) -> bool:
 
 
 def regular_hadamard(size: int) -> Float32[Tensor, "size size"]:
-    """H ⊗ … ⊗ H of the 4×4 matrix with −1 on its anti-diagonal; entries ±1.
+    """H ⊗ … ⊗ H of the 4×4 matrix with −1 on its anti-diagonal; entries ±1. [[1]] for 1.
 
     It is symmetric, and H/√size is its own inverse.
     """
     four = torch.tensor(_H4, dtype=torch.float32)
-    found = four
+    found = torch.ones(1, 1)
     while len(found) < size:
         found = torch.kron(found, four)
     return found
 
 
-def rotate_integers(values: Float32[Tensor, "n size"], out: Float32[Tensor, "n size"]) -> None:
+def rotation_factors(size: int) -> dict[str, Tensor]:
+    """`left` [a, a] and `right` [b, b] with H = left ⊗ right, a·b = size, for `rotate_integers`."""
+    right = min(size, 16)
+    return {"left": regular_hadamard(size // right), "right": regular_hadamard(right)}
+
+
+def rotate_integers(
+    values: Float32[Tensor, "n size"], factors: Mapping[str, Tensor], out: Float32[Tensor, "n size"]
+) -> None:
     """out = values · H, exactly, of integers of 8 bits.
 
     All sums stay below 2^24, so float32 holds them in whatever order they are taken. The division
     by √size (a power of 2) and the layer's scale, equal along a row, come after it with a single
-    rounding. Cost: H is a product of two factors of a and b, so 2(a + b) operations a value instead
-    of 2·size.
+    rounding. Cost: 2(a + b) operations a value instead of 2·size.
     """
-    size = values.shape[-1]
-    right = regular_hadamard(min(size, 16))
-    turned = values.reshape(-1, len(right)) @ right
-    if size > len(right):
-        blocks = turned.view(-1, size // len(right), len(right))
-        turned = torch.matmul(regular_hadamard(size // len(right)), blocks)
-    out.copy_(turned.view(values.shape))
+    left, right = factors["left"], factors["right"]
+    blocks = (values.reshape(-1, len(right)) @ right).view(-1, len(left), len(right))
+    out.copy_(torch.matmul(left, blocks).view(values.shape))
 
 
 def rotate(values: Float32[Tensor, "n size"]) -> Float64[Tensor, "n size"]:

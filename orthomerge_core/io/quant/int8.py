@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from .contract import LayerSpec, QuantLayer, Scales
-from .hadamard import is_rotation_size, rotate_integers
+from .hadamard import is_rotation_size, rotate_integers, rotation_factors
 from .registry import register
 
 __all__ = ["Int8"]
@@ -63,14 +63,16 @@ class Int8(QuantLayer):
         return int(group)
 
     def load(self, read: Callable[[str], Tensor]) -> Scales:
-        """See `QuantLayer`: float32 scale [1, 1] or [rows, 1]."""
-        return {"scale": read("weight_scale").to(torch.float32).reshape(-1, 1)}
+        """See `QuantLayer`: float32 scale [1, 1] or [rows, 1], and the rotation where there is
+        one."""
+        rotation = rotation_factors(self._group) if self._group else {}
+        return {"scale": read("weight_scale").to(torch.float32).reshape(-1, 1), **rotation}
 
     def decode(self, scales: Scales, raw: Tensor, first: int, out: Tensor) -> None:
         """See `QuantLayer`."""
         units, whole = out.view(-1, self.unit), raw.view(torch.int8).view(-1, self.unit)
         if self._group:
-            rotate_integers(whole.to(torch.float32), units)
+            rotate_integers(whole.to(torch.float32), scales, units)
             units.mul_(self._group**-0.5)
         else:
             units.copy_(whole)

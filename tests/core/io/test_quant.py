@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from orthomerge_core.errors import UnsupportedError
 from orthomerge_core.io.opening import open_source
 from orthomerge_core.io.quant.blocks import unswizzle
-from orthomerge_core.io.quant.hadamard import regular_hadamard, rotate_integers
+from orthomerge_core.io.quant.hadamard import regular_hadamard, rotate_integers, rotation_factors
 
 
 def marker(**options):
@@ -189,7 +189,7 @@ def test_integers_are_rotated_exactly(size):
     values = torch.randint(-128, 128, (3, size)).float()
     values[0] = regular_hadamard(size)[1] * 127  # the largest sum there is
     out = torch.empty(3, size)
-    rotate_integers(values, out)
+    rotate_integers(values, rotation_factors(size), out)
     assert torch.equal(out.double(), values.double() @ regular_hadamard(size).double())
     assert out[0].abs().max() == 127 * size
 

@@ -59,10 +59,11 @@ def extend(
             pass itself runs on the CPU; `device` is for the spectra.
 
     Sums among known models are taken as they are. Counts and non-finite counts of new ones equal
-    those of `analyze`, maxima to float32's last digit; their inner products lie within its accuracy (BLAS rounds a product by
-    where its row stands, so that even two full passes over different sets differ in float32's last
-    digit). The base and the new models are read once, and of the known ones what lies under a chunk
-    that a new one changes; `progress` is told how much that was. Raises what `analyze` raises.
+    those of `analyze`, maxima to float32's last digit; their inner products lie within its accuracy
+    (BLAS rounds a product by where its row stands, so that even two full passes over different sets
+    differ in float32's last digit). The base and the new models are read once, and of the known
+    ones what lies under a chunk that a new one changes; `progress` is told how much that was.
+    Raises what `analyze` raises.
     """
     check_arguments(aligned, rank_samples, chunk_elements, threads)
     target, progress = usable_device(device), progress or Progress()

@@ -7,7 +7,8 @@ nothing else: "floor" reads with safetensors and copies each tensor into memory,
 threads; "reader" reads with our reader, which hashes and upcasts to float32, a tensor per thread;
 "raw" reads bytes into a buffer of 1 MiB on one thread, the least that a file costs. The merges
 include planning, hashes of all sources and of the result, and measuring what is kept of each row;
-"known files" were hashed before, by an analysis or an earlier merge, and are not hashed again.
+"known files" were hashed before, by an analysis or an earlier merge, and are not hashed again;
+"known rows" were merged before as well, with other alphas, and the Grams of their deltas kept.
 
 Every figure is the best of `--runs`, each in a process of its own, files in the system's cache.
 What a process loads once (sd-mecha, and compiled code where numba is installed) is loaded before,
@@ -20,11 +21,13 @@ import argparse
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -35,6 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from orthomerge_core.analysis.pool import Ticker, run_pool, usable_cores
 from orthomerge_core.execute.chunks import CHUNK
 from orthomerge_core.execute.fused import fused_sweep
+from orthomerge_core.execute.gram_cache import GramCache
 from orthomerge_core.execute.plan import plan_merge
 from orthomerge_core.execute.provenance import header_metadata
 from orthomerge_core.execute.run import run_merge
@@ -46,7 +50,12 @@ from orthomerge_core.progress import Progress
 from orthomerge_core.recipe.model import ModelRef, Recipe, Row
 
 METHODS = ("task_arithmetic", "average", "orthogonal_projection", "orthogonal_projection symmetric")
-AGAIN = ("task_arithmetic, known files", "orthogonal_projection, known files")
+AGAIN = (
+    "task_arithmetic, known files",
+    "orthogonal_projection, known files",
+    "orthogonal_projection, known rows",
+    "orthogonal_projection symmetric, known rows",
+)
 SIDE = 3072
 
 
@@ -148,16 +157,21 @@ def ours(paths: list[Path], out: Path, method: str) -> dict[str, float]:
     )
     with plan_merge(recipe, spec, target=out) as plan:
         header_metadata(plan)  # loads sd-mecha once, for the recipe in the header
-        memo = HashMemo(None)
+        memo, grams = HashMemo(None), GramCache(out.with_suffix(".grams"))
         for model in (plan.aligned.base, *plan.models) if rest else ():
             model_content_hash(model, memo)
+    if rest == " known rows":
+        rows = tuple(replace(row, alpha=1.0) for row in recipe.rows)
+        with plan_merge(replace(recipe, rows=rows), spec, target=out) as plan:
+            run_merge(plan, FileSink(out), memo=memo, grams=grams)
+        out.unlink()
     begun = time.perf_counter()
     fused_sweep("BF16")
     load_s = time.perf_counter() - begun
 
     def merge() -> None:
         with plan_merge(recipe, spec, target=out) as plan:
-            run_merge(plan, FileSink(out), memo=memo)
+            run_merge(plan, FileSink(out), memo=memo, grams=grams)
 
     return measured(merge) | {"load_s": load_s}
 
@@ -183,6 +197,7 @@ def in_process(task: str, paths: list[Path], out: Path) -> dict[str, float]:
     call = [sys.executable, __file__, "--task", task, "--files", *names, "--out", str(out)]
     done = subprocess.run(call, capture_output=True, text=True, check=False)
     out.unlink(missing_ok=True)
+    shutil.rmtree(out.with_suffix(".grams"), ignore_errors=True)
     if done.returncode:
         sys.exit(f"{task} failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..orthomerge_core.execute.again import merge_identity, store_again
 from ..orthomerge_core.execute.decomposition_cache import DecompositionCache
+from ..orthomerge_core.execute.gram_cache import GramCache
 from ..orthomerge_core.execute.plan import Plan, plan_merge
 from ..orthomerge_core.execute.result import MergeReport
 from ..orthomerge_core.execute.run import run_merge
@@ -78,6 +79,7 @@ def _result(plan: Plan, sink: Sink, device: str, node_id: str | None) -> MergeRe
             progress=progress,
             device=chosen,
             cache=DecompositionCache(host.cache_dir("decompositions")),
+            grams=GramCache(host.cache_dir("grams")),
             memo=HashMemo(host.cache_dir("hashes")),
             provenance=full,
         )

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import AnalysisError
+from ..io.entries import Entries
 from ..io.hashing import HashMemo, bytes_hash
-from ..io.temp import replace_file
 from ..keys.aligned import AlignedModel, AlignedSet
+from ..keys.content import model_digest
 from ..progress import Progress
 from ..recipe.model import BASE
 from .codec import dumps, from_json
@@ -43,14 +42,13 @@ class _Request:
     spectra: tuple[str, ...]
     models: tuple[str, ...]
 
-    def file_name(self) -> str:
+    def name(self) -> str:
         """The same for the same models in any order."""
-        return _digest([self.layout, *self.spectra, "|", *sorted(self.models)]) + _SUFFIX
+        return _digest([self.layout, *self.spectra, "|", *sorted(self.models)])
 
-    def header(self, payload: bytes) -> bytes:
-        """The first line of an entry."""
-        fields = {"version": _VERSION, "payload": bytes_hash(payload), **vars(self)}
-        return json.dumps(fields).encode() + b"\n"
+    def about(self) -> dict[str, Any]:
+        """What an entry says of itself."""
+        return {"version": _VERSION, **vars(self)}
 
 
 class AnalysisCache:
@@ -61,14 +59,13 @@ class AnalysisCache:
     """
 
     def __init__(self, folder: Path, max_bytes: int = 256 << 20) -> None:
-        self._folder = Path(folder)
-        self._max_bytes = max_bytes
+        self._entries = Entries(folder, _SUFFIX, max_bytes)
 
     def get(self, aligned: AlignedSet, rank_samples: int) -> Analysis | None:
         """The analysis of this set, or None."""
         request = _request(aligned, rank_samples)
-        exact = self._folder / request.file_name()
-        paths = [exact, *(p for p in self._paths() if p != exact)]
+        exact = self._entries.path(request.name())
+        paths = [exact, *(p for p in self._entries.paths() if p != exact)]
         for path, stored in self._over(paths, request):
             if stored.spectra != request.spectra or not set(request.models) <= set(stored.models):
                 continue
@@ -83,9 +80,7 @@ class AnalysisCache:
         request = _request(aligned, rank_samples)
         payload = dumps(analysis).encode()
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            replace_file(self._folder / request.file_name(), request.header(payload) + payload)
-            self._trim()
+            self._entries.put(request.name(), request.about(), payload)
         except OSError as error:
             _log.warning("The analysis could not be cached (%s).", error.strerror)
 
@@ -93,7 +88,7 @@ class AnalysisCache:
         """The stored analysis over the same base that knows most models of this set, as the
         analysis of those, under their names here; None where none knows any."""
         request = _request(aligned, 0)
-        known = dict(self._over(self._paths(), request))
+        known = dict(self._over(self._entries.paths(), request))
         shared = {p: sum(m in s.models for m in request.models) for p, s in known.items()}
         for path in sorted(shared, key=lambda p: -shared[p]):  # stable: the last used first
             analysis = self._read(path) if shared[path] else None
@@ -109,7 +104,7 @@ class AnalysisCache:
         """Spectra of this set's models from analyses of other sets: name → key → energies."""
         request = _request(aligned, 0)
         found: dict[str, dict[str, Energies]] = {m.name: {} for m in aligned.models}
-        for path, stored in self._over(self._paths(), request):
+        for path, stored in self._over(self._entries.paths(), request):
             analysis = self._read(path) if set(stored.models) & set(request.models) else None
             for model, digest in zip(aligned.models, request.models, strict=True):
                 if analysis is not None and digest in stored.models:
@@ -120,49 +115,28 @@ class AnalysisCache:
 
     def clear(self) -> int:
         """Remove every entry; how many there were."""
-        paths = self._paths()
+        paths = self._entries.paths()
         for path in paths:
-            path.unlink(missing_ok=True)
+            self._entries.remove(path)
         return len(paths)
-
-    def _paths(self) -> list[Path]:
-        """Entries, the most recently used first."""
-        found = []
-        for path in self._folder.glob(f"*{_SUFFIX}"):
-            with suppress(OSError):
-                found.append((path.stat().st_mtime_ns, path))
-        return [path for _, path in sorted(found, reverse=True)]
 
     def _over(self, paths: list[Path], request: _Request) -> Iterator[tuple[Path, _Request]]:
         """Entries over the same base and keys."""
         for path in paths:
-            stored = _stored_request(path)
+            stored = _stored_request(self._entries.about(path))
             if stored and stored.layout == request.layout:
                 yield path, stored
 
     def _read(self, path: Path) -> Analysis | None:
         """An entry's analysis; a damaged entry is removed."""
+        payload = self._entries.payload(path)
+        if payload is None:
+            return None
         try:
-            head, _, payload = path.read_bytes().partition(b"\n")
-            if json.loads(head)["payload"] != bytes_hash(payload):
-                raise ValueError("damaged")
-            analysis = from_json(json.loads(payload))
-            os.utime(path)
-            return analysis
-        except OSError:
-            return None
+            return from_json(json.loads(payload))
         except (AnalysisError, ValueError, KeyError, TypeError):
-            with suppress(OSError):
-                path.unlink()
+            self._entries.remove(path)
             return None
-
-    def _trim(self) -> None:
-        size = 0
-        for path in self._paths():
-            with suppress(OSError):
-                size += path.stat().st_size
-                if size > self._max_bytes:
-                    path.unlink()
 
 
 def analyze_cached(
@@ -213,16 +187,10 @@ def _request(aligned: AlignedSet, rank_samples: int) -> _Request:
     kinds = aligned.architecture
     keys = [f"{k} {aligned.shapes[k]} {kinds.block(k)} {kinds.layer_type(k)}" for k in aligned.keys]
     return _Request(
-        layout=_digest([str(_VERSION), kinds.name, _model_digest(aligned.base), *keys]),
+        layout=_digest([str(_VERSION), kinds.name, model_digest(aligned.base), *keys]),
         spectra=sample_keys(aligned, rank_samples),
-        models=tuple(_model_digest(m) for m in aligned.models),
+        models=tuple(model_digest(m) for m in aligned.models),
     )
-
-
-def _model_digest(model: AlignedModel) -> str:
-    """The file by its fingerprint, and which of its elements stand for which key."""
-    runs = (f"{k} {[(s.key, s.start, s.stop) for s in run]}" for k, run in model.segments.items())
-    return _digest([model.source.fingerprint(), *sorted(runs)])
 
 
 def _digest(lines: list[str]) -> str:
@@ -244,15 +212,12 @@ def _named(analysis: Analysis, aligned: AlignedSet, models: Sequence[AlignedMode
     )
 
 
-def _stored_request(path: Path) -> _Request | None:
+def _stored_request(about: Mapping[str, Any]) -> _Request | None:
     """What an entry says it is about; None where its first line is not one of ours."""
     try:
-        with path.open("rb") as file:
-            fields: Mapping[str, Any] = json.loads(file.readline(1 << 20))
-        if fields["version"] != _VERSION:
+        if about["version"] != _VERSION:
             return None
-        return _Request(
-            str(fields["layout"]), tuple(fields["spectra"]), tuple(map(str, fields["models"]))
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        spectra, models = tuple(about["spectra"]), tuple(map(str, about["models"]))
+        return _Request(str(about["layout"]), spectra, models)
+    except (KeyError, TypeError):
         return None

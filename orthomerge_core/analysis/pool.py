@@ -12,10 +12,13 @@ import torch
 
 from ..progress import Progress
 
-__all__ = ["Ticker", "run_abandonable", "run_pool", "usable_cores"]
+__all__ = ["Tick", "Ticker", "run_abandonable", "run_pool", "usable_cores"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+Tick = Callable[[float], None]
+"""What a piece of work calls with how much it has done."""
 
 _POLL_S = 0.05
 

@@ -11,6 +11,7 @@ import click
 
 from ..errors import Cancelled, OrthoMergeError
 from ..execute.decomposition_cache import DEFAULT_BUDGET_BYTES, DecompositionCache
+from ..execute.gram_cache import GramCache
 from ..execute.plan import plan_merge
 from ..execute.renamed import resolve_by_content
 from ..execute.result import MergeReport
@@ -150,6 +151,7 @@ def _merge(job: _Job, caches: Caches, bar: Bar) -> dict[str, Any]:
             progress=bar,
             device=job.device,
             cache=_decompositions(caches),
+            grams=GramCache(caches.folder / "grams") if caches.folder else None,
             memo=caches.memo,
             provenance=job.provenance,
         )

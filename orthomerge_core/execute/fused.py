@@ -1,8 +1,10 @@
 """W = B + Σ c_i δ_i in one sweep over 16-bit weights, where the optional numba is installed.
 
 The sweep does to each element exactly what `LinearMerge` does with torch, in the same order of
-roundings; that is tried on numbers before it is used (`_agrees`), so that a file's bytes never
-depend on it. A tensor in which anything is not finite is left to the other way.
+roundings, and a sweep before it, for coefficients that need the rows' Gram, sums that to the last
+bit as `BlockGram` does. Both are tried on numbers before they are used (`_agrees`), so that a
+file's bytes never depend on them. A tensor in which anything is not finite is left to the other
+way.
 """
 
 from __future__ import annotations
@@ -18,13 +20,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..io.dtypes import torch_dtype
+from ..linalg.block_gram import BlockGram
 from ..linalg.compiled import BLOCK, KINDS, loops
 from .outputs import cast
 from .work import add_rows, difference
 
 __all__ = ["FusedSum", "Sweep", "Terms", "fused_sweep"]
 
-Sweep = Callable[..., float]
+_MOST = 320
+_POWERS = np.ldexp(1.0, np.arange(-_MOST, _MOST + 1))
+"""2^k for every k that two blocks' exponents and their digits come to."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The compiled functions over weights of one stored dtype."""
+
+    merge: Callable[..., float]
+    gram: Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -33,7 +46,8 @@ class Terms:
 
     `models`, `parents` [rows] are places in the chunk's D's, −1 for the base; a texture is one row
     more than `measured`, the recipe's. `coefficients` [rows] float32; `acting` are the rows that
-    are added up, in this order. `own`: row i is all of model i's D, for every model.
+    are added up, in this order. `own`: row i is all of model i's D, for every model. `known`: the
+    rows' Gram is not asked for.
     """
 
     models: NDArray[np.int64]
@@ -42,16 +56,18 @@ class Terms:
     acting: NDArray[np.int64]
     measured: int
     own: bool = False
+    known: bool = False
 
 
 class FusedSum:
-    """The sweep for one stored dtype, with its own memory; one per thread."""
+    """The sweeps for one stored dtype, with their own memory; one per thread."""
 
     def __init__(self, sweep: Sweep, models: int, rows: int) -> None:
         self._sweep = sweep
         self._wide = np.empty((models + 2, BLOCK), dtype=np.float32)
         self._rows = np.empty((rows + 1, BLOCK), dtype=np.float32)
         self._result = np.empty((2, BLOCK), dtype=np.float32)
+        self._whole = np.empty((rows, BLOCK), dtype=np.float64)
 
     def __call__(
         self, stored: NDArray[np.uint16], size: int, terms: Terms, out: NDArray[np.uint16]
@@ -64,40 +80,74 @@ class FusedSum:
             terms: see there.
             out: uint16 [C], filled with the rounded result.
 
-        Returns: the Gram of [δ_1 … δ_measured, W − B] in float64, and the energy of the rounding
-        error. One of them is not finite where a value was not.
+        Returns: the Gram of [δ_1 … δ_measured, W − B] in float64, of which only the last row and
+        column are filled where the rest is known, and the energy of the rounding error. One of them
+        is not finite where a value was not.
         """
-        columns = -(-size // BLOCK) * BLOCK
-        stored[:, size:columns] = 0
         upper = np.zeros((terms.measured + 1, terms.measured + 1), dtype=np.float64)
-        rows = self._wide[1:] if terms.own else self._rows[: len(terms.models) + 1]
-        energy = self._sweep(
+        energy = self._sweep.merge(
             stored,
-            columns,
-            (self._wide, self._wide.view(np.uint32)),
-            rows,
-            (self._result, self._result.view(np.uint32)),
-            (terms.models, terms.parents, terms.acting, terms.own),
+            _whole_blocks(stored, size),
+            _with_bits(self._wide),
+            self._of(terms),
+            _with_bits(self._result),
+            (terms.models, terms.parents, terms.acting, terms.own, terms.known),
             terms.coefficients,
             upper,
             out,
         )
         return upper + np.triu(upper, 1).T, float(energy)
 
+    def add_gram(
+        self, stored: NDArray[np.uint16], size: int, terms: Terms, upper: NDArray[np.float64]
+    ) -> None:
+        """Add the first `size` columns of the measured rows to the upper half of their
+        `BlockGram`; call with chunks of a multiple of 1024, but for the last."""
+        rows = self._of(terms)
+        self._sweep.gram(
+            stored,
+            _whole_blocks(stored, size),
+            _with_bits(self._wide),
+            _with_bits(rows),
+            self._whole[: terms.measured],
+            (terms.models[: terms.measured], terms.parents[: terms.measured], terms.own),
+            _POWERS,
+            upper,
+        )
+
+    def _of(self, terms: Terms) -> NDArray[np.float32]:
+        return self._wide[1:] if terms.own else self._rows[: len(terms.models) + 1]
+
+
+def _whole_blocks(stored: NDArray[np.uint16], size: int) -> int:
+    """Columns up to the end of a block, zero from `size` on."""
+    columns = -(-size // BLOCK) * BLOCK
+    stored[:, size:columns] = 0
+    return columns
+
+
+def _with_bits(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
+    return values, values.view(np.uint32)
+
 
 @lru_cache(maxsize=len(KINDS))
 def fused_sweep(dtype: str) -> Sweep | None:
-    """The sweep over weights of a stored dtype, compiled; None without numba, or if it is not
+    """The sweeps over weights of a stored dtype, compiled; None without numba, or if they are not
     torch's equal."""
     found = loops()
     if found is None or dtype not in KINDS:
         return None
-    sweep = partial(_of_kind, found.merge_halves, KINDS[dtype])
+    kind = KINDS[dtype]
+    sweep = Sweep(
+        partial(_of_kind, found.merge_halves, kind), partial(_of_kind, found.gram_halves, kind)
+    )
     return sweep if _agrees(sweep, dtype) else None
 
 
-def _of_kind(sweep: Sweep, kind: int, stored: NDArray[np.uint16], *rest: Any) -> float:
-    return sweep(stored, kind, *rest)
+def _of_kind(
+    function: Callable[..., Any], kind: int, stored: NDArray[np.uint16], *rest: Any
+) -> Any:
+    return function(stored, kind, *rest)
 
 
 def _agrees(sweep: Sweep, dtype: str) -> bool:
@@ -127,7 +177,14 @@ def _same_bytes(sweep: Sweep, dtype: str, stored: Tensor, terms: Terms) -> bool:
         difference(deltas, int(terms.models[i]), int(terms.parents[i]), matrix[i])
     add_rows(matrix[:-1], range(count), terms.coefficients.tolist(), matrix[-1])
     wanted = cast(torch.add(stored[0].float(), matrix[-1]), dtype)
-    out = np.empty(size, dtype=np.uint16)
+    gram = BlockGram(count)
+    gram.add(matrix[:-1])
+    out, upper = np.empty(size, dtype=np.uint16), np.zeros((count, count))
     halves = stored.clone().view(torch.int16).numpy().view(np.uint16)
-    FusedSum(sweep, len(stored) - 1, count)(halves, size, terms, out)
-    return bool(np.array_equal(out, wanted.view(torch.int16).numpy().view(np.uint16)))
+    sums = FusedSum(sweep, len(stored) - 1, count)
+    sums(halves, size, terms, out)
+    sums.add_gram(halves, size, terms, upper)
+    return bool(
+        np.array_equal(out, wanted.view(torch.int16).numpy().view(np.uint16))
+        and np.array_equal(upper, np.triu(gram.total.numpy()))
+    )

@@ -28,6 +28,7 @@ from .work import Fate, Work
 
 if TYPE_CHECKING:
     from .decomposition_cache import DecompositionCache
+    from .gram_cache import GramCache
 
 __all__ = ["run_merge"]
 
@@ -39,6 +40,7 @@ def run_merge(
     progress: Progress | None = None,
     device: str | torch.device = "cpu",
     cache: DecompositionCache | None = None,
+    grams: GramCache | None = None,
     memo: HashMemo | None = None,
     provenance: bool = True,
     extra_metadata: Mapping[str, str] | None = None,
@@ -49,6 +51,7 @@ def run_merge(
         sink: takes the tensors; nothing is left in it on an error.
         device: where methods other than the linear ones compute; no room there falls back to CPU.
         cache: keeps decompositions between runs.
+        grams: keeps the rows' Grams between runs, for methods whose coefficients need them.
         memo: remembers the sources' content hashes.
         provenance: write the recipe into the metadata.
         extra_metadata: more strings for the header, e.g. a workflow.
@@ -70,7 +73,7 @@ def run_merge(
         sink.begin(plan.layout(), metadata)
         try:
             work = Work(plan, Emitter(sink, plan.aligned.base), _retention(plan), progress)
-            _merge_all(work, where, cache)
+            _merge_all(work, where, cache, grams)
             hashes = _source_hashes(plan, memo, progress)
             for model in (plan.aligned.base, *plan.models):
                 model.source.check_unchanged()
@@ -86,11 +89,16 @@ def _retention(plan: Plan) -> Retention:
     return Retention([row.label for row in plan.rows])
 
 
-def _merge_all(work: Work, device: torch.device, cache: DecompositionCache | None) -> None:
+def _merge_all(
+    work: Work,
+    device: torch.device,
+    cache: DecompositionCache | None,
+    grams: GramCache | None,
+) -> None:
     plan, progress = work.plan, work.progress
     n_carried = [plan.aligned.base.entry(key).n_bytes for key in plan.aligned.carried]
     if isinstance(plan.method, LinearMethod):
-        merge: LinearMerge | WholeMerge = LinearMerge(work, plan.method)
+        merge: LinearMerge | WholeMerge = LinearMerge(work, plan.method, grams=grams)
     else:
         merge = WholeMerge(work, device, cache)
     total = float(sum(n_carried)) + merge.total()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 
-from ..analysis.pool import Ticker
+from ..analysis.pool import Tick
 from ..io.dtypes import torch_dtype
 from ..io.source import ReadStored
 from ..keys.aligned import common_dtype
@@ -41,9 +42,7 @@ class StoredSum:
 
     def fits(self, tensor: TensorPlan) -> bool:
         """Whether this tensor can be merged here."""
-        dtype, scaled = tensor.stored.dtype, tensor.stored.scaled
-        models = [m for m in (self._plan.aligned.base, *self._plan.models) if m.has(tensor.key)]
-        return dtype in self._sums and not scaled and common_dtype(models, tensor.key) == dtype
+        return not tensor.stored.scaled and self._dtype(tensor) == tensor.stored.dtype
 
     def run(
         self,
@@ -51,29 +50,53 @@ class StoredSum:
         rows: Sequence[int],
         chosen: Sequence[float],
         out: TensorOut,
-        tick: Ticker,
+        tick: Tick,
+        *,
+        known: bool = False,
     ) -> tuple[Float64[torch.Tensor, "r r"], float] | None:
         """Store W = B + Σ c_i δ_i over `rows`; the Gram of all rows and W − B, and the energy of
-        the rounding error. None, with part of it stored, where a value is not finite."""
-        terms, readers = self._terms(rows, chosen), self._readers(tensor)
-        size = len(self._plan.rows) + 1
+        the rounding error. None, with part of it stored, where a value is not finite. `known`: of
+        the Gram only the last row and column are summed."""
+        terms, size = self._terms(rows, chosen, known), len(self._plan.rows) + 1
         gram, rounding = torch.zeros(size, size, dtype=torch.float64), 0.0
-        dtype, share = torch_dtype(tensor.stored.dtype), read_bytes(self._plan, tensor)
-        stored = torch.from_numpy(self._out.view(np.int16)).view(dtype)
-        for start in range(0, tensor.numel, self._chunk):
-            count = min(self._chunk, tensor.numel - start)
-            self._read(readers, start, count)
-            sums = self._sums[tensor.stored.dtype]
+        stored = torch.from_numpy(self._out.view(np.int16)).view(torch_dtype(tensor.stored.dtype))
+        sums = self._sums[tensor.stored.dtype]
+        for count, ticked in self._chunks(tensor, tick):
             found, energy = sums(self._stored, count, terms, self._out)
             if not (np.isfinite(found).all() and np.isfinite(energy)):
                 return None
             gram += torch.from_numpy(found)
             rounding += energy
             out.put_stored(stored[:count])
-            tick(share * count / tensor.numel)
+            ticked()
         return gram, rounding
 
-    def _terms(self, rows: Sequence[int], chosen: Sequence[float]) -> Terms:
+    def gram(self, tensor: TensorPlan, tick: Tick) -> Float64[torch.Tensor, "r r"] | None:
+        """`BlockGram` of all rows; None where the files hold this tensor otherwise."""
+        dtype, size = self._dtype(tensor), len(self._plan.rows)
+        if dtype is None:
+            return None
+        terms, upper = self._terms((), [0.0] * size), np.zeros((size, size), dtype=np.float64)
+        for count, ticked in self._chunks(tensor, tick):
+            self._sums[dtype].add_gram(self._stored, count, terms, upper)
+            ticked()
+        return torch.from_numpy(upper + np.triu(upper, 1).T)
+
+    def _dtype(self, tensor: TensorPlan) -> str | None:
+        """The dtype in which all files hold a tensor, if there are sweeps for it."""
+        models = [m for m in (self._plan.aligned.base, *self._plan.models) if m.has(tensor.key)]
+        dtype = common_dtype(models, tensor.key)
+        return dtype if dtype in self._sums else None
+
+    def _chunks(self, tensor: TensorPlan, tick: Tick) -> Iterator[tuple[int, Callable[[], None]]]:
+        """The tensor in chunks: how many elements were read, and what to call after."""
+        readers, share = self._readers(tensor), read_bytes(self._plan, tensor) / tensor.numel
+        for start in range(0, tensor.numel, self._chunk):
+            count = min(self._chunk, tensor.numel - start)
+            self._read(readers, start, count)
+            yield count, partial(tick, share * count)
+
+    def _terms(self, rows: Sequence[int], chosen: Sequence[float], known: bool = False) -> Terms:
         places = [(row.model, row.parent) for row in self._plan.rows]
         numbers, acting = list(chosen), list(rows)
         if self._plan.texture is not None:
@@ -89,6 +112,7 @@ class StoredSum:
             np.array(acting, dtype=np.int64),
             len(self._plan.rows),
             has_own_rows(self._plan) and self._plan.texture is None,
+            known,
         )
 
     def _readers(self, tensor: TensorPlan) -> list[ReadStored | None]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ..io.hashing import HashMemo, content_hash
+from ..io.hashing import HashMemo, bytes_hash, content_hash
 from ..progress import Progress
 from .aligned import AlignedModel
 
-__all__ = ["model_content_hash", "recall_hashes", "remember_hashes"]
+__all__ = ["model_content_hash", "model_digest", "recall_hashes", "remember_hashes"]
 
 
 def model_content_hash(
@@ -49,6 +49,12 @@ def _named_parts(model: AlignedModel) -> Iterator[tuple[str, str]]:
         for seg in segments:
             whole = len(segments) == 1 and not seg.start
             yield name if whole else f"{name} [{seg.start}:{seg.stop}] {seg.key}", seg.key
+
+
+def model_digest(model: AlignedModel) -> str:
+    """The file by its fingerprint, and which of its elements stand for which key; reads nothing."""
+    runs = (f"{k} {[(s.key, s.start, s.stop) for s in run]}" for k, run in model.segments.items())
+    return bytes_hash("\n".join([model.source.fingerprint(), *sorted(runs)]).encode())
 
 
 def remember_hashes(model: AlignedModel, memo: HashMemo) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..shapes import Float32, Float64
 
-__all__ = ["CHUNK", "chunked_gram", "delta_gram", "row_gram", "run_gram", "run_length"]
+__all__ = ["CHUNK", "delta_gram", "last_products", "row_gram", "run_gram", "run_length"]
 
 CHUNK = 1 << 18
 """Elements at a time: half of it costs more calls, between which threads wait for each other, twice
@@ -32,27 +32,11 @@ def delta_gram(deltas: Sequence[Tensor]) -> Float64[Tensor, "rows rows"]:
     The deltas are any tensors of one common number of elements. Products and sums are float64,
     taken in chunks: the chunk size changes memory only. Cost: rows² · elements.
     """
-
-    def product(rows: Tensor) -> Tensor:
-        wide = rows.double()
-        return (wide @ wide.T).cpu()
-
-    return _sum_of_chunks(deltas, product)
-
-
-def chunked_gram(deltas: Sequence[Tensor]) -> Float64[Tensor, "rows rows"]:
-    """`row_gram` of deltas of one size, chunk by chunk: what streaming them sums, to the last bit
-    where BLAS takes the same rows."""
-    return _sum_of_chunks(deltas, lambda rows: row_gram(rows.float()))
-
-
-def _sum_of_chunks(
-    deltas: Sequence[Tensor], product: Callable[[Tensor], Tensor]
-) -> Float64[Tensor, "rows rows"]:
     flat = [delta.reshape(-1) for delta in deltas]
     total = torch.zeros(len(flat), len(flat), dtype=torch.float64)
     for start in range(0, flat[0].numel() if flat else 0, CHUNK):
-        total += product(torch.stack([f[start : start + CHUNK] for f in flat]))
+        wide = torch.stack([f[start : start + CHUNK].double() for f in flat])
+        total += (wide @ wide.T).cpu()
     return total
 
 
@@ -74,17 +58,34 @@ def row_gram(rows: Float32[Tensor, "rows params"]) -> Float64[Tensor, "rows rows
     return total if bool(torch.isfinite(total.diagonal()).all()) else delta_gram(list(rows))
 
 
+def last_products(rows: Float32[Tensor, "rows params"]) -> Float64[Tensor, "rows"]:
+    """⟨x_i, x_last⟩ of every row, as exact as `row_gram`; float32 on the CPU."""
+
+    def products(parts: NDArray[np.float32]) -> NDArray[np.float64]:
+        return _products_with(parts, len(parts) - 1)
+
+    total = torch.from_numpy(_of_runs(rows.numpy(), products))
+    return total if bool(torch.isfinite(total).all()) else rows.double() @ rows[-1].double()
+
+
 def run_gram(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     """`row_gram` of [R, C] with contiguous rows on one thread, not finite where squares leave
     float32."""
+    return _of_runs(rows, _gram_of_runs)
+
+
+def _of_runs(
+    rows: NDArray[np.float32], function: Callable[[NDArray[np.float32]], NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """A sum over columns, of whole runs and of the rest with zeros behind it."""
     whole = rows.shape[1] // _RUN * _RUN
     with np.errstate(all="ignore"):
-        gram = _gram_of_runs(rows[:, :whole])
+        total = function(rows[:, :whole])
         if whole < rows.shape[1]:
             rest = np.zeros((len(rows), _RUN), dtype=np.float32)
             rest[:, : rows.shape[1] - whole] = rows[:, whole:]
-            gram += _gram_of_runs(rest)
-    return gram
+            total += function(rest)
+    return total
 
 
 def run_length(rows: int) -> int:
@@ -103,8 +104,14 @@ def _gram_of_runs(rows: NDArray[np.float32]) -> NDArray[np.float64]:
         return torch.bmm(runs, runs.transpose(1, 2)).sum(dim=0, dtype=torch.float64).numpy()
     gram = np.empty((count, count), dtype=np.float64)
     for i in range(count):
-        run = run_length(count - i)
-        parts = rows.reshape(count, columns // run, run)[i:].transpose(1, 0, 2)
-        dots = np.matmul(parts, parts[:, 0, :, None])[..., 0].sum(axis=0, dtype=np.float64)
-        gram[i, i:] = gram[i:, i] = dots
+        gram[i, i:] = gram[i:, i] = _products_with(rows[i:], 0)
     return gram
+
+
+def _products_with(rows: NDArray[np.float32], place: int) -> NDArray[np.float64]:
+    """Inner products of all rows with the one at `place`; whole runs."""
+    count, columns = rows.shape
+    run = run_length(count)
+    parts = rows.reshape(count, columns // run, run).transpose(1, 0, 2)
+    products = np.matmul(parts, parts[:, place, :, None])[..., 0]
+    return products.sum(axis=0, dtype=np.float64)

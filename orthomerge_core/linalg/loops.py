@@ -14,6 +14,7 @@ import numba
 import numpy as np
 
 BLOCK = 1024  # at most 255 · 8, see `_agreement`
+BITS = 21  # of `linalg.block_gram`
 
 _TO_FLOAT = np.float32(2.0**112)
 _LARGEST_F16 = np.float32(65504.0)
@@ -51,30 +52,83 @@ def merge_halves(stored, kind, columns, wide, rows, result, places, coefficients
     """`execute.fused`: W = B + Σ c δ of a chunk, rounded once; the energy of that rounding.
 
     `values` [1 + models + 1 or more]; `rows` may be its part from 1 on: then `own`, the rows are
-    the models.
+    the models. Where the rows' Gram is `known`, only the products with W − B are added up.
     """
-    models, parents, acting, own = places
+    models, parents, acting, own, known = places
     (values, bits), (sums, sum_bits) = wide, result
     count, measured, energy = len(models), gram.shape[0] - 1, 0.0
     for low in range(0, columns, BLOCK):
         high = low + BLOCK
-        for i in range(stored.shape[0]):
-            widen(stored[i, low:high], kind, values[i], bits[i])
-        for i in range(1, stored.shape[0]):
-            _subtract(values[i], values[0])
+        _deltas(stored, low, kind, values, bits)
         if not own:
-            for i in range(count):
-                _row(values, models[i], parents[i], rows[i])
+            _rows(values, models, parents, rows)
         _add_up(rows, acting, coefficients, rows[count])
         _total(values[0], rows[count], sums[0])
         if count > measured:  # a texture's row has done its part
             _copy(rows[count], rows[measured])
-        _add_upper_gram(rows[: measured + 1], gram)
+        if known:
+            _add_last_column(rows[: measured + 1], gram)
+        else:
+            _add_upper_gram(rows[: measured + 1], gram)
         _copy(sums[0], sums[1])
         narrow(sums[1], sum_bits[1], kind, out[low:high])
         widen(out[low:high], kind, sums[1], sum_bits[1])
         energy += _error(sums[1], sums[0])
     return energy
+
+
+@exact
+def gram_halves(stored, kind, columns, wide, rows, whole, places, powers, gram):
+    """`linalg.block_gram` of the rows of a chunk, added to the upper half of `gram`.
+
+    `whole` [rows, BLOCK] float64 is room for integers; `powers` are those of two, 1 in the middle.
+    """
+    models, parents, own = places
+    (values, bits), (deltas, delta_bits) = wide, rows
+    count, middle = gram.shape[0], len(powers) // 2
+    tops, table = np.empty(count, dtype=np.int64), np.empty((count, count), dtype=np.float64)
+    for low in range(0, columns, BLOCK):
+        _deltas(stored, low, kind, values, bits)
+        if not own:
+            _rows(values, models, parents, deltas)
+        for i in range(count):
+            tops[i] = _exponent(delta_bits[i])
+            scale = powers[middle + BITS - tops[i]] if tops[i] < 129 else np.nan
+            _integers(deltas[i], scale, whole[i])
+        table[:] = 0.0
+        _add_upper_gram(whole, table)
+        for i in range(count):
+            twice = middle - 2 * BITS + tops[i]
+            for j in range(i, count):
+                gram[i, j] += table[i, j] * powers[twice + tops[j]]
+
+
+@exact
+def _exponent(bits):
+    """e with 2^e above every magnitude; 129 where one is not finite, 0 where all are zero."""
+    most = _largest(bits, 0)
+    return np.int64(most >> np.uint32(23)) - 126 if most else np.int64(0)
+
+
+@exact
+def _integers(row, scale, out):
+    for k in range(row.shape[0]):
+        out[k] = np.rint(np.float64(row[k]) * scale)
+
+
+@exact
+def _deltas(stored, low, kind, values, bits):
+    """A block of the base, and of each model less the base."""
+    for i in range(stored.shape[0]):
+        widen(stored[i, low : low + BLOCK], kind, values[i], bits[i])
+    for i in range(1, stored.shape[0]):
+        _subtract(values[i], values[0])
+
+
+@exact
+def _rows(values, models, parents, rows):
+    for i in range(len(models)):
+        _row(values, models[i], parents[i], rows[i])
 
 
 @exact
@@ -112,20 +166,41 @@ def _sum_block(rows, bits, marks, words, gram, counts, peaks):
 
 @exact
 def _add_upper_gram(rows, gram):
-    """Each row passes the registers once for four others."""
-    count = rows.shape[0]
-    for i in range(count):
-        j = i
-        while j + 3 < count:
-            one, two, three, four = _dots(rows[i], rows[j], rows[j + 1], rows[j + 2], rows[j + 3])
+    """Two rows with two others at a time: of four numbers that are read each serves twice."""
+    count, i = rows.shape[0], 0
+    while i + 1 < count:
+        one, two, three = _two(rows[i], rows[i + 1])
+        gram[i, i] += one
+        gram[i, i + 1] += two
+        gram[i + 1, i + 1] += three
+        j = i + 2
+        while j + 1 < count:
+            one, two, three, four = _two_by_two(rows[i], rows[i + 1], rows[j], rows[j + 1])
             gram[i, j] += one
             gram[i, j + 1] += two
-            gram[i, j + 2] += three
-            gram[i, j + 3] += four
-            j += 4
-        while j < count:
-            gram[i, j] += _dot(rows[i], rows[j])
-            j += 1
+            gram[i + 1, j] += three
+            gram[i + 1, j + 1] += four
+            j += 2
+        if j < count:
+            one, two = _one_by_two(rows[j], rows[i], rows[i + 1])
+            gram[i, j] += one
+            gram[i + 1, j] += two
+        i += 2
+    if i < count:
+        gram[i, i] += _dot(rows[i], rows[i])
+
+
+@exact
+def _add_last_column(rows, gram):
+    """Products with the last row only."""
+    last, i = rows.shape[0] - 1, 0
+    while i < last:
+        one, two = _one_by_two(rows[last], rows[i], rows[i + 1])
+        gram[i, last] += one
+        gram[i + 1, last] += two
+        i += 2
+    if i == last:
+        gram[last, last] += _dot(rows[last], rows[last])
 
 
 @exact
@@ -199,14 +274,35 @@ def _dot(a, b):
 
 
 @loose
-def _dots(a, b, c, d, e):
-    first, second, third, fourth = _ZERO, _ZERO, _ZERO, _ZERO
+def _one_by_two(a, b, c):
+    first, second = _ZERO, _ZERO
     for k in range(a.shape[0]):
         x = a[k]
         first += x * b[k]
         second += x * c[k]
-        third += x * d[k]
-        fourth += x * e[k]
+    return first, second
+
+
+@loose
+def _two(a, b):
+    first, second, third = _ZERO, _ZERO, _ZERO
+    for k in range(a.shape[0]):
+        x, y = a[k], b[k]
+        first += x * x
+        second += x * y
+        third += y * y
+    return first, second, third
+
+
+@loose
+def _two_by_two(a, b, c, d):
+    first, second, third, fourth = _ZERO, _ZERO, _ZERO, _ZERO
+    for k in range(a.shape[0]):
+        x, y, z, w = a[k], b[k], c[k], d[k]
+        first += x * z
+        second += x * w
+        third += y * z
+        fourth += y * w
     return first, second, third, fourth
 
 

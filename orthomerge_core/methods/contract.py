@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RecipeError, did_you_mean
-from ..linalg.gram import chunked_gram
+from ..linalg.block_gram import block_gram
 from ..params import Param
 
 __all__ = ["DecomposedMethod", "LinearMethod", "Method", "Rows", "Space"]
@@ -109,7 +109,7 @@ class LinearMethod(Method):
         count = len(rows)
         gram = torch.zeros(count, count, dtype=torch.float64)
         if self.needs_gram:
-            gram = chunked_gram(rows.deltas)
+            gram = block_gram(rows.deltas)
         weights = self.coefficients(gram, rows.alphas, rows.repeats, options)
         total = torch.zeros_like(base)
         for delta, weight in zip(rows.deltas, weights.tolist(), strict=True):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ METHODS = [
     ("average", {}),
     ("orthogonal_projection", {"variant": "sequential"}),
     ("orthogonal_projection", {"variant": "symmetric"}),
+    ("orthogonal_projection", {"variant": "dual"}),
 ]
 ROWS = {
     "plain": ((Row("a", alpha=0.7), Row("b", alpha=-1.2, repeat=2), Row("c")), {}),
@@ -72,8 +74,8 @@ def used(monkeypatch):
     """Keys that the compiled way merged; it is on from here."""
     keys, run = [], StoredSum.run
 
-    def watched(self, tensor, *rest):
-        found = run(self, tensor, *rest)
+    def watched(self, tensor, *rest, **known):
+        found = run(self, tensor, *rest, **known)
         if found is not None:
             keys.append(tensor.key)
         return found
@@ -164,12 +166,17 @@ def test_the_trial_notices_a_wrong_rounding(monkeypatch):
     sweep = fused.fused_sweep("BF16")
     assert sweep is not None and fused._agrees(sweep, "BF16")
 
-    def wrong(stored, columns, *rest):
-        energy = sweep(stored, columns, *rest)
+    def wrong_byte(stored, columns, *rest):
+        energy = sweep.merge(stored, columns, *rest)
         rest[-1][777] ^= 1
         return energy
 
-    assert not fused._agrees(wrong, "BF16")
+    def wrong_sum(stored, columns, *rest):
+        sweep.gram(stored, columns, *rest)
+        rest[-1][0, 1] = np.nextafter(rest[-1][0, 1], np.inf)
+
+    assert not fused._agrees(replace(sweep, merge=wrong_byte), "BF16")
+    assert not fused._agrees(replace(sweep, gram=wrong_sum), "BF16")
 
 
 def test_blocks_have_the_loops_length():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from orthomerge_core.errors import RecipeError
-from orthomerge_core.linalg.gram import chunked_gram
+from orthomerge_core.linalg.block_gram import block_gram
 from orthomerge_core.methods.contract import LinearMethod, Rows
 from orthomerge_core.methods.registry import all_methods, get_method
 
@@ -107,7 +107,7 @@ def test_every_parameter_is_described_and_its_default_is_valid(method):
 )
 def test_linear_methods_stream_in_chunks_to_the_same_bytes(method):
     base, deltas = draw((24, 40), 3)
-    weights = method.coefficients(chunked_gram(deltas), [1.0, 0.5, -0.7], [1, 2, 1], {})
+    weights = method.coefficients(block_gram(deltas), [1.0, 0.5, -0.7], [1, 2, 1], {})
     out = torch.zeros(base.numel())
     for start in range(0, out.numel(), 100):
         for delta, weight in zip(deltas, weights.tolist(), strict=True):

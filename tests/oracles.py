@@ -130,6 +130,27 @@ def naive_gram(rows):
     return np.array([[float((a * b).sum()) for b in rows] for a in rows])
 
 
+def naive_block_gram(rows, block=1024, bits=21):
+    """The definition of `BlockGram`, number by number, in Python's integers."""
+    import math
+
+    rows = [[float(x) for x in row] for row in rows]
+    gram = np.zeros((len(rows), len(rows)))
+    for start in range(0, len(rows[0]), block):
+        parts, tops = [row[start : start + block] for row in rows], []
+        for part in parts:
+            tops.append(math.frexp(max(abs(x) for x in part))[1])
+        whole = [
+            [round(math.ldexp(x, bits - top)) for x in part]
+            for part, top in zip(parts, tops, strict=True)
+        ]
+        for i, a in enumerate(whole):
+            for j, b in enumerate(whole):
+                exact = sum(x * y for x, y in zip(a, b, strict=True))
+                gram[i, j] += math.ldexp(exact, tops[i] + tops[j] - 2 * bits)
+    return gram
+
+
 def naive_sign_counts(deltas):
     active = [[int(((a != 0) & (b != 0)).sum()) for b in deltas] for a in deltas]
     conflict = [[int((a * b < 0).sum()) for b in deltas] for a in deltas]

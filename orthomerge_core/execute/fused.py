@@ -27,7 +27,7 @@ from .work import add_rows, difference
 
 __all__ = ["FusedSum", "Sweep", "Terms", "fused_sweep"]
 
-_MOST = 320
+_MOST = 360
 _POWERS = np.ldexp(1.0, np.arange(-_MOST, _MOST + 1))
 """2^k for every k that two blocks' exponents and their digits come to."""
 

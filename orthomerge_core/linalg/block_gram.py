@@ -18,10 +18,8 @@ __all__ = ["BITS", "BlockGram", "block_gram"]
 BITS = 21
 """Two such integers have a product below 2^42, and 1024 of those a sum that float64 holds."""
 
+_LARGEST_POWER = 127  # of two in float32
 _PIECE = 128 * BLOCK  # of a few rows this stays in the cache, and is worth the calls
-_MANTISSA = 23
-_EXPONENT_OF_ONE = 126  # of numbers in [1/2, 1)
-_EXPONENT_OF_NAN = 129
 
 
 class BlockGram:
@@ -82,11 +80,11 @@ def _integers(
     blocks: Float32[Tensor, "rows blocks block"],
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """2^(21−e) · x rounded to nearest, ties to even, and e [rows, blocks]."""
-    tops = blocks.abs().amax(dim=-1).view(torch.int32).numpy()
-    exponents = np.where(tops, (tops >> _MANTISSA) - _EXPONENT_OF_ONE, 0)
-    scales = np.where(exponents < _EXPONENT_OF_NAN, np.ldexp(1.0, BITS - exponents), np.nan)
+    tops = blocks.abs().amax(dim=-1).numpy()
+    exponents = np.frexp(tops)[1]
+    scales = np.where(np.isfinite(tops), np.ldexp(1.0, BITS - exponents), np.nan)
     # a power of two changes no digit: where float32 holds it, float32 rounds as float64 would
-    narrow = exponents.min() >= BITS - 127
+    narrow = exponents.min() >= BITS - _LARGEST_POWER
     factors = torch.from_numpy(scales)[..., None].to(torch.float32 if narrow else torch.float64)
     return (blocks * factors).round_().double().numpy(), exponents
 

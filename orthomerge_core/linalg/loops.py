@@ -105,9 +105,15 @@ def gram_halves(stored, kind, columns, wide, rows, whole, places, powers, gram):
 
 @exact
 def _exponent(bits):
-    """e with 2^e above every magnitude; 129 where one is not finite, 0 where all are zero."""
-    most = _largest(bits, 0)
-    return np.int64(most >> np.uint32(23)) - 126 if most else np.int64(0)
+    """The least e with 2^e above every magnitude; 129 if one is not finite, 0 if all are zero."""
+    most = np.int64(_largest(bits, 0))
+    if most >= 1 << 23:
+        return (most >> 23) - 126
+    exponent = -149 if most else 0
+    while most:
+        most >>= 1
+        exponent += 1
+    return exponent
 
 
 @exact

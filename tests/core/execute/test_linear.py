@@ -1,7 +1,6 @@
 """Chunks and threads change memory and time only."""
 
 import pytest
-import torch
 
 from orthomerge_core.execute.emit import Emitter
 from orthomerge_core.execute.linear import LinearMerge
@@ -32,13 +31,9 @@ def test_chunks_and_threads_change_no_bit(family, method, output):
     family["a"]["blocks.1.mlp.weight"] = family["base"]["blocks.1.mlp.weight"].clone()
     boost = TextureBoost("b", 0.2)
     whole = merge(family, 1 << 15, 1, method, output_dtype=output, texture_boost=boost)
-    for chunk, threads in ((7, 1), (640, 3)):
+    for chunk, threads in ((7, 1), (1024, 3)):  # rounded up to 1024: the largest tensor is halved
         cut = merge(family, chunk, threads, method, output_dtype=output, texture_boost=boost)
-        if method != "orthogonal_projection":  # its coefficients hang on sums over chunks
-            assert cut[2] == whole[2]
-        for key, tensor in whole[0].items():
-            if key in cut[0] and tensor.dtype in (torch.bfloat16, torch.float32):
-                assert torch.allclose(tensor.float(), cut[0][key].float(), rtol=1e-2, atol=1e-6)
+        assert cut[2] == whole[2]
         assert cut[1].shares() == pytest.approx(whole[1].shares(), abs=1e-6)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from orthomerge_core.linalg.gram import CHUNK, chunked_gram, delta_gram, row_gram
+from orthomerge_core.linalg.gram import delta_gram, last_products, row_gram
 
 
 @pytest.mark.parametrize("size", [0, 1, 4095, 4096, 131072, 70001])
@@ -24,13 +24,21 @@ def test_what_is_not_finite_shows():
     assert torch.isfinite(row_gram(rows)).tolist() == [[True, False], [False, False]]
 
 
-def test_chunks_are_summed_as_a_stream_sums_them():
-    deltas = list(torch.randn(3, CHUNK + 5000, generator=torch.Generator().manual_seed(3)))
-    matrix = torch.stack(deltas)
-    streamed = row_gram(matrix[:, :CHUNK]) + row_gram(matrix[:, CHUNK:])
-    found = chunked_gram([delta.reshape(4, -1) for delta in deltas])
-    assert torch.equal(found, streamed)
-    exact = matrix.double() @ matrix.double().T
-    assert float((found - exact).abs().max()) <= 1e-6 * float(exact.max())
-    assert chunked_gram([]).shape == (0, 0)
-    assert not torch.isfinite(chunked_gram([torch.full((4,), torch.inf)])).any()
+@pytest.mark.parametrize("count", [1, 2, 5, 9])
+@pytest.mark.parametrize("size", [1, 4096, 70001])
+def test_products_with_the_last_row_are_those_of_the_gram(count, size):
+    draw = torch.Generator().manual_seed(size)
+    rows = torch.randn(count, size + 3, generator=draw)[:, :size] * 1e-3
+    wanted = rows.double() @ rows[-1].double()
+    scale = rows.double().norm(dim=1) * rows[-1].double().norm()
+    found = last_products(rows)
+    assert found.dtype is torch.float64
+    assert ((found - wanted).abs() <= 1e-6 * scale).all()
+
+
+def test_products_that_leave_float32_are_summed_in_float64():
+    rows = torch.tensor([[3e38, 1e20], [1.0, 1e20], [2e38, 1.0]])
+    wanted = rows.double() @ rows[-1].double()
+    torch.testing.assert_close(last_products(rows), wanted, rtol=1e-12, atol=0)
+    rows[0, 1] = torch.inf
+    assert torch.isfinite(last_products(rows)).tolist() == [False, True, True]

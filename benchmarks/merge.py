@@ -1,6 +1,6 @@
 """How fast linear merges stream: ours, three floors, and sd-mecha, on the same files.
 
-    python benchmarks/merge.py [--mib 400] [--models 4] [--runs 3] [--json merge.json]
+    python benchmarks/merge.py [--mib 400] [--models 4] [--runs 3] [--cold] [--json merge.json]
 
 Every floor reads every file once and writes as many bytes as one result has, made durable, and does
 nothing else: "floor" reads with safetensors and copies each tensor into memory, with torch's own
@@ -10,7 +10,8 @@ include planning, hashes of all sources and of the result, and measuring what is
 "known files" were hashed before, by an analysis or an earlier merge, and are not hashed again;
 "known rows" were merged before as well, with other alphas, and the Grams of their deltas kept.
 
-Every figure is the best of `--runs`, each in a process of its own, files in the system's cache.
+Every figure is the best of `--runs`, each in a process of its own, files in the system's cache, or
+on the disk only with `--cold`: then they have been dropped from the cache (Linux).
 What a process loads once (sd-mecha, and compiled code where numba is installed) is loaded before,
 and said below the table. The memory is the peak during the task less what the process held before.
 """
@@ -189,10 +190,20 @@ def sd_mecha_average(paths: list[Path], out: Path) -> dict[str, float]:
     )
 
 
-def in_process(task: str, paths: list[Path], out: Path) -> dict[str, float]:
+def forget(path: Path) -> None:
+    """Drop a file from the system's cache."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def in_process(task: str, paths: list[Path], out: Path, cold: bool) -> dict[str, float]:
     """Run one task in a process of its own, so that its peak is its own."""
     for path in paths:
-        path.read_bytes()
+        if cold:
+            forget(path)
+        else:
+            path.read_bytes()
     names = [str(path) for path in paths]
     call = [sys.executable, __file__, "--task", task, "--files", *names, "--out", str(out)]
     done = subprocess.run(call, capture_output=True, text=True, check=False)
@@ -203,9 +214,10 @@ def in_process(task: str, paths: list[Path], out: Path) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def best(task: str, paths: list[Path], out: Path, runs: int) -> dict[str, float]:
-    """The fastest of several runs; the files are in the system's cache before each."""
-    return min((in_process(task, paths, out) for _ in range(runs)), key=lambda r: r["seconds"])
+def best(task: str, paths: list[Path], out: Path, runs: int, cold: bool) -> dict[str, float]:
+    """The fastest of several runs."""
+    found = (in_process(task, paths, out, cold) for _ in range(runs))
+    return min(found, key=lambda result: result["seconds"])
 
 
 FLOORS = {"floor": floor, "reader": reader, "raw": raw}
@@ -228,6 +240,7 @@ def main() -> None:
     parser.add_argument("--mib", type=int, default=400, help="size of each model")
     parser.add_argument("--models", type=int, default=4)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--cold", action="store_true", help="files on the disk only")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--task", help=argparse.SUPPRESS)
     parser.add_argument("--files", type=Path, nargs="*", help=argparse.SUPPRESS)
@@ -240,16 +253,18 @@ def main() -> None:
         folder = Path(name)
         paths = make_models(folder, args.mib, args.models)
         out = folder / "result.safetensors"
-        results = {task: best(task, paths, out, args.runs) for task in (*FLOORS, *METHODS, *AGAIN)}
-        results["sd-mecha n_average"] = best("sd-mecha", paths, out, args.runs)
+        tasks = [*FLOORS, *METHODS, *([] if args.cold else AGAIN), "sd-mecha"]
+        results = {task: best(task, paths, out, args.runs, args.cold) for task in tasks}
     seconds = {task: result["seconds"] for task, result in results.items()}
-    print(f"{args.models} models of {args.mib} MiB, {os.cpu_count()} cores, {time.strftime('%F')}")
+    where = "on the disk" if args.cold else "in the cache"
+    size = f"{args.models} models of {args.mib} MiB {where}"
+    print(f"{size}, {os.cpu_count()} cores, {time.strftime('%F')}")
     print("| what | seconds | CPU s | × floor | × reader | × raw | sd-mecha / it | MiB |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for task, result in results.items():
         own = seconds[task]
         ratios = " | ".join(f"{own / seconds[name]:.2f}" for name in FLOORS)
-        speed = f"{seconds['sd-mecha n_average'] / own:.1f} | {result['extra_mib']:.0f}"
+        speed = f"{seconds['sd-mecha'] / own:.1f} | {result['extra_mib']:.0f}"
         print(f"| {task} | {own:.2f} | {result['cpu_seconds']:.2f} | {ratios} | {speed} |")
     print(f"Compiled code loads once in {results[METHODS[0]]['load_s']:.2f} s.")
     if args.json:

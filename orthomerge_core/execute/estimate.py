@@ -23,6 +23,7 @@ TOGETHER_BYTES = 6 << 30
 """What tensors that are merged at the same time may hold together."""
 
 _READ_BYTES_PER_S = 1.5e9
+_AGAIN_BYTES_PER_S = 8e9  # a tensor that was read a moment ago lies in the system's cache
 _WRITE_BYTES_PER_S = 1.0e9
 _FLOPS_PER_S = 4e10
 _OVERHEAD_BYTES = 48 << 20  # code loaded late, stacks of threads, the system's share of open files
@@ -82,8 +83,9 @@ def estimate(plan: Plan) -> Estimate:
     n_written = sum(n_bytes_of(dtype, shape) or 0 for dtype, shape in plan.layout().values())
     flops = sum(plan.method.flops(t.shape, len(plan.rows)) for t in plan.tensors if any(t.alphas))
     linear = isinstance(plan.method, LinearMethod)
-    passes = 2 if isinstance(plan.method, LinearMethod) and plan.method.needs_gram else 1
-    seconds = passes * n_read / _READ_BYTES_PER_S + n_written / _WRITE_BYTES_PER_S
+    twice = isinstance(plan.method, LinearMethod) and plan.method.needs_gram
+    seconds = n_read / _READ_BYTES_PER_S + n_written / _WRITE_BYTES_PER_S
+    seconds += n_read / _AGAIN_BYTES_PER_S if twice else 0.0
     seconds += 0.0 if linear else flops / _FLOPS_PER_S
     ram = _ram_bytes(plan)
     notes = tuple(_memory_notes(plan, ram, n_written))

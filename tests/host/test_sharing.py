@@ -9,8 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orthomerge_core.execute.plan import plan_merge
+from orthomerge_core.execute.provenance import recipe_from_metadata
+from orthomerge_core.execute.renamed import resolve_by_content
+from orthomerge_core.execute.run import run_merge
+from orthomerge_core.execute.sinks import StateDictSink
+from orthomerge_core.execute.sources import FolderResolver, spec_from_recipe
 from orthomerge_core.execute.verify import verify_file
+from orthomerge_core.io.header import read_header
 from scripts.support.comfy_host import ComfyHost
+from scripts.support.family import FOLDER
 from scripts.support.family_extras import LORA_FILE
 from tests.host.graphs import family_files, merge_graph, payload, pixels, sampler
 
@@ -92,3 +100,39 @@ def test_another_recipe_and_a_changed_file_are_merged_anew(comfy: ComfyHost):
     assert not made_before(other, "file")
     hashes = {payload(e, "file")["report"]["content_hash"] for e in (first, other)}
     assert len(hashes) == 2
+
+
+def test_a_projection_with_other_alphas_takes_the_grams_of_the_first(comfy: ComfyHost):
+    files, hashes, kept = family_files()[:2], [], []
+    for alpha in (0.5, 0.8):
+        rows = [{"model": Path(name).stem, "alpha": alpha} for name in files]
+        table = json.dumps({"version": 1, "rows": rows})
+        graph = merge_graph(files, table=table, method="orthogonal_projection")
+        graph["file"] = {
+            "class_type": "OrthoMergeSave",
+            "inputs": {"recipe": ["mixer", 0], "filename_prefix": "diffusion_models/grams"},
+        }
+        before = grams(comfy)
+        entry = comfy.prompt(graph, ["file"])
+        kept.append(grams(comfy) - before)
+        found = verify_file(saved(comfy, entry))
+        hashes.append(payload(entry, "file")["report"]["content_hash"])
+        assert found.ok and found.computed == hashes[-1]
+        assert hashes[-1] == merged_without_a_cache(saved(comfy, entry), comfy)
+    assert hashes[0] != hashes[1]
+    assert [len(new) for new in kept] == [1, 0]
+
+
+def grams(comfy: ComfyHost) -> set[tuple[str, int]]:
+    """The Grams that the nodes have kept; one that is written again is another."""
+    paths = comfy.base_dir.rglob("*.grams")
+    return {(path.name, path.stat().st_ino) for path in paths}
+
+
+def merged_without_a_cache(file: Path, comfy: ComfyHost) -> str:
+    """The content hash of the recipe in a merged file, merged in this process."""
+    recipe = recipe_from_metadata(read_header(file).metadata, file.name)
+    folder = comfy.base_dir / "models" / "diffusion_models" / FOLDER
+    spec = spec_from_recipe(recipe, resolve_by_content(recipe, FolderResolver([folder])))
+    with plan_merge(recipe, spec) as plan:
+        return run_merge(plan, StateDictSink()).content_hash

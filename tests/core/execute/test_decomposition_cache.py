@@ -1,8 +1,6 @@
 """The second merge with other alphas computes nothing again, and damage costs only time."""
 
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -81,49 +79,6 @@ def test_a_merge_rebuilds_a_damaged_entry(family, tmp_path):
     assert cache.hits == 0
     assert merge(family, cache, Row("a"), Row("b")) == first
     assert cache.hits == 6
-
-
-SHARE = """
-import sys, torch
-from pathlib import Path
-from orthomerge_core.execute.decomposition_cache import DecompositionCache
-cache = DecompositionCache(Path(sys.argv[1]), max_bytes=5 * 40_000)
-print("ready", flush=True)
-sys.stdin.readline()
-for turn in range(120):
-    key = turn * 7 % 9
-    found = cache.get(str(key))
-    if found is not None:
-        assert bool((found["x"] == key).all()) and len(found["x"]) == 9_000
-    else:
-        cache.put(str(key), {"x": torch.full((9_000,), float(key))})
-print(cache.hits, cache.misses)
-"""
-
-
-def test_two_processes_share_a_folder_and_its_budget(tmp_path):
-    root = Path(__file__).resolve().parents[3]
-    command = [sys.executable, "-c", SHARE, str(tmp_path)]
-    both = [
-        subprocess.Popen(
-            command, cwd=root, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        for _ in range(2)
-    ]
-    for process in both:
-        assert process.stdout.readline() == "ready\n"
-    for process in both:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    for process in both:
-        said, _ = process.communicate(timeout=120)
-        assert process.returncode == 0
-        assert sum(map(int, said.split())) == 120
-    left = list(tmp_path.iterdir())
-    assert all(path.suffix == ".safetensors" for path in left)
-    assert sum(path.stat().st_size for path in left) <= 5 * 40_000
-    cache = DecompositionCache(tmp_path)
-    assert all(cache.get(path.stem) is not None for path in left)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs another user")

@@ -1,8 +1,5 @@
 """The picture of an analysis: its size, its colours, and names no font should choke on."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -52,11 +49,3 @@ def test_without_spectra_or_change_it_still_draws():
 def test_long_names_keep_both_ends():
     assert shortened("short", 20) == "short"
     assert shortened("abcdefghijklmnop", 9) == "abcd…mnop"
-
-
-def test_importing_reports_does_not_import_matplotlib():
-    code = (
-        "import sys, orthomerge_core.report.analysis_plots, orthomerge_core.report.analysis_text;"
-        "sys.exit('matplotlib' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -76,12 +74,3 @@ def test_names_cannot_break_the_table() -> None:
     analysis = analysis_of({"a|b": [np.arange(4.0)]}, [np.zeros(4)])
     proposal: Proposal = optimise(analysis, quality=[0.5])
     assert "| a\\|b | base |" in optimizer_report(proposal)
-
-
-def test_words_need_no_matplotlib() -> None:
-    code = (
-        "import sys; import orthomerge_core.optimize.delta_base, orthomerge_core.optimize.forecast,"
-        " orthomerge_core.report.optimizer_text, orthomerge_core.report.lineage_plot;"
-        "sys.exit('matplotlib' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -164,13 +164,14 @@ class _Worker:
             chosen = self._coefficients(tensor, rows, blank)
             return self._merge(tensor, rows, chosen, tick)
         gram = self._gram(index, tensor, tick)
-        if not rows and plan.texture is None:
-            return self._keep(tensor, tick, _with_delta(gram))
-        if not torch.isfinite(gram[rows][:, rows]).all():
-            return self._repair(tensor, tick)
-        rows = [i for i in rows if gram[i, i] > 0.0]
-        chosen = self._coefficients(tensor, rows, gram)
-        return self._merge(tensor, rows, chosen, tick, gram)
+        rows = [i for i in rows if gram[i, i] != 0.0]
+        finite = bool(torch.isfinite(gram[rows][:, rows]).all())
+        if finite and (rows or plan.texture is not None):
+            chosen = self._coefficients(tensor, rows, gram)
+            return self._merge(tensor, rows, chosen, tick, gram)
+        if self._grams.known is not None:  # then nothing was read
+            tick(float(read_bytes(plan, tensor)))
+        return self._keep(tensor, tick, _with_delta(gram)) if finite else self._repair(tensor, tick)
 
     def _merge(
         self,

@@ -1,6 +1,7 @@
 """A merge of rows that were merged before reads each tensor once, and makes the same bytes."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
@@ -58,6 +59,7 @@ def known(family, cache):
 AGAIN = {
     "alphas": ((Row("a", alpha=0.2), ROWS[1], Row("b", alpha=2.0)), {}),
     "layers": ((Row("a", layers="*attn*=0, default=0.4"), *ROWS[1:]), {}),
+    "few tensors": (tuple(replace(r, layers="*attn*=1, default=0") for r in ROWS), {}),
     "order": (ROWS[::-1], {}),
     "fewer": ((ROWS[2], ROWS[0]), {}),
     "symmetric": (ROWS, {"options": {"variant": "symmetric"}}),
@@ -77,7 +79,7 @@ def test_what_changes_no_delta_reads_every_tensor_once(family, known, case):
     assert found.retention == wanted.retention
     assert found.retention_by_block == wanted.retention_by_block
     assert found.leave_one_out == wanted.leave_one_out
-    assert max(reads) == 1.0 and min(reads) > 0.0
+    assert max(reads) <= 1.0 and min(reads) > 0.0
     assert progress.done == pytest.approx(progress.total)
 
 
@@ -163,7 +165,9 @@ def test_a_folder_that_cannot_be_written_harms_nothing(family, tmp_path, caplog)
 def test_what_is_not_finite_is_mended_the_same_way_again(family, cache, bad):
     family["a"]["blocks.1.mlp.weight"][3, 5] = bad
     first, _ = merge(live_spec(family), cache, *ROWS)
-    second, _ = merge(live_spec(family), cache, *ROWS)
+    progress = Counter()
+    second, _ = merge(live_spec(family), cache, *ROWS, progress=progress)
+    assert progress.done == pytest.approx(progress.total)
     assert second.repaired_keys == first.repaired_keys == ("blocks.1.mlp.weight",)
     assert second.content_hash == first.content_hash and second.retention == first.retention
     # where only other rows act, the tensor is merged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -9,6 +10,9 @@ def main() -> None:
     """Run the shell command; says what to install where click is missing."""
     try:
         from .cli.app import run
+    except KeyboardInterrupt:  # while torch is loaded
+        sys.stderr.write("Stopped.\n")
+        os._exit(1)
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise

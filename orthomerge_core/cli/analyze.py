@@ -9,6 +9,7 @@ import click
 
 from ..analysis.cache import analyze_cached
 from ..analysis.codec import dumps
+from ..analysis.device import usable_device
 from ..keys.opening import open_set, spec_from_paths
 from ..keys.report import compat_text
 from ..keys.setspec import Repairs
@@ -19,7 +20,7 @@ from .common import (
     cache_options,
     make_folder,
     quiet_flag,
-    require_folder,
+    require_text_target,
     write_text,
 )
 
@@ -42,7 +43,7 @@ _UNREPAIRED = Repairs(
 @click.option(
     "--fix/--no-fix",
     default=None,
-    help="Apply all repairs in the reader, or none. By default all are applied and named.",
+    help="Apply all repairs in the reader, which is the default, or none.",
 )
 @click.option(
     "--rank-samples",
@@ -70,13 +71,14 @@ def analyze(
     quiet: bool,
 ) -> int:
     """Measure how MODELS differ from BASE and from each other (a folder stands for its models)."""
+    usable_device(device)
     spec = spec_from_paths(base, models, arch)
     if fix is False:
         spec = replace(spec, repairs=_UNREPAIRED)
     if report is not None:
         make_folder(report)
-    if json_file is not None:
-        require_folder(json_file)
+    if json_file is not None and str(json_file) != "-":
+        require_text_target(json_file)
     caches = Caches(cache_dir, no_cache)
     with Bar(quiet=quiet) as bar, open_set(spec, progress=bar) as aligned:
         if aligned.skipped:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 
@@ -57,7 +58,11 @@ class Bar(Closing, Progress):
         filled = round(share * _WIDTH)
         bar = "#" * filled + "." * (_WIDTH - filled)
         left = _time_left(now - self._begun, share)
-        self._out.write(f"\r\x1b[K{self._label} [{bar}] {100 * share:3.0f} %{left}")
+        tail = f" [{bar}] {100 * share:3.0f} %{left}"
+        columns = shutil.get_terminal_size().columns - 1  # a longer line could not be wiped
+        room = max(columns - len(tail), 1)
+        label = self._label if len(self._label) <= room else self._label[: room - 1] + "…"
+        self._out.write("\r\x1b[K" + (label + tail)[:columns])
         self._out.flush()
         self._dirty = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from ..analysis.cache import AnalysisCache
-from ..errors import FileError, WriteError
+from ..errors import FileError, RecipeError, WriteError
 from ..io.cachedir import default_cache_dir
 from ..io.hashing import HashMemo
 from ..io.rawfile import explain_os_error
@@ -20,6 +21,8 @@ from ..recipe.model import Recipe
 
 __all__ = [
     "FILE",
+    "FOLDER",
+    "STDIN",
     "Caches",
     "cache_options",
     "echo_json",
@@ -28,12 +31,15 @@ __all__ = [
     "quiet_flag",
     "read_json",
     "read_recipe",
-    "require_folder",
+    "require_text_target",
     "shown",
     "write_text",
 ]
 
 FILE = click.Path(path_type=Path)
+FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+STDIN = "-"
+_MODELS = (".safetensors", ".sft", ".gguf", ".safetensors.index.json")
 F = TypeVar("F", bound=Callable[..., Any])
 
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -66,7 +72,7 @@ def echo_json(value: Any) -> None:
 
 
 def read_json(path: Path, what: str) -> Any:
-    """Parsed JSON of a file; `FileError` calls it `what`."""
+    """Parsed JSON of a file, or of stdin for `-`; `FileError` calls it `what`."""
     text = _read_text(path, what)
     try:
         return json.loads(text)
@@ -77,7 +83,8 @@ def read_json(path: Path, what: str) -> Any:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """A recipe from its JSON, the header of a merged safetensors file, or sd-mecha's `.mecha`."""
+    """A recipe from its JSON (of stdin for `-`), the header of a merged safetensors file, or
+    sd-mecha's `.mecha`."""
     if path.suffix.lower() in (".safetensors", ".sft"):
         from ..execute.provenance import recipe_from_metadata
         from ..io.header import read_header
@@ -88,11 +95,18 @@ def read_recipe(path: Path) -> Recipe:
         from ..mecha import recipe_from_text
 
         return recipe_from_text(text)
-    return loads(text)
+    try:
+        return loads(text)
+    except RecipeError as error:
+        what = f'"{shown(path)}": {error.what}'
+        raise RecipeError(
+            what, expected=error.expected, received=error.received, fix=error.fix
+        ) from None
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file at once: a reader never sees half of it."""
+    """Write a text file at once: a reader never sees half of it, and no model becomes a text."""
+    require_text_target(path)
     try:
         replace_file(path, text.encode())
     except OSError as error:
@@ -110,8 +124,14 @@ def make_folder(folder: Path) -> None:
         raise WriteError(what, received=explain_os_error(error), fix="Choose another.") from None
 
 
-def require_folder(path: Path) -> None:
-    """`WriteError` before a long step whose result could not be written to `path`."""
+def require_text_target(path: Path) -> None:
+    """`WriteError` before a long step whose text could not, or must not, be written to `path`."""
+    if path.name.lower().endswith(_MODELS):
+        what = f'"{shown(path)}" has the name of a model, and this is a text'
+        raise WriteError(what, fix="Choose a name that ends in .json, .md, .mecha or .py.")
+    if path.is_dir():
+        what = f'"{shown(path)}" is a folder'
+        raise WriteError(what, fix="Name a file in it.")
     if not path.parent.is_dir():
         what = f'the folder for "{shown(path)}" does not exist'
         raise WriteError(what, fix="Create it first.")
@@ -123,11 +143,18 @@ def shown(path: Path) -> str:
 
 
 def _read_text(path: Path, what: str) -> str:
+    if str(path) == STDIN:
+        return sys.stdin.read()
     try:
         return path.read_text(encoding="utf-8-sig")  # Windows' editors put a mark in front
     except FileNotFoundError:
         what = f'"{shown(path)}" does not exist'
         raise FileError(what, fix="Check the name and the folder.") from None
-    except (OSError, UnicodeDecodeError):
+    except IsADirectoryError:
+        name = f'"{shown(path)}" is a folder'
+        raise FileError(name, expected=what, fix="Name the files in it.") from None
+    except (OSError, UnicodeDecodeError) as error:
         name = f'"{shown(path)}" cannot be read as text'
-        raise FileError(name, expected=what, fix="Choose another file.") from None
+        reason = explain_os_error(error) if isinstance(error, OSError) else None
+        fix = "Choose another file."
+        raise FileError(name, expected=what, received=reason, fix=fix) from None

@@ -24,6 +24,7 @@ from ..report.merge_text import merge_report, merge_summary, plan_summary
 from .bar import Bar
 from .common import (
     FILE,
+    FOLDER,
     Caches,
     cache_options,
     echo_json,
@@ -65,7 +66,7 @@ class _Job:
     "--models-dir",
     "folders",
     multiple=True,
-    type=FILE,
+    type=FOLDER,
     help="Where models lie, beside the recipe's own folder; may be given more than once.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace existing results.")
@@ -93,8 +94,12 @@ def merge(
     """Merge as RECIPES say (JSON, or a merged file to repeat). One that fails stops no other."""
     caches = Caches(cache_dir, no_cache)
     targets = _targets(recipes, output)
-    if report is not None:
-        make_folder(report)
+    if not dry_run:
+        for folder in (report, output if targets[0] != output else None):
+            if folder is not None:
+                make_folder(folder)
+    elif targets[0] != output and not output.exists():  # the room is that of the disk it will be on
+        targets, overwrite = [output.parent / target.name for target in targets], True
     results = []
     for path, target in zip(recipes, targets, strict=True):
         around = (*folders, path.parent)
@@ -120,7 +125,6 @@ def _targets(recipes: Sequence[Path], output: Path) -> list[Path]:
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:
         raise click.UsageError(f'Two recipes would both become "{twice[0]}.safetensors".')
-    make_folder(output)
     return [output / f"{stem}.safetensors" for stem in stems]
 
 
@@ -182,7 +186,8 @@ def _say(result: dict[str, Any], *, many: bool) -> None:
     if many:
         click.echo(f"{result['recipe']}: {'done' if result['ok'] else 'failed'}")
     if not result["ok"]:
-        click.echo(f"Error: {result['error']}", err=True)
+        which = f" in {result['recipe']}" if many else ""
+        click.echo(f"Error{which}: {result['error']}", err=True)
     for line in result["said"]:
         click.echo(line)
 

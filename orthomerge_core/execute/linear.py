@@ -32,6 +32,7 @@ from .work import (
     difference,
     has_own_rows,
     is_finite,
+    only_finite,
     row_deltas,
 )
 
@@ -240,8 +241,13 @@ class _Worker:
         return Outcome(Fate.FROM_BASE, gram)
 
     def _repair(self, tensor: TensorPlan, tick: Tick) -> Outcome:
+        """The base's tensor; what is finite of the rows counts, and none of it is kept."""
+        size = len(self._plan.rows)
+        gram = torch.zeros(size, size, dtype=torch.float64)
+        for chunk in self._chunks(tensor, _shared(tick, 0.0)):
+            gram += row_gram(only_finite(self._row_deltas(chunk)[:-1]))
         self._emitter.copy_base(tensor, lambda: tick(0.0))
-        return Outcome(Fate.REPAIRED)
+        return Outcome(Fate.REPAIRED, _with_delta(gram))
 
     def _coefficients(self, tensor: TensorPlan, rows: Sequence[int], gram: Tensor) -> list[float]:
         """c over all rows of the recipe, zero for rows that do not act here."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..keys.setspec import SetSpec
 from ..methods.contract import Method
 from ..methods.registry import get_method
 from ..recipe.check import problems as recipe_problems
+from ..recipe.codec import RECIPE_FIELDS, ROW_FIELDS
 from ..recipe.layers import LayerWeights, parse_layers
 from ..recipe.model import BASE, OUTPUT_DTYPES, Recipe, Row
 from .estimate import Estimate, estimate
@@ -250,8 +252,38 @@ def _notes(plan: Plan) -> list[str]:
     for row in plan.rows:
         for pattern in row.layers.unused(pairs):
             notes.append(f'{row.label}: layer pattern "{pattern}" matches no tensor.')
+    for row in plan.rows:
+        if not any(row.layers.weight(key, block) for key, block in pairs):
+            notes.append(f"{row.label}: its layers leave it no tensor; it changes nothing.")
+    notes += _unknown_fields(plan.recipe)
+    beside = _beside(plan.aligned.base)
+    if beside:
+        notes.append(
+            f"The base holds {beside} tensors beside the diffusion model (text encoders, VAE): the "
+            "result is the diffusion model alone."
+        )
     entries = [plan.aligned.base.entry(t.key) for t in plan.tensors]
     quantised = sum(entry.quant is not None for entry in entries)
     if quantised and plan.recipe.output_dtype == "base":
         notes.append(f"Quantised layers of the base ({quantised}) are written as bf16.")
+    return notes
+
+
+def _beside(base: AlignedModel) -> int:
+    """Tensors of the base's file that belong to no canonical key."""
+    used = {segment.key for run in base.segments.values() for segment in run}
+    return len(base.source.entries.keys() - used)
+
+
+def _unknown_fields(recipe: Recipe) -> list[str]:
+    """A sentence on every field that nothing reads: a slip of a hand, or a newer version's."""
+    places: list[tuple[str, Mapping[str, Any], tuple[str, ...]]]
+    places = [("The recipe", recipe.extra, RECIPE_FIELDS)]
+    places += [(f"Row {i}", row.extra, ROW_FIELDS) for i, row in enumerate(recipe.rows, 1)]
+    notes = []
+    for place, fields, known in places:
+        for name in fields:
+            near = get_close_matches(name, known, n=1)
+            hint = f' Did you mean "{near[0]}"?' if near else ""
+            notes.append(f'{place} has a field "{name[:80]}" that nothing reads.{hint}')
     return notes

@@ -171,7 +171,11 @@ def _notes(work: Work, hashes: Mapping[str, str]) -> list[str]:
     }
     for name, digest in hashes.items():
         if expected.get(name) not in (None, digest):
-            notes.append(f"{name} is not the file that the recipe was made from.")
+            file = plan.recipe.base if name == BASE else plan.recipe.models[name].file
+            notes.append(
+                f'{name} ("{file}") is not the file that the recipe was made from: it holds other '
+                "weights now."
+            )
     return notes
 
 

@@ -25,6 +25,7 @@ class FolderResolver:
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = tuple(folders)
+        self._found: list[Path] | None = None
 
     def __call__(self, file: str) -> Path:
         """The path of a file by its name in the recipe."""
@@ -38,11 +39,18 @@ class FolderResolver:
         raise FileError(
             f'"{file}" was not found',
             received=f"{len(below)} files of that name in subfolders" if below else None,
-            fix=did_you_mean(file, names) if names else "Put it there or name its folder.",
+            fix=did_you_mean(file, names)
+            if names
+            else "Put it beside the recipe, or name its folder (in a shell with --models-dir).",
         )
 
     def candidates(self) -> list[Path]:
-        """Every readable model file in the folders and below, sorted, each once."""
+        """Every readable model file in the folders and below, sorted; looked for once."""
+        if self._found is None:
+            self._found = self._search()
+        return self._found
+
+    def _search(self) -> list[Path]:
         found = {
             path.resolve(): path
             for folder in self.folders

@@ -27,6 +27,7 @@ from .work import (
     difference,
     has_own_rows,
     is_finite,
+    only_finite,
     row_deltas,
 )
 
@@ -156,7 +157,7 @@ class WholeMerge:
         there, broken = self._read(tensor, buffer, matrix)
         rows = [i for i in acting_rows(tensor) if i in there]
         if broken.intersection(rows):
-            return self._repair(tensor)
+            return self._repair(tensor, matrix)
         if not rows and plan.texture is None:
             matrix[-1].zero_()
             return self._keep(tensor, self._gram(matrix))
@@ -197,9 +198,12 @@ class WholeMerge:
         self._work.emitter.copy_base(tensor, self._work.progress.check)
         return Outcome(Fate.FROM_BASE, gram)
 
-    def _repair(self, tensor: TensorPlan) -> Outcome:
+    def _repair(self, tensor: TensorPlan, matrix: Tensor) -> Outcome:
+        """The base's tensor; what is finite of the rows counts, and none of it is kept."""
+        only_finite(matrix[:-1])
+        matrix[-1].zero_()
         self._work.emitter.copy_base(tensor, self._work.progress.check)
-        return Outcome(Fate.REPAIRED)
+        return Outcome(Fate.REPAIRED, self._gram(matrix))
 
     def _gram(self, matrix: Tensor) -> Tensor:
         """Gram of the rows of a matrix, in pieces that stay in the processor's cache."""
@@ -261,7 +265,7 @@ class WholeMerge:
     def _store(self, loaded: _Loaded, values: Tensor) -> Outcome:
         work, tensor, matrix = self._work, loaded.tensor, loaded.matrix
         if not is_finite(values):
-            return self._repair(tensor)
+            return self._repair(tensor, matrix)
         gram = torch.zeros(len(matrix), len(matrix), dtype=torch.float64)
         out, rounding = TensorOut(work.emitter, tensor, work.progress.check), 0.0
         for start in range(0, tensor.numel, CHUNK):

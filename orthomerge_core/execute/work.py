@@ -24,6 +24,7 @@ __all__ = [
     "difference",
     "has_own_rows",
     "is_finite",
+    "only_finite",
     "row_deltas",
 ]
 
@@ -93,6 +94,11 @@ def has_own_rows(plan: Plan) -> bool:
 def is_finite(values: Float32[Tensor, "n"]) -> bool:
     """Whether all values are; a sum tells it for nearly every tensor, at a fraction of the cost."""
     return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
+
+
+def only_finite(rows: Float32[Tensor, "rows n"]) -> Float32[Tensor, "rows n"]:
+    """In place: what is not finite becomes zero."""
+    return torch.nan_to_num_(rows, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def row_deltas(

@@ -124,16 +124,30 @@ def spec_from_paths(
     for path in models:
         found = models_in(path) if path.is_dir() else [path]
         paths += [p for p in found if not (path.is_dir() and _same_file(p, base))]
+    for path in (base, *models, *paths):
+        _check_name(path)
     if models and not paths:
         raise CompatibilityError(
             "no model found",
-            received="an empty folder",
+            received=f'an empty folder, "{models[0].name}"',
             fix="Name a model file or fill the folder.",
         )
     names = _names(paths)
     files = _files(paths)
     specs = tuple(ModelSpec(n, f, p) for n, f, p in zip(names, files, paths, strict=True))
     return SetSpec(ModelSpec("base", base.name, base), specs, architecture, repairs or Repairs())
+
+
+def _check_name(path: Path) -> None:
+    """`FileError` for a name that no recipe can hold, and for a path at which there is nothing."""
+    shown = "".join(
+        c if c.isprintable() else "?" for c in path.name.encode("utf-8", "replace").decode()
+    )
+    if shown != path.name:
+        what = f'no recipe can hold the file name "{shown}"'
+        raise FileError(what, received="not UTF-8, or control characters", fix="Rename the file.")
+    if not path.suffix and not path.exists():
+        raise FileError(f'"{shown}" does not exist', fix="Check the name and the folder.")
 
 
 def models_in(folder: Path) -> list[Path]:

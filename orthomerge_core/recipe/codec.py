@@ -25,6 +25,8 @@ __all__ = [
     "MAX_MODELS",
     "MAX_ROWS",
     "MIGRATIONS",
+    "RECIPE_FIELDS",
+    "ROW_FIELDS",
     "canonical",
     "dumps",
     "from_json",
@@ -36,6 +38,7 @@ __all__ = [
 ]
 
 MAX_MODELS = 256
+_ANALYSIS = {"cosine", "tensors", "content_hashes"}
 MAX_CHARS = 4_000_000
 """Of a recipe's text: far beyond any table, and far below what fits a safetensors header."""
 
@@ -44,8 +47,8 @@ TEXTURE_LIMIT = 0.5
 MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """Schema version → function that turns its JSON into the next version's. None is needed yet."""
 
-_ROW = ("enabled", "model", "delta_from", "alpha", "repeat", "layers", "info")
-_TOP = (
+ROW_FIELDS = ("enabled", "model", "delta_from", "alpha", "repeat", "layers", "info")
+RECIPE_FIELDS = (
     "schema_version",
     "base",
     "base_hash",
@@ -72,7 +75,9 @@ def loads(text: str) -> Recipe:
     try:
         obj = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:  # ValueError alone: a number of 4300 digits
-        place = f" at line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        place = ""
+        if isinstance(error, json.JSONDecodeError):
+            place = f" at line {error.lineno}, column {error.colno}"
         raise RecipeError(
             f"recipe is not JSON{place}", fix="Export it again, or mend the text."
         ) from None
@@ -91,6 +96,10 @@ def from_json(obj: Any) -> Recipe:
     option values) is checked by `check.problems` and by the plan.
     """
     data = migrate(f.mapping(obj, "recipe"))
+    if data.keys() >= _ANALYSIS:
+        raise RecipeError(
+            "this is an analysis, not a recipe", fix="Let the optimizer make a recipe of it first."
+        )
     f.plain_json(data, "recipe")
     texture = f.optional_mapping(data.get("texture_boost"), "texture_boost")
     return Recipe(
@@ -107,7 +116,7 @@ def from_json(obj: Any) -> Recipe:
             for name, value in f.optional_mapping(data.get("repairs"), "repairs").items()
         },
         base_hash=f.content_hash(data.get("base_hash"), "base_hash"),
-        extra=_rest(data, _TOP),
+        extra=_rest(data, RECIPE_FIELDS),
     )
 
 
@@ -204,13 +213,13 @@ def row_from_json(obj: Any, place: str = "row") -> Row:
         repeat=f.integer(data.get("repeat", 1), f"{place}, repeat", 1, 3),
         layers=f.text(data.get("layers", ""), f"{place}, layers", empty=True, longest=20_000),
         info=f.text(data.get("info", ""), f"{place}, info", empty=True, longest=20_000),
-        extra=_rest(data, _ROW),
+        extra=_rest(data, ROW_FIELDS),
     )
 
 
 def row_to_json(row: Row) -> dict[str, Any]:
     """One row as plain JSON."""
-    return {name: getattr(row, name) for name in _ROW} | dict(row.extra)
+    return {name: getattr(row, name) for name in ROW_FIELDS} | dict(row.extra)
 
 
 def _rows(value: Any) -> tuple[Row, ...]:

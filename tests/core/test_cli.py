@@ -126,7 +126,7 @@ def test_a_batch_goes_on_after_a_failure(shell, models):
     code, out, err = shell("merge", *names, "-o", "out")
     assert code == 1
     assert "one.json: done" in out and "two.json: failed" in out and "three.json: done" in out
-    assert 'Error: "gone.safetensors" was not found' in err
+    assert 'Error in two.json: "gone.safetensors" was not found' in err
     assert sorted(p.name for p in Path("out").iterdir()) == ["one.safetensors", "three.safetensors"]
 
     code, out, _ = shell("merge", *names, "-o", "out", "--overwrite", "--json")
@@ -205,7 +205,7 @@ def test_a_dry_run_writes_nothing(shell, models):
         (("preview", "models/recipe.json"), 1, "not an API workflow"),
         (("inspect", "empty"), 1, 'no model in the folder "empty"'),
         (("verify", "."), 1, '"." cannot be opened'),
-        (("optimize", "."), 1, '"." cannot be read'),
+        (("optimize", "."), 1, '"." is a folder'),
         (
             ("analyze", "models/base.safetensors", "models", "--device", "cuda:9"),
             1,
@@ -224,7 +224,7 @@ def test_a_dry_run_writes_nothing(shell, models):
         (
             ("export", "models/recipe.json", "-o", "models/recipe.json/x"),
             1,
-            '"x" cannot be written',
+            'the folder for "x" does not exist',
         ),
         (
             (

@@ -77,7 +77,10 @@ def test_source_hashes_know_renamed_files_and_see_changed_ones(on_disk, tmp_path
     assert same.notes == ()
     save_file({k: t + 1 for k, t in family["a"].items()}, tmp_path / "a.safetensors")
     other = merge(spec, tmp_path / "three.safetensors", recipe=again, memo=memo)
-    assert "a is not the file that the recipe was made from." in other.notes
+    assert (
+        'a ("a.safetensors") is not the file that the recipe was made from: it holds other weights '
+        "now." in other.notes
+    )
 
 
 def test_verify_finds_a_changed_tensor(on_disk, tmp_path):

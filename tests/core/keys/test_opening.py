@@ -53,7 +53,7 @@ def test_the_same_file_twice_gets_a_number(folder):
 
 def test_an_empty_folder_is_an_error(folder, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CompatibilityError, match=r"received an empty folder\. Name a model file"):
+    with pytest.raises(CompatibilityError, match=r'an empty folder, "empty"\. Name a model'):
         spec_from_paths(folder / "base.safetensors", [tmp_path / "empty"])
 
 

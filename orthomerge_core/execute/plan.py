@@ -258,9 +258,10 @@ def _notes(plan: Plan) -> list[str]:
     notes += _unknown_fields(plan.recipe)
     beside = _beside(plan.aligned.base)
     if beside:
+        held = "1 tensor" if beside == 1 else f"{beside} tensors"
         notes.append(
-            f"The base holds {beside} tensors beside the diffusion model (text encoders, VAE): the "
-            "result is the diffusion model alone."
+            f"The base holds {held} beside the diffusion model (text encoders, VAE and the like): "
+            "the result is the diffusion model alone."
         )
     entries = [plan.aligned.base.entry(t.key) for t in plan.tensors]
     quantised = sum(entry.quant is not None for entry in entries)

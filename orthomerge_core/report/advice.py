@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..optimize.proposal import Proposal
 from ..recipe.model import BASE
@@ -14,9 +14,11 @@ __all__ = ["advice"]
 _MANY = 4
 
 
-def advice(proposal: Proposal, doubts: Sequence[Doubt]) -> list[str]:
-    """Three sentences in Markdown, one a paragraph."""
-    return [_merge(proposal, doubts), _leave_out(proposal), _suspicious(doubts)]
+def advice(
+    proposal: Proposal, doubts: Sequence[Doubt], unused: Mapping[str, str] | None = None
+) -> list[str]:
+    """Three sentences in Markdown, one a paragraph; `unused`: name → why that file is not in it."""
+    return [_merge(proposal, doubts), _leave_out(proposal, unused or {}), _suspicious(doubts)]
 
 
 def _merge(proposal: Proposal, doubts: Sequence[Doubt]) -> str:
@@ -53,8 +55,12 @@ def _moved(proposal: Proposal, names: Sequence[str]) -> str:
     return f", measuring {moved}, {nearer}"
 
 
-def _leave_out(proposal: Proposal) -> str:
+def _leave_out(proposal: Proposal, unused: Mapping[str, str]) -> str:
     rows = [row for row in proposal.rows if not row.enabled]
+    if unused:
+        files = _listed(f"{name} ({why.rstrip('.')})" for name, why in unused.items())
+        left = _leave_out(proposal, {}) if rows else "**Leave out** nothing more."
+        return f"**Not in this set**: {files}. {left}"
     if not rows:
         why = ": no model repeats another" if len(proposal.rows) > 1 else ""
         return f"**Leave out** nothing{why}."

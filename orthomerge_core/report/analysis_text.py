@@ -47,7 +47,8 @@ def analysis_report(analysis: Analysis, proposal: Proposal | None = None) -> str
     found = derive(analysis)
     doubts = suspicions(analysis, found, proposal)
     lines = [f"# {_plural(len(analysis.names), 'model')} against {_cell(analysis.base)}", ""]
-    for sentence in advice(proposal, doubts):
+    unused = {str(r["name"]): str(r["verdict"]) for r in analysis.reports if not r["ok"]}
+    for sentence in advice(proposal, doubts, unused):
         lines += [sentence, ""]
     if len(doubts) > 1:
         lines += ["## To look at", "", *(f"- {doubt.text}" for doubt in doubts), ""]

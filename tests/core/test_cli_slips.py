@@ -5,20 +5,17 @@ from __future__ import annotations
 import io
 import json
 import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from orthomerge_core.cli.bar import Bar
 from tests.core.test_cli import BASE, RECIPE, models, shell, write_recipe
 
 __all__ = ["models", "shell"]
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +122,7 @@ def test_a_dry_run_of_a_batch_makes_no_folder(shell, models):
     names = ("models/one.json", "models/two.json")
     code, _, _ = shell("merge", *names, "-o", "out", "--report", "rep", "--dry-run")
     assert code == 0 and not Path("out").exists() and not Path("rep").exists()
-    code, out, _ = shell("merge", "models/one.json", "-o", "gone/x.safetensors", "--dry-run")
+    code, _, _ = shell("merge", "models/one.json", "-o", "gone/x.safetensors", "--dry-run")
     assert code == 1
     assert shell("merge", *names, "-o", "out", "--report", "rep")[0] == 0
     assert {p.name for p in Path("out").iterdir()} == {"one.safetensors", "two.safetensors"}
@@ -146,14 +143,21 @@ def test_the_bar_stays_on_one_line(monkeypatch, columns):
     assert max(len(line) for line in lines) < columns
 
 
-def test_a_stop_while_torch_is_loaded_is_one_line():
-    process = subprocess.Popen(
-        [sys.executable, "-m", "orthomerge_core", "inspect", "."],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    time.sleep(0.35)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert "Traceback" not in err
+def test_a_file_that_was_left_out_is_in_the_report(shell, models):
+    whole = Path(BASE).read_bytes()
+    (Path("models") / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    code, out, _ = shell("analyze", BASE, "models")
+    assert code == 0
+    assert "**Not in this set**: cut (" in out and "**Leave out**" in out
+
+
+def test_what_a_full_checkpoint_loses_is_said_before_the_merge(shell, models):
+    """Its text encoder and VAE do not get into the result."""
+    inner = load_file("models/base.safetensors")
+    whole = {f"model.diffusion_model.{k}": t for k, t in inner.items()}
+    whole["first_stage_model.encoder.conv_in.weight"] = torch.zeros(2, 2)
+    save_file(whole, "models/base.safetensors")
+    write_recipe(models)
+    code, out, _ = shell("merge", RECIPE, "-o", "x.safetensors", "--dry-run")
+    assert code == 0
+    assert "The base holds 1 tensor beside the diffusion model" in out

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -147,28 +144,6 @@ def test_a_recipe_with_a_byte_order_mark_is_read(shell, models):
     recipe = write_recipe(models)
     recipe.write_bytes(b"\xef\xbb\xbf" + recipe.read_bytes())
     assert shell("merge", str(recipe), "-o", "out.safetensors")[0] == 0
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows ends processes without a word")
-def test_being_told_to_end_leaves_nothing_half_written(models):
-    """As on Ctrl-C; the signal comes once the temporary file is there."""
-    recipe = write_recipe(models)
-    script = """
-import os, signal, sys
-from orthomerge_core.cli import merge
-from orthomerge_core.cli.app import run
-from orthomerge_core.execute.sinks import FileSink
-def write(self, *_):
-    os.kill(os.getpid(), signal.SIGTERM)
-FileSink.write_flat = write
-run(sys.argv[1:])
-"""
-    command = [sys.executable, "-c", script, "merge", str(recipe), "-o", str(models / "out.sft")]
-    done = subprocess.run(
-        [*command, "--no-cache"], capture_output=True, text=True, cwd=ROOT, check=False
-    )
-    assert done.returncode == 1 and "Stopped." in done.stderr and "Traceback" not in done.stderr
-    assert not any("out" in path.name for path in models.iterdir())
 
 
 def test_a_dry_run_writes_nothing(shell, models):

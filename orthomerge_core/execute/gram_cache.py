@@ -42,7 +42,9 @@ class GramCache:
             if about.get("layout") != layout:
                 continue
             known = about.get("rows")
-            if not isinstance(known, list) or not set(rows) <= set(known):
+            if not isinstance(known, list) or not all(isinstance(row, str) for row in known):
+                continue
+            if not set(rows) <= set(known):
                 continue
             found = self._read(path, len(plan.tensors), len(known))
             if found is not None:
@@ -61,7 +63,8 @@ class GramCache:
         layout, rows = _layout(plan), _rows(plan)
         payload = torch.stack(list(grams)).numpy().astype("<f8").tobytes() if grams else b""
         try:
-            name = bytes_hash("\n".join([layout, *sorted(rows)]).encode())
+            # in the rows' order: whoever writes this name writes the same
+            name = bytes_hash("\n".join([layout, *rows]).encode())
             self._entries.put(name, {"layout": layout, "rows": rows}, payload)
         except OSError as error:
             _log.warning("The Grams could not be cached (%s).", error.strerror)

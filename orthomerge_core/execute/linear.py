@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
@@ -39,6 +40,7 @@ from .work import (
 __all__ = ["LinearMerge"]
 
 _MAX_THREADS = 8
+_NEGLIGIBLE = 2.0**-149
 
 
 class LinearMerge:
@@ -165,7 +167,10 @@ class _Worker:
             chosen = self._coefficients(tensor, rows, blank)
             return self._merge(tensor, rows, chosen, tick)
         gram = self._gram(index, tensor, tick)
-        rows = [i for i in rows if gram[i, i] != 0.0]
+        energies = [float(gram[i, i]) for i in rows]
+        # beside the largest such a delta is nothing, and its coefficient leaves float32
+        least = _NEGLIGIBLE * max((e for e in energies if e < math.inf), default=0.0)
+        rows = [i for i, e in zip(rows, energies, strict=True) if not e <= least]
         finite = bool(torch.isfinite(gram[rows][:, rows]).all())
         if finite and (rows or plan.texture is not None):
             chosen = self._coefficients(tensor, rows, gram)

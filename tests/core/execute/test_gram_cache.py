@@ -1,5 +1,6 @@
 """A merge of rows that were merged before reads each tensor once, and makes the same bytes."""
 
+import json
 import logging
 from dataclasses import replace
 
@@ -221,3 +222,33 @@ def test_it_serves_the_compiled_way_and_the_other(tmp_path, monkeypatch, compile
         monkeypatch.setattr(linear, "WORTH_COMPILING_BYTES", 0 if way else 1 << 62)
         hashes.append(merge(spec, cache, *rows)[0].content_hash)
     assert hashes[0] == hashes[1] == merge(spec, None, *rows)[0].content_hash
+
+
+@pytest.mark.parametrize("rows", [[["x"], ["y"]], [{}, {}], [1, 2], "ab", None])
+def test_a_first_line_of_another_make_is_unknown(family, known, tmp_path, rows):
+    (path,) = (tmp_path / "grams").iterdir()
+    head, _, payload = path.read_bytes().partition(b"\n")
+    path.write_bytes(json.dumps({**json.loads(head), "rows": rows}).encode() + b"\n" + payload)
+    wanted, _ = merge(live_spec(family), None, *ROWS)
+    found, reads = merge(live_spec(family), GramCache(tmp_path / "grams"), *ROWS)
+    assert found.content_hash == wanted.content_hash and reads == [2.0] * 3
+
+
+def test_each_order_of_rows_has_a_file_of_its_own(family, tmp_path):
+    """A name stands for one content, whichever process writes it last."""
+    names = []
+    for turn, rows in enumerate((ROWS, ROWS[::-1])):
+        merge(live_spec(family), GramCache(tmp_path / str(turn)), *rows)
+        names += [path.name for path in (tmp_path / str(turn)).iterdir()]
+    assert len(set(names)) == 2
+
+
+@pytest.mark.parametrize("variant", ["sequential", "symmetric", "dual"])
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_a_delta_that_is_nothing_beside_another_harms_nothing(cache, variant, order):
+    draw = torch.randn(40, generator=torch.Generator().manual_seed(1))
+    spec = {"base": {"w": torch.zeros(40)}, "a": {"w": draw}, "b": {"w": draw.flip(0) * 1e-40}}
+    rows = [Row(name) for name in order]
+    report, _ = merge(live_spec(spec), cache, *rows, options={"variant": variant})
+    assert report.repaired_keys == ()
+    assert report.retention["a"] == pytest.approx(1.0, abs=1e-6)

@@ -16,7 +16,7 @@ from .gram import CHUNK, run_length
 __all__ = ["BITS", "BlockGram", "block_gram"]
 
 BITS = 21
-"""Two such integers have a product below 2^42, and 1024 of those a sum that float64 holds."""
+"""Two such integers have a product of at most 2^42, and 1024 of those a sum that float64 holds."""
 
 _LARGEST_POWER = 127  # of two in float32
 _PIECE = 128 * BLOCK  # of a few rows this stays in the cache, and is worth the calls
@@ -29,8 +29,8 @@ class BlockGram:
     of integers, which float64 holds exactly, so their order is free; blocks are added one after the
     other. So ⟨x_i, x_j⟩ is the same to the last bit on every processor, with any library, beside
     any other rows, and from the compiled `loops.gram_halves`. x̂ differs from x by at most 2^−21 of
-    the largest value of a block: by 1e-7 of ‖x‖ or less where values are of a kind, and by 2^−16
-    where each block has one that is greater than all others together.
+    the largest value of a block, so that a product is off by at most 1e-7 of ‖x_i‖ ‖x_j‖ where
+    values are of a kind; x̂ itself is off by 2^−16 of ‖x‖ at worst.
 
     A row with a value that is not finite has NaN wherever it takes part. Float32 on the CPU.
     Cost: rows² / 2 products per element in float64.

@@ -42,6 +42,7 @@ def open_set(
             models,
             spec.architecture,
             spec.repairs,
+            components=not spec.diffusion_only,
             find_duplicates=find_duplicates,
             progress=progress,
         )

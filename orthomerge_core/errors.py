@@ -88,6 +88,8 @@ def quoted(text: str, limit: int = QUOTE_LIMIT) -> str:
 
 def _escape(match: re.Match[str]) -> str:
     code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:
+        code -= 0xDC00  # a byte of a file name that is not UTF-8, as Python carries it
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 

@@ -27,6 +27,7 @@ ANY_TEXT = st.text(st.characters(codec=None))  # surrogates included
     [
         ("\ud800", "\\ud800"),
         ("a\nb", "a\\x0ab"),
+        ("bad\udcff.safetensors", "bad\\xff.safetensors"),
         ("\x00\x1b[31m", "\\x00\\x1b[31m"),
         ("\x85", "\\x85"),
         ("\u2028", "\\u2028"),

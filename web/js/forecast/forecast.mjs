@@ -1,6 +1,6 @@
 /**
  * What a table will keep of every model, from the optimizer's reduced figures alone. Pure.
- * The same as `orthomerge_core/optimize/forecast.py`; both run on `tests/fixtures/forecast.json`.
+ * The same as `orthomerge_core/forecast/forecast.py`; both run on `tests/fixtures/forecast.json`.
  *
  * @typedef {{norm: number | null, new_information: number | null, retention: number | null,
  *   problem: "" | "model" | "delta_from" | "layers"}} RowForecast
@@ -58,9 +58,10 @@ function readRow(data, row) {
   const [model, parent] = [data.node.get(row.model), data.node.get(row.delta_from ?? BASE)];
   const layers = layerWeights(data, row.layers ?? "");
   const problem = (!model && "model") || (parent === undefined && "delta_from") || (!layers && "layers") || "";
-  const alpha = Number.isFinite(row.alpha ?? 1) ? row.alpha ?? 1 : 0;
+  const alpha = Number.isFinite(row.alpha ?? 1) ? (row.alpha ?? 1) : 0;
   return {
-    problem, alpha,
+    problem,
+    alpha,
     weights: layers,
     text: row.layers ?? "",
     repeat: row.repeat ?? 1,
@@ -88,6 +89,7 @@ function merge(data, method, read, grams, boost) {
   return sums;
 }
 
+/** @returns {RowForecast} */
 function rowFigures(row, r, read, grams, sums) {
   if (row.problem) return { norm: null, new_information: null, retention: null, problem: row.problem };
   const own = (s) => grams.total[s * grams.size + s];

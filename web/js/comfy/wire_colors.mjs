@@ -7,31 +7,27 @@ export const WIRE_COLORS = {
   ORTHO_RECIPE: "#e27d9c",
 };
 
-/** Give our types their colours now, and again whenever ComfyUI has loaded another palette. */
+/** Give our types their colours, in both renderers and under every palette. */
 export function colorWires(app) {
-  const paint = () => {
-    fill(app.canvas?.default_connection_color_byType);
-    fill(globalThis.LGraphCanvas?.link_type_colors);
-    app.canvas?.setDirty?.(true, true);
-  };
+  const page = document.head.appendChild(document.createElement("style")).sheet;
   for (const [type, color] of Object.entries(WIRE_COLORS)) {
+    keep(app.canvas?.default_connection_color_byType, type, color);
+    keep(globalThis.LGraphCanvas?.link_type_colors, type, color);
     // Nodes drawn by Vue read this name; a palette only ever sets or removes it on the page's root.
-    style().insertRule(`:root { --color-datatype-${type}: ${color}; }`);
-  }
-  paint();
-  // The palette is applied after the setting has changed.
-  app.ui?.settings?.addEventListener?.("Comfy.ColorPalette.change", () => setTimeout(paint, 0));
-}
-
-function fill(colors) {
-  for (const [type, color] of Object.entries(WIRE_COLORS)) {
-    if (colors && !colors[type]) colors[type] = color;
+    page.insertRule(`:root { --color-datatype-${type}: ${color}; }`);
   }
 }
 
-function style() {
-  const id = "orthomerge-wire-colors";
-  const found = document.getElementById(id) ?? document.head.appendChild(document.createElement("style"));
-  found.id = id;
-  return found.sheet;
+/** A palette writes an empty colour for every type that it does not know: then `color` counts. */
+function keep(colors, type, color) {
+  if (!colors) return;
+  let chosen = colors[type];
+  Object.defineProperty(colors, type, {
+    configurable: true,
+    enumerable: true,
+    get: () => chosen || color,
+    set: (value) => {
+      chosen = value;
+    },
+  });
 }

@@ -1,0 +1,63 @@
+/** Keys that work anywhere in the table: move, duplicate, remove, next row, undo. */
+
+import { focusKey } from "../parts/dom.mjs";
+
+const TYPES_TEXT = (node) => node.tagName === "TEXTAREA" || (node.tagName === "INPUT" && node.type === "text");
+
+export function tableKeys(view, signal) {
+  const { root } = view;
+  root.addEventListener(
+    "keydown",
+    (event) => {
+      const target = /** @type {HTMLElement} */ (event.target);
+      if (historyKey(view, event, target)) return;
+      const row = /** @type {HTMLElement | null} */ (target.closest?.("tr.om-row"));
+      if (!row) return;
+      const index = Number(row.dataset.index);
+      const part = target.dataset.key?.split(":")[1] ?? "menu";
+      const steps = { ArrowUp: -1, ArrowDown: 1 };
+      if (event.altKey && event.key in steps) {
+        event.preventDefault();
+        commitField(target);
+        view.act.move(index, index + steps[event.key], part);
+      } else if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "d") {
+        event.preventDefault();
+        view.act.duplicate(index);
+      } else if (event.key === "Delete" && !TYPES_TEXT(target)) {
+        event.preventDefault();
+        view.act.remove(index);
+      }
+    },
+    { signal },
+  );
+  root.addEventListener(
+    "om-next",
+    (event) => {
+      const field = /** @type {HTMLElement} */ (event.target);
+      const [index, part] = field.dataset.key?.split(":") ?? [];
+      const next = `${Number(index) + /** @type {CustomEvent} */ (event).detail}:${part}`;
+      focusKey(root, next);
+    },
+    { signal },
+  );
+}
+
+/** Text being typed is settled before its row moves. */
+function commitField(target) {
+  if (TYPES_TEXT(target)) target.dispatchEvent(new Event("change", { bubbles: true }));
+}
+
+/**
+ * ComfyUI's own undo ignores keys while an input has the focus, so it is asked for here; text that is
+ * still being typed keeps the browser's undo.
+ */
+function historyKey(view, event, target) {
+  if (!(event.ctrlKey || event.metaKey) || event.altKey) return false;
+  const key = event.key.toLowerCase();
+  if (key !== "z" && key !== "y") return false;
+  if (target.tagName !== "INPUT" && target.tagName !== "TEXTAREA") return true;
+  if (TYPES_TEXT(target) && target.value !== target.defaultValue) return true;
+  event.preventDefault();
+  view.host.history(key === "y" || event.shiftKey ? "redo" : "undo");
+  return true;
+}

@@ -179,7 +179,7 @@ def fit(piece: Piece, shape: tuple[int, ...], padding: int) -> tuple[Segment, ..
 
 
 def _without_padding(piece: Piece, shape: tuple[int, ...]) -> Iterable[Segment]:
-    """Segments of a matrix, or of every matrix of a bank, without its padding."""
+    """Segments of a matrix, or of every matrix of a stack of experts, without its padding."""
     key, (height, width) = piece.segments[0].key, piece.shape[-2:]
     rows, cols = shape[-2:]
     for first in range(0, prod(piece.shape), height * width):

@@ -12,6 +12,7 @@ from math import prod
 from ..io.source import Source
 from .aligned import Segment
 from .architecture import Architecture
+from .markers import is_buffer, is_marker
 from .normalise import View
 from .remap import Piece, remap
 from .setspec import Repairs
@@ -110,7 +111,8 @@ def _match(
         else:
             segments[key] = fitted
     used = {*pairs.values(), *carried}
-    extra = tuple(name for name in view.pieces if name not in used)
+    state = {n for n in view.pieces if is_marker(n) or is_buffer(n)}
+    extra = tuple(name for name in view.pieces if name not in used | state)
     repaired = (*view.repairs, *(r for r in done if r not in view.repairs))
     unread = tuple(key for key in missing if view.prefix + key in source.dropped)
     return Match(view, segments, tuple(missing), mismatched, unreadable, extra, repaired, unread)

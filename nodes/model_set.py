@@ -74,7 +74,7 @@ class OrthoModelSet(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, base: str | None = None, models: str | None = None) -> bool | str:
         """Every name must be a file that a registered folder lists."""
-        return host.explain(lambda: [host.resolve(n) for n in (base, *_lines(models)) if n])
+        return host.explain(lambda: host.resolve_all([base or "", *_lines(models)][not base :]))
 
     @classmethod
     def fingerprint_inputs(
@@ -122,8 +122,8 @@ def _spec(base: str, picked: list[str], architecture: str) -> SetSpec:
     if len(set(picked)) < len(picked):
         twice = next(name for name in picked if picked.count(name) > 1)
         raise RecipeError(f'"{twice}" is named twice', fix="Remove one of the two lines.")
-    paths = [host.resolve(name) for name in picked]
-    spec = spec_from_paths(host.resolve(base), paths, architecture)
+    first, *paths = host.resolve_all([base, *picked])
+    spec = spec_from_paths(first, paths, architecture)
     named = [replace(m, file=file) for m, file in zip(spec.models, picked, strict=True)]
     return replace(spec, base=replace(spec.base, file=base), models=tuple(named))
 

@@ -17,6 +17,7 @@ from .files import (
     output_target,
     readable_names,
     resolve,
+    resolve_all,
     siblings,
 )
 from .guard import blocked, explain, guarded
@@ -48,6 +49,7 @@ __all__ = [
     "output_target",
     "readable_names",
     "resolve",
+    "resolve_all",
     "siblings",
     "stored_weight",
     "torch_device",

@@ -157,7 +157,7 @@ def _home(folder: str) -> str:
 
 
 def fingerprint(files: Sequence[str]) -> str:
-    """Hash over path, inode, size and times of each file. A hash, because ComfyUI's history shows it."""
+    """Hash over path, inode, size and times of each file: ComfyUI shows it in its history."""
     digest = hashlib.sha256()
     known = names()
     for name in files:

@@ -50,8 +50,8 @@ __all__ = [
 MAX_MODELS = 256
 _ANALYSIS = {"cosine", "tensors", "content_hashes"}
 MAX_CHARS = 1_000_000
-"""Of a recipe's text: four thousand for each of the most rows. It is parsed and checked within 50 ms,
-in which ComfyUI's server answers nobody."""
+"""Of a recipe's text, four thousand for each of the most rows: it is parsed and checked within 50
+ms, in which ComfyUI's server answers nobody."""
 
 TEXTURE_LIMIT = 0.5
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ..io.source import Source
 from .aligned import PartReport, Segment
 from .architecture import DiffusersMap
-from .components import component_label, component_of, is_buffer
+from .components import component_label, component_of, is_schedule
 from .match import fit
 from .remap import Piece, remap
 
@@ -33,7 +33,7 @@ def base_parts(parts: Mapping[str, Piece], source: Source) -> tuple[list[str], l
     carried: list[str] = []
     for name, piece in parts.items():
         entries = [source.entries[s.key] for s in piece.segments]
-        weights = all(e.is_float and e.numel for e in entries) and not is_buffer(name)
+        weights = all(e.is_float and e.numel for e in entries) and not is_schedule(name)
         (keys if weights else carried).append(name)
     return keys, carried
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from .normalise import MARKS, View
+from .markers import is_marker
+from .normalise import View
 
 __all__ = ["MARKERS_OF", "markers", "prediction_of"]
 
@@ -18,7 +19,7 @@ MARKERS_OF: Mapping[str, tuple[str, ...]] = {
 
 def markers(view: View) -> dict[str, str]:
     """Marker → its key in the file."""
-    return {name: view.pieces[name].segments[0].key for name in view.pieces if name in MARKS}
+    return {name: view.pieces[name].segments[0].key for name in view.pieces if is_marker(name)}
 
 
 def prediction_of(marks: Collection[str]) -> str:

@@ -13,7 +13,7 @@ from comfy_api.latest import io
 from ..orthomerge_core.errors import RecipeError
 from ..orthomerge_core.report.grid_picture import cell_caption, grid_picture
 from . import host
-from .merging import cell_report
+from .cells import cell_report
 from .widgets import picture, schema
 from .wire import GridSocket, GridWire
 

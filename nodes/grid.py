@@ -14,13 +14,6 @@ from .wire import GridSocket, GridWire, RecipeSocket, RecipeWire
 
 __all__ = ["OrthoGrid"]
 
-_SYNTAX = (
-    "target = values. Targets: alpha, MODEL.alpha, MODEL.delta_from, MODEL.on, MODEL.repeat, "
-    "MODEL.layers[PATTERN], strength, method, an option of the method, models (leave one out), "
-    "only (one at a time), texture, output_dtype. Values: 0, 0.5, 1 or 0..1/5 or "
-    "0..1 step 0.25 or each."
-)
-
 
 class OrthoGrid(io.ComfyNode):
     """ComfyUI runs what follows once per recipe; neighbors share as much work as they can."""
@@ -29,10 +22,8 @@ class OrthoGrid(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """A recipe and up to three axes."""
 
-        def axis(name: str, default: str, what: str) -> io.String.Input:
-            return io.String.Input(
-                name, default=default, optional=True, tooltip=f"{what}: {_SYNTAX}"
-            )
+        def axis(name: str, default: str, tooltip: str) -> io.String.Input:
+            return io.String.Input(name, default=default, optional=True, tooltip=tooltip)
 
         return schema(
             "OrthoGrid",
@@ -42,9 +33,14 @@ class OrthoGrid(io.ComfyNode):
             search_aliases=["xyz plot", "xy plot", "merge grid", "compare merges", "sweep"],
             inputs=[
                 RecipeSocket.Input("recipe", tooltip="The recipe that the axes change."),
-                axis("columns", "alpha = 0, 0.5, 1", "The horizontal axis"),
-                axis("rows", "", "The vertical axis, or empty"),
-                axis("pages", "", "A third axis, or empty"),
+                axis(
+                    "columns",
+                    "alpha = 0, 0.5, 1",
+                    "The horizontal axis, as target = values, "
+                    "e.g. alpha = 0, 0.5, 1 or ink.alpha = 0..1/5 or method = each.",
+                ),
+                axis("rows", "", "The vertical axis, or empty."),
+                axis("pages", "", "A third axis, or empty."),
             ],
             outputs=[
                 RecipeSocket.Output(

@@ -54,10 +54,11 @@ class OrthoGridPicture(io.ComfyNode):
         cls,
         images: Sequence[torch.Tensor],
         grid: Sequence[GridWire],
-        filename_prefix: Sequence[str] = ("OrthoMerge/grid",),
+        filename_prefix: Sequence[str] | str = "OrthoMerge/grid",
     ) -> io.NodeOutput:
         """Draw, save, and tell the browser what each cell is."""
         wire = grid[0]
+        prefix = filename_prefix if isinstance(filename_prefix, str) else filename_prefix[0]
         reports = [cell_report(wire.group, number) for number in range(len(wire.grid.cells))]
         kept = [cell_caption(report.retention) if report else "" for report in reports]
         captions = {c.place: words for c, words in zip(wire.grid.cells, kept, strict=True) if words}
@@ -70,7 +71,7 @@ class OrthoGridPicture(io.ComfyNode):
         drawn = grid_picture(wire.grid, shown, captions)
         told = _told(wire, kept)
         texts = {"orthomerge.grid": json.dumps(told, allow_nan=False)} | _workflow(cls.hidden)
-        saved = host.save_png(drawn, filename_prefix[0], texts)
+        saved = host.save_png(drawn, prefix, texts)
         payload = {"kind": "grid", "text": f"{len(shown)} cells", **told}
         return io.NodeOutput(
             picture(lambda: drawn), ui={"images": [saved], "orthomerge": [payload]}

@@ -60,7 +60,8 @@ def lazy_model(slot: LazySlot, name: str, make: Callable[[], Any]) -> Any:
     model = make() if first is None else first.clone()
     if first is None:
         slot.made, slot.holder = slot.made + 1, name
-        model.__class__ = _lazy_class(type(model))
+        kind: type = type(model)
+        model.__class__ = _lazy_class(kind)
         slot.start_with(model)
     model.attachments[_KEY] = _Turn(slot, name, make)
     return model

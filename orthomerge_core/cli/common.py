@@ -62,7 +62,9 @@ def cache_options(command: F) -> F:
         command
     )
     return click.option(
-        "--cache-dir", type=FILE, help="Where results are kept between runs (see README)."
+        "--cache-dir",
+        type=FILE,
+        help="Folder for results that are kept between runs (see docs/shell.md).",
     )(command)
 
 

@@ -6,7 +6,7 @@
  * "edit": alpha, repeat or the texture boost changes. "structure": a parent changes, so Grams and
  * projections are made anew. Median of many calls after warming up, in milliseconds.
  */
-import { forecast } from "../web/js/forecast.mjs";
+import { forecast } from "../web/js/forecast/forecast.mjs";
 
 const [MODELS, TENSORS, BLOCKS, SIZE] = [12, 700, 59, 40];
 const METHODS = [

@@ -1,7 +1,7 @@
 """What a recipe will keep of every model, without touching a file.
 
-Exact for linear methods; `web/js/forecast.mjs` is the same in the browser, held to this file by
-shared fixtures.
+Exact for linear methods; `web/js/forecast/forecast.mjs` is the same in the browser. Both run on the
+same fixtures.
 """
 
 from __future__ import annotations

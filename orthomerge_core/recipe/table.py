@@ -4,7 +4,7 @@
      "rows": [{"model": "detail", "alpha": 0.5, …, "touched": ["alpha"]}, {"model": "flash"}],
      "ordered": false, "removed": ["turbo"], "options": {"orthomerge": {"damping": 0.001}}}
 
-The empty string follows the optimizer. `web/js/table_model.mjs` holds the same rules; both are
+The empty string follows the optimizer. `web/js/table/model.mjs` holds the same rules; both are
 tested against `tests/fixtures/table_cases.json`. Reading the string is `table_parse`.
 """
 

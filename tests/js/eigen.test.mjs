@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { eigenSolver } from "../../web/js/eigen.mjs";
+import { eigenSolver } from "../../web/js/forecast/eigen.mjs";
 
 let state = 7;
 function random() {

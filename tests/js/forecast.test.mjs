@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { forecast } from "../../web/js/forecast.mjs";
+import { forecast } from "../../web/js/forecast/forecast.mjs";
 
 const { reduced, tables, cases } = JSON.parse(readFileSync(new URL("../fixtures/forecast.json", import.meta.url)));
 

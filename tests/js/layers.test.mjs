@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { LayersError, parseLayers } from "../../web/js/layers.mjs";
+import { LayersError, parseLayers } from "../../web/js/table/layers.mjs";
 
 const CASES = JSON.parse(readFileSync(new URL("../fixtures/layers.json", import.meta.url)));
 

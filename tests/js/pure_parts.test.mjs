@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { failureOf, onFailure, watchFailures, watchNode } from "../../web/js/failures.mjs";
-import { formula } from "../../web/js/formula.mjs";
-import { readNames, writeNames } from "../../web/js/model_names.mjs";
-import { layersTrouble } from "../../web/js/layers.mjs";
-import { filterItems, groupByFolder, splitFolder } from "../../web/js/names.mjs";
-import { isLinked, mixContext, recall, remember, upstream } from "../../web/js/payloads.mjs";
+import { failureOf, onFailure, watchFailures, watchNode } from "../../web/js/comfy/failures.mjs";
+import { formula } from "../../web/js/table/formula.mjs";
+import { readNames, writeNames } from "../../web/js/faces/model_names.mjs";
+import { layersTrouble } from "../../web/js/table/layers.mjs";
+import { filterItems, groupByFolder, splitFolder } from "../../web/js/parts/names.mjs";
+import { isLinked, mixContext, recall, remember, upstream } from "../../web/js/comfy/payloads.mjs";
 
 const row = (model, delta_from, alpha = 1, more = {}) => ({ enabled: true, model, delta_from, alpha, repeat: 1, layers: "", ...more });
 

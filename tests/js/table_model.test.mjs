@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import * as model from "../../web/js/table_model.mjs";
-import { effectiveRows, findProblems } from "../../web/js/table_rules.mjs";
+import * as model from "../../web/js/table/model.mjs";
+import { effectiveRows, findProblems } from "../../web/js/table/rules.mjs";
 
 const CASES = JSON.parse(readFileSync(new URL("../fixtures/table_cases.json", import.meta.url)));
 const FAMILY = CASES.proposals.family;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 
-import { ENGLISH, t, useWords } from "../../web/js/words.mjs";
+import { ENGLISH, t, useWords } from "../../web/js/parts/words.mjs";
 
 const read = (path) => JSON.parse(readFileSync(new URL(`../../${path}`, import.meta.url)));
 const LANGUAGES = readdirSync(new URL("../../locales/", import.meta.url));

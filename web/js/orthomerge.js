@@ -1,15 +1,15 @@
 /** Registration: the one file ComfyUI loads by itself. Everything else is imported from here. */
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
-import { attachFace, restoreFace } from "./attach_face.mjs";
-import { mixerWidget } from "./attach_mixer.mjs";
-import { modelsWidget } from "./attach_models.mjs";
-import { textureWidget } from "./attach_texture.mjs";
-import { onRemoved, say } from "./edits.mjs";
-import { onFailure, watchFailures, watchNode } from "./failures.mjs";
-import { onPayload, remember } from "./payloads.mjs";
-import { loadStyle } from "./style.mjs";
-import { LANGUAGE_SETTING, loadWords } from "./locale.mjs";
+import { attachFace, restoreFace } from "./comfy/face_widget.mjs";
+import { mixerWidget } from "./comfy/mixer_widget.mjs";
+import { modelsWidget } from "./comfy/models_widget.mjs";
+import { textureWidget } from "./comfy/texture_widget.mjs";
+import { onRemoved, say } from "./comfy/edits.mjs";
+import { onFailure, watchFailures, watchNode } from "./comfy/failures.mjs";
+import { onPayload, remember } from "./comfy/payloads.mjs";
+import { loadStyle } from "./comfy/style.mjs";
+import { LANGUAGE_SETTING, loadWords } from "./comfy/locale.mjs";
 
 const NODES = new Set([
   "OrthoModelSet", "OrthoAddModel", "CompatibilityFix", "DeltaGramAnalyzer", "DeltaBaseOptimizer",

@@ -1,9 +1,9 @@
 /** OrthoModelSet's picker: a list of chosen files over a newline-separated string. */
-import { el, icon, iconButton, shield } from "./dom.mjs";
+import { el, icon, iconButton, shield } from "../parts/dom.mjs";
 import { readNames, writeNames } from "./model_names.mjs";
-import { splitFolder } from "./names.mjs";
-import { openPicker } from "./popup.mjs";
-import { t } from "./words.mjs";
+import { splitFolder } from "../parts/names.mjs";
+import { openPicker } from "../parts/popup.mjs";
+import { t } from "../parts/words.mjs";
 
 
 /**

@@ -1,9 +1,9 @@
 /** What the other nodes show after a run: small, read-only, made of text and bars. */
-import { barCell } from "./cells.mjs";
-import { copyText } from "./clipboard.mjs";
-import { el, icon } from "./dom.mjs";
-import { pairsTable } from "./pairs_face.mjs";
-import { t } from "./words.mjs";
+import { barCell } from "../parts/cells.mjs";
+import { copyText } from "../table/clipboard.mjs";
+import { el, icon } from "../parts/dom.mjs";
+import { pairsTable } from "./pairs.mjs";
+import { t } from "../parts/words.mjs";
 
 const percent = (share) => `${String(Math.round(share * 1000) / 10).replace("-", "−")} %`;
 

@@ -1,12 +1,12 @@
 /** OrthoMixer's table as a DOM widget: the bridge between ComfyUI's node and the view. */
-import { el } from "./dom.mjs";
+import { el } from "../parts/dom.mjs";
 import { adoptPlace, commitEdit, markRenderer, oncePerFrame, onRemoved, runHistory, say } from "./edits.mjs";
 import { failureOf, forgetFailure } from "./failures.mjs";
-import { rowFigures } from "./figures.mjs";
+import { rowFigures } from "../forecast/figures.mjs";
 import { syncWords } from "./locale.mjs";
 import { mixContext } from "./payloads.mjs";
-import { presetStore } from "./presets.mjs";
-import { createTableView } from "./table_view.mjs";
+import { presetStore } from "../table/presets.mjs";
+import { createTableView } from "../table/view.mjs";
 
 const SIZE = { width: 660, least: 220, most: 720 };
 /** Focus to restore when undo rebuilds the node: ComfyUI makes a new widget then. */

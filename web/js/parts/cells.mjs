@@ -1,6 +1,6 @@
 /** The cells of a row: numbers that can be typed, stepped and dragged, choices, and bars. */
 import { el, icon } from "./dom.mjs";
-import { readNumber } from "./table_text.mjs";
+import { readNumber } from "../table/text.mjs";
 import { t } from "./words.mjs";
 
 export const clamp = (value, low, high) => Math.min(high, Math.max(low, value));

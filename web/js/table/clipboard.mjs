@@ -1,8 +1,8 @@
 /** Copy and paste of rows, with a text field where the browser forbids reading the clipboard. */
-import { el } from "./dom.mjs";
-import { closePopup, openPopup } from "./popup.mjs";
-import { fromText } from "./table_text.mjs";
-import { t } from "./words.mjs";
+import { el } from "../parts/dom.mjs";
+import { closePopup, openPopup } from "../parts/popup.mjs";
+import { fromText } from "./text.mjs";
+import { t } from "../parts/words.mjs";
 
 /** Puts text on the clipboard; false where the page may not (no secure context). */
 export async function copyText(text) {

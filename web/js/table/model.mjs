@@ -2,13 +2,13 @@
  * The table as a value: reading, editing and writing its JSON string. Pure, no DOM.
  * Every edit takes a `State` and returns a new one; `write` gives the string that the node keeps.
  *
- * @typedef {import("./table_rules.mjs").Row} Row
- * @typedef {import("./table_rules.mjs").Table} Table
+ * @typedef {import("./rules.mjs").Row} Row
+ * @typedef {import("./rules.mjs").Table} Table
  * @typedef {{row: Row, touched: string[], proposed: Row | null}} Entry
  * @typedef {{table: Table, proposal: Row[] | null, names: string[], entries: Entry[]}} State
  *   `proposal` null: an optimizer is wired, but nothing has come from it yet.
  */
-import { COLUMNS, effectiveEntries, matchRows, plainRow } from "./table_rules.mjs";
+import { COLUMNS, effectiveEntries, matchRows, plainRow } from "./rules.mjs";
 
 export const TABLE_VERSION = 1;
 export const MAX_ROWS = 256;

@@ -1,10 +1,10 @@
 /** One row of the table as elements. What a click means is the view's business (`act`). */
-import { alphaCell, barCell, choiceButton, showNumber } from "./cells.mjs";
-import { el, icon, iconButton } from "./dom.mjs";
+import { alphaCell, barCell, choiceButton, showNumber } from "../parts/cells.mjs";
+import { el, icon, iconButton } from "../parts/dom.mjs";
 import { layersTrouble } from "./layers.mjs";
-import { splitFolder } from "./names.mjs";
-import { BASE } from "./table_rules.mjs";
-import { t } from "./words.mjs";
+import { splitFolder } from "../parts/names.mjs";
+import { BASE } from "./rules.mjs";
+import { t } from "../parts/words.mjs";
 
 const SHOWN = {
   enabled: (v) => (v ? t("yes") : t("no")),

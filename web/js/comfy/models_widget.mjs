@@ -1,8 +1,8 @@
 /** OrthoModelSet's `models` as a DOM widget. */
-import { el } from "./dom.mjs";
+import { el } from "../parts/dom.mjs";
 import { adoptPlace, commitEdit, markRenderer, onRemoved, say } from "./edits.mjs";
 import { syncWords } from "./locale.mjs";
-import { createModelsView } from "./models_view.mjs";
+import { createModelsView } from "../faces/models_view.mjs";
 
 export function modelsWidget({ app, api, node, name, data }) {
   const options = data[1] ?? {};

@@ -1,7 +1,7 @@
 /** Named tables, kept per user on the server under `/userdata/orthomerge/presets.json`. */
-import { el, iconButton } from "./dom.mjs";
-import { closePopup, openPopup } from "./popup.mjs";
-import { t } from "./words.mjs";
+import { el, iconButton } from "../parts/dom.mjs";
+import { closePopup, openPopup } from "../parts/popup.mjs";
+import { t } from "../parts/words.mjs";
 
 const FILE = "orthomerge/presets.json";
 

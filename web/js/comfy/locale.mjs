@@ -1,5 +1,5 @@
 /** The page's language, as ComfyUI's settings and `/i18n` give it. */
-import { useWords } from "./words.mjs";
+import { useWords } from "../parts/words.mjs";
 
 let messages = {};
 let shown = null;

@@ -1,13 +1,13 @@
 /** Gestures on the table and what they do to its state: edits, menus, lists, copies and presets. */
 import { copyText, openPaste } from "./clipboard.mjs";
 import { rowDragging } from "./drag.mjs";
-import { openMenu, openPicker } from "./popup.mjs";
+import { openMenu, openPicker } from "../parts/popup.mjs";
 import { openPresets } from "./presets.mjs";
-import * as model from "./table_model.mjs";
-import { figureCells, parentName } from "./table_row.mjs";
-import { BASE, COLUMNS, findProblems } from "./table_rules.mjs";
-import { toJson, toTsv } from "./table_text.mjs";
-import { t } from "./words.mjs";
+import * as model from "./model.mjs";
+import { figureCells, parentName } from "./row.mjs";
+import { BASE, COLUMNS, findProblems } from "./rules.mjs";
+import { toJson, toTsv } from "./text.mjs";
+import { t } from "../parts/words.mjs";
 
 /** What the view's elements call: every edit goes through `change`, as one step of undo. */
 export function actions(view) {

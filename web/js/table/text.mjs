@@ -1,11 +1,11 @@
 /** Rows as text for the clipboard: JSON, and tab-separated for spreadsheets. Pure. */
-import { BASE, COLUMNS, plainRow } from "./table_rules.mjs";
-import { isValid } from "./table_model.mjs";
+import { BASE, COLUMNS, plainRow } from "./rules.mjs";
+import { isValid } from "./model.mjs";
 
 const YES = new Set(["1", "true", "on", "yes", "x", "✓", "ja", "wahr", "是"]);
 const NO = new Set(["0", "false", "off", "no", "", "nein", "falsch", "否"]);
 
-/** @param {import("./table_rules.mjs").Row[]} rows */
+/** @param {import("./rules.mjs").Row[]} rows */
 export function toTsv(rows) {
   const clean = (value) => String(value).replace(/[\t\r\n]+/g, " ");
   return [COLUMNS, ...rows.map((row) => COLUMNS.map((c) => clean(row[c])))]

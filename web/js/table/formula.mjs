@@ -1,6 +1,6 @@
 /** The merge in symbols, as the rows say it. Pure. */
-import { BASE, isActive } from "./table_rules.mjs";
-import { splitFolder } from "./names.mjs";
+import { BASE, isActive } from "./rules.mjs";
+import { splitFolder } from "../parts/names.mjs";
 
 const SUMS = new Set(["task_arithmetic", "average"]);
 const number = (value) => String(Math.round(value * 1000) / 1000);

@@ -1,6 +1,6 @@
 /** The live figures of every row, from the forecast the optimizer's payload makes possible. Pure. */
 import { forecast } from "./forecast.mjs";
-import { isActive } from "./table_rules.mjs";
+import { isActive } from "../table/rules.mjs";
 
 /**
  * @param {{model: string, alpha: number}} [texture] the boost after the merge, which adds to what is kept

@@ -1,11 +1,11 @@
 /** Shows a node's last result inside the node; the widget appears with the first result. */
-import { el, shield } from "./dom.mjs";
+import { el, shield } from "../parts/dom.mjs";
 import { adoptPlace, markRenderer, onRemoved } from "./edits.mjs";
 import { failureOf } from "./failures.mjs";
-import { faceFor, failureFace } from "./faces.mjs";
+import { faceFor, failureFace } from "../faces/faces.mjs";
 import { syncWords } from "./locale.mjs";
 import { recall } from "./payloads.mjs";
-import { t } from "./words.mjs";
+import { t } from "../parts/words.mjs";
 
 const NAME = "orthomerge_face";
 

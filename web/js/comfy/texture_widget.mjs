@@ -1,12 +1,12 @@
 /** OrthoMixer's `texture_model`: a plain string, chosen from the models of the set. */
-import { choiceButton } from "./cells.mjs";
-import { el, icon, shield } from "./dom.mjs";
+import { choiceButton } from "../parts/cells.mjs";
+import { el, icon, shield } from "../parts/dom.mjs";
 import { adoptPlace, commitEdit, markRenderer, onRemoved } from "./edits.mjs";
 import { syncWords } from "./locale.mjs";
-import { splitFolder } from "./names.mjs";
+import { splitFolder } from "../parts/names.mjs";
 import { mixContext } from "./payloads.mjs";
-import { openPicker } from "./popup.mjs";
-import { t } from "./words.mjs";
+import { openPicker } from "../parts/popup.mjs";
+import { t } from "../parts/words.mjs";
 
 const HEIGHT = 28;
 

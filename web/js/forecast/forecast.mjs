@@ -8,10 +8,10 @@
  *   cancellation: number | null, rows: RowForecast[],
  *   blocks: {block: string, norm: number | null, cancellation: number | null, retention: (number | null)[]}[]}} Forecast
  */
-import { decode, layerWeights, rowGrams } from "./forecast_data.mjs";
-import { mergeLinear } from "./forecast_linear.mjs";
-import { readMethod } from "./forecast_methods.mjs";
-import { mergeTensorwise } from "./forecast_tensorwise.mjs";
+import { decode, layerWeights, rowGrams } from "./data.mjs";
+import { mergeLinear } from "./linear.mjs";
+import { readMethod } from "./methods.mjs";
+import { mergeTensorwise } from "./tensorwise.mjs";
 
 const BASE = "base";
 

@@ -1,6 +1,6 @@
 /** The analyzer's table inside its node: every model's grade and change, and cosines of all pairs in colour. */
-import { el } from "./dom.mjs";
-import { t } from "./words.mjs";
+import { el } from "../parts/dom.mjs";
+import { t } from "../parts/words.mjs";
 
 const minus = (text) => text.replace("-", "−");
 const percent = (share) => `${minus(String(Math.round(share * 1000) / 10))} %`;

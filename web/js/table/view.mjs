@@ -12,17 +12,17 @@
  *   say: (text: string, severity?: string) => void, history: (step: "undo" | "redo") => void,
  *   presets: object, cosmetic: Record<string, unknown>, resized: () => void }} Host
  */
-import { el, icon, iconButton, shield } from "./dom.mjs";
+import { el, icon, iconButton, shield } from "../parts/dom.mjs";
 import { formula } from "./formula.mjs";
 import { layersTrouble } from "./layers.mjs";
 import { optionsPanel } from "./options_panel.mjs";
-import { splitFolder } from "./names.mjs";
-import * as model from "./table_model.mjs";
-import { rowElement } from "./table_row.mjs";
-import { findProblems, isActive } from "./table_rules.mjs";
-import { actions } from "./table_actions.mjs";
-import { tableKeys } from "./table_keys.mjs";
-import { t } from "./words.mjs";
+import { splitFolder } from "../parts/names.mjs";
+import * as model from "./model.mjs";
+import { rowElement } from "./row.mjs";
+import { findProblems, isActive } from "./rules.mjs";
+import { actions } from "./actions.mjs";
+import { tableKeys } from "./keys.mjs";
+import { t } from "../parts/words.mjs";
 
 const HEADS = [["model"], ["delta_from", "from"], ["alpha"], ["repeat"], ["layers"], ["size"], ["fresh"], ["kept"]];
 

@@ -2,7 +2,7 @@
  * The optimizer's reduced figures, decoded: distances between models, and Grams of the table's rows.
  * Pure; what is derived from the same figures twice is kept for the figures' own lifetime.
  */
-import { parseLayers } from "./layers.mjs";
+import { parseLayers } from "../table/layers.mjs";
 
 const BASE = "base";
 const VERSION = 1;

@@ -1,7 +1,7 @@
 /** The chosen method's own options with their help, and nothing of other methods. */
-import { numberInput } from "./cells.mjs";
-import { el, iconButton, icon } from "./dom.mjs";
-import { t } from "./words.mjs";
+import { numberInput } from "../parts/cells.mjs";
+import { el, iconButton, icon } from "../parts/dom.mjs";
+import { t } from "../parts/words.mjs";
 
 /**
  * @param {{method: string, schema: {label?: string, summary?: string, params: object[]} | undefined,

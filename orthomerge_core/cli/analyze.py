@@ -9,7 +9,7 @@ import click
 
 from ..analysis.cache import analyze_cached
 from ..analysis.codec import dumps
-from ..analysis.device import usable_device
+from ..concurrency.device import usable_device
 from ..keys.opening import open_set, spec_from_paths
 from ..keys.report import compat_text
 from ..keys.setspec import Repairs

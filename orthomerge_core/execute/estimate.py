@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..analysis.pool import usable_cores
+from ..concurrency.pool import default_workers, usable_cores
 from ..io.dtypes import n_bytes_of
 from ..methods.contract import LinearMethod
 from .chunks import CHUNK
@@ -98,7 +98,7 @@ def _ram_bytes(plan: Plan) -> int:
         width = len(plan.models) + len(plan.rows) + 4
         largest = max((t.numel for t in plan.tensors if acting(plan, t)), default=0)
         scaled = max((t.numel for t in plan.tensors if t.stored.scaled), default=0)
-        return usable_cores() * 4 * (width * min(CHUNK, largest) + scaled)
+        return default_workers() * 4 * (width * min(CHUNK, largest) + scaled)
     each = sorted((whole_bytes(plan, t) for t in plan.tensors if acting(plan, t)), reverse=True)
     together = sum(each[: usable_cores() + 1])
     return max(each[0], min(together, TOGETHER_BYTES)) if each else 0

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..analysis.device import usable_device
-from ..analysis.pool import run_abandonable
+from ..concurrency.background import run_abandonable
+from ..concurrency.device import usable_device
 from ..io.hashing import HashMemo, content_hash
 from ..keys.content import model_content_hash, recall_hashes
 from ..methods.contract import LinearMethod

@@ -1,6 +1,6 @@
 /**
  * What a table will keep of every model, from the optimizer's reduced figures alone. Pure.
- * The same as `orthomerge_core/optimize/forecast.py`; both run on `tests/fixtures/forecast.json`.
+ * The same as `orthomerge_core/forecast/forecast.py`; both run on `tests/fixtures/forecast.json`.
  *
  * @typedef {{norm: number | null, new_information: number | null, retention: number | null,
  *   problem: "" | "model" | "delta_from" | "layers"}} RowForecast

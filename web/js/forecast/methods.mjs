@@ -1,4 +1,4 @@
-/** Which methods can be forecast, and how, as `orthomerge_core/optimize/estimate.py`. Pure. */
+/** Which methods can be forecast, and how, as `orthomerge_core/forecast/estimate.py`. Pure. */
 
 const METHODS = {
   task_arithmetic: { exact: true },

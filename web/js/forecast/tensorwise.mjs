@@ -1,5 +1,5 @@
 /**
- * Estimates that must see each tensor, as `orthomerge_core/optimize/estimate.py`. Pure.
+ * Estimates that must see each tensor, as `orthomerge_core/forecast/estimate.py`. Pure.
  *
  * The share `spin` of every delta's energy is merged with the coefficients `turn`, the rest with `asked`;
  * `kept` and `turned` are their products with the Gram.

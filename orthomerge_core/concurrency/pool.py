@@ -1,4 +1,4 @@
-"""A few worker threads over a list of tasks, with progress and cancel on the calling thread."""
+"""Worker threads over a list of tasks; progress and cancellation stay on the calling thread."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 
 from ..progress import Progress
 
-__all__ = ["Tick", "Ticker", "run_abandonable", "run_pool", "usable_cores"]
+__all__ = ["WORKERS", "Tick", "Ticker", "default_workers", "run_pool", "usable_cores"]
 
 Task = TypeVar("Task")
-Result = TypeVar("Result")
+
+WORKERS = 8
+"""Most worker threads of one pass: more readers gain nothing from one disk or one memory bus."""
 
 Tick = Callable[[float], None]
-"""What a piece of work calls with how much it has done."""
+"""Called by a piece of work with the amount it has done since the last call."""
 
 _POLL_S = 0.05
 
@@ -100,6 +102,11 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def default_workers() -> int:
+    """Worker threads of a pass unless told otherwise: the usable cores, at most `WORKERS`."""
+    return min(usable_cores(), WORKERS)
+
+
 def run_pool(
     tasks: Sequence[Task],
     make_worker: Callable[[], Callable[[Task, Ticker], None]],
@@ -133,37 +140,6 @@ def run_pool(
     if run.errors:
         raise run.errors[0]
     progress.advance(run.ticker.take())
-
-
-def run_abandonable(work: Callable[[], Result], progress: Progress) -> Result:
-    """Run one long library call beside the calling thread, so that a stop does not wait for it.
-
-    Cancelled, the call goes on in the background until it returns, and its result is dropped; only
-    the end of the process waits for it.
-    """
-    box: list[Any] = []
-    errors: list[BaseException] = []
-    finished = threading.Event()
-
-    def body() -> None:
-        try:
-            box.append(work())
-        except BaseException as error:
-            # Re-raised on the calling thread.
-            errors.append(error)
-        finally:
-            finished.set()
-
-    # Not a daemon: a process that ends while one is inside a BLAS call is aborted by C++.
-    thread = threading.Thread(target=body)
-    thread.start()
-    while not finished.wait(_POLL_S):
-        progress.check()
-    thread.join()
-    if errors:
-        raise errors[0]
-    result: Result = box[0]
-    return result
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""What the pass has to read: how much, and which keys must stay together."""
+"""What one pass over a set reads: how many bytes, and which keys must stay on one thread."""
 
 from __future__ import annotations
 
-from ..keys.aligned import AlignedModel, AlignedSet
+from .aligned import AlignedModel, AlignedSet
 
 __all__ = ["key_bytes", "key_groups", "total_bytes"]
 

@@ -6,8 +6,8 @@ import time
 import pytest
 import torch
 
+from orthomerge_core.concurrency.background import BackgroundCalls
 from orthomerge_core.errors import Cancelled
-from orthomerge_core.execute.alongside import Alongside
 from orthomerge_core.progress import Progress
 
 
@@ -18,7 +18,7 @@ class Impatient(Progress):
 
 def test_results_come_with_their_tags_and_threads():
     before = torch.get_num_threads()
-    with Alongside(2) as calls:
+    with BackgroundCalls(2) as calls:
         assert torch.get_num_threads() == 1
         assert calls.threads == before
         for tag, threads in ((4, 1), (5, 2), (6, 3)):
@@ -41,7 +41,7 @@ def test_no_more_run_than_there_are_turns():
         with lock:
             running.pop()
 
-    with Alongside(2) as calls:
+    with BackgroundCalls(2) as calls:
         for tag in range(6):
             calls.start(tag, work, 1)
         while calls.open:
@@ -53,7 +53,7 @@ def test_an_error_is_raised_where_it_is_collected():
     def fail():
         raise ValueError("odd")
 
-    with Alongside(1) as calls, pytest.raises(ValueError, match="odd"):
+    with BackgroundCalls(1) as calls, pytest.raises(ValueError, match="odd"):
         calls.start(0, fail, 1)
         calls.next(Progress())
 
@@ -67,7 +67,7 @@ def test_a_stop_waits_for_nothing_and_what_waits_never_begins():
 
     before = threading.active_count()
     started = time.monotonic()
-    with pytest.raises(Cancelled), Alongside(1) as calls:
+    with pytest.raises(Cancelled), BackgroundCalls(1) as calls:
         calls.start(0, long, 1)
         while not begun:
             time.sleep(0.001)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orthomerge_core.errors import AnalysisError, RecipeError
-from orthomerge_core.optimize.forecast import Forecast, forecast, reduce_for_table
+from orthomerge_core.forecast.forecast import Forecast, forecast, reduce_for_table
 from orthomerge_core.recipe.layers import parse_layers
 from orthomerge_core.recipe.model import Row, TextureBoost
 from tests.core.optimize.builders import Floats, analysis_of

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..analysis.result import Analysis
 from ..errors import AnalysisError
-from .geometry import Floats
 
-__all__ = ["REDUCED_VERSION", "Reduced", "read_reduced", "reduce_for_table"]
+__all__ = ["REDUCED_VERSION", "Floats", "Reduced", "read_reduced", "reduce_for_table"]
+
+Floats = NDArray[np.float64]
 
 REDUCED_VERSION = 1
 

@@ -18,8 +18,7 @@ from ..methods.registry import get_method
 from ..recipe.layers import parse_layers
 from ..recipe.model import BASE, Row, TextureBoost
 from .estimate import Tensorwise, asked_weights, can_foresee, noise_frac, shares
-from .geometry import Floats
-from .reduction import Reduced, read_reduced, reduce_for_table
+from .reduction import Floats, Reduced, read_reduced, reduce_for_table
 
 __all__ = ["BlockForecast", "Forecast", "RowForecast", "forecast", "reduce_for_table"]
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ..methods.contract import LinearMethod, Method
-from .geometry import Floats
+from .reduction import Floats
 
 __all__ = ["Shares", "Tensorwise", "asked_weights", "can_foresee", "noise_frac", "shares"]
 

@@ -1,25 +1,56 @@
-"""Long library calls on threads of their own, while the calling thread reads and listens."""
+"""Long library calls in the background, so that the calling thread can read, report and cancel."""
 
 from __future__ import annotations
 
 import queue
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
 from ..progress import Progress
 
-__all__ = ["Alongside"]
+__all__ = ["BackgroundCalls", "run_abandonable"]
 
 Result = TypeVar("Result")
 
 _POLL_S = 0.05
 
 
-class Alongside(Generic[Result]):
-    """Calls that run at the same time, at most `at_once`; results come in the order they end.
+def run_abandonable(work: Callable[[], Result], progress: Progress) -> Result:
+    """Run one long library call in the background, so that cancelling does not wait for it.
+
+    After a cancel the call goes on in the background until it returns, and its result is dropped;
+    only the end of the process waits for it.
+    """
+    box: list[Any] = []
+    errors: list[BaseException] = []
+    finished = threading.Event()
+
+    def body() -> None:
+        try:
+            box.append(work())
+        except BaseException as error:
+            # Re-raised on the calling thread.
+            errors.append(error)
+        finally:
+            finished.set()
+
+    # Not a daemon: a process that ends while one is inside a BLAS call is aborted by C++.
+    thread = threading.Thread(target=body)
+    thread.start()
+    while not finished.wait(_POLL_S):
+        progress.check()
+    thread.join()
+    if errors:
+        raise errors[0]
+    result: Result = box[0]
+    return result
+
+
+class BackgroundCalls(Generic[Result]):
+    """Up to `at_once` concurrent calls, whose results come in the order in which they finish.
 
     Inside the context torch runs on one thread of the calling thread, which shares the cores with
     the calls; `threads` is the count from before, and comes back after. Left by an exception,
@@ -35,7 +66,7 @@ class Alongside(Generic[Result]):
         self._stopped = False
         self.threads = torch.get_num_threads()
 
-    def __enter__(self) -> Alongside[Result]:
+    def __enter__(self) -> BackgroundCalls[Result]:
         """Nothing runs yet."""
         torch.set_num_threads(1)
         return self

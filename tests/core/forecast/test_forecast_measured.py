@@ -15,10 +15,10 @@ from orthomerge_core.execute.plan import plan_merge
 from orthomerge_core.execute.result import MergeReport
 from orthomerge_core.execute.run import run_merge
 from orthomerge_core.execute.sinks import StateDictSink
+from orthomerge_core.forecast.forecast import forecast, reduce_for_table
 from orthomerge_core.keys.opening import open_set, spec_from_paths
 from orthomerge_core.keys.setspec import SetSpec
 from orthomerge_core.optimize.delta_base import optimise
-from orthomerge_core.optimize.forecast import forecast, reduce_for_table
 from orthomerge_core.optimize.proposal import proposal_recipe
 from orthomerge_core.recipe.model import Row, TextureBoost
 

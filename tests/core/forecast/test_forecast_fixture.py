@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.core.optimize.forecast_fixture import FIXTURE, cases
+from tests.core.forecast.forecast_fixture import FIXTURE, cases
 
 
 def nearly(value: Any) -> Any:

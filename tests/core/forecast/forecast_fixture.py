@@ -1,6 +1,6 @@
 """Writes `tests/fixtures/forecast.json`, which holds the browser's forecast to the core's.
 
-python -m tests.core.optimize.forecast_fixture
+python -m tests.core.forecast.forecast_fixture
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from orthomerge_core.optimize.forecast import forecast, reduce_for_table
+from orthomerge_core.forecast.forecast import forecast, reduce_for_table
 from orthomerge_core.recipe.codec import row_from_json
 from orthomerge_core.recipe.model import TextureBoost
 from tests.core.optimize.builders import analysis_of

@@ -8,6 +8,8 @@ from comfy_api.latest import io
 
 from ..orthomerge_core.errors import RecipeError
 from ..orthomerge_core.keys.setspec import ModelSpec, SetSpec
+from ..orthomerge_core.recipe.fields import text
+from ..orthomerge_core.recipe.model import BASE
 from . import host
 from .live import LiveSource
 from .widgets import schema
@@ -57,8 +59,8 @@ class OrthoAddModel(io.ComfyNode):
 
 
 def _checked(name: str, taken: tuple[str, ...]) -> str:
-    clean = name.strip()
-    if not clean or clean == "base" or clean in taken:
+    clean = text(name, "name").strip()
+    if clean == BASE or clean in taken:
         raise RecipeError(
             f'name "{clean}"',
             expected="a name that is not base, nor in the set",

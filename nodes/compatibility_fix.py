@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 from comfy_api.latest import io
 
@@ -37,13 +37,8 @@ class CompatibilityFix(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """A set, and one toggle per repair."""
         toggles = [
-            io.Boolean.Input(
-                field.name,
-                default=True,
-                optional=True,
-                tooltip=_REPAIRS[field.name],
-            )
-            for field in fields(Repairs)
+            io.Boolean.Input(name, default=True, optional=True, tooltip=tooltip)
+            for name, tooltip in _REPAIRS.items()
         ]
         copies = io.Boolean.Input(
             "write_copies",

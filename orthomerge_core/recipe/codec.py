@@ -211,8 +211,10 @@ def row_from_json(obj: Any, place: str = "row") -> Row:
         alpha=f.number(data.get("alpha", 1.0), f"{place}, alpha", -ALPHA_LIMIT, ALPHA_LIMIT),
         enabled=f.flag(data.get("enabled", True), f"{place}, enabled"),
         repeat=f.integer(data.get("repeat", 1), f"{place}, repeat", 1, 3),
-        layers=f.text(data.get("layers", ""), f"{place}, layers", empty=True, longest=20_000),
-        info=f.text(data.get("info", ""), f"{place}, info", empty=True, longest=20_000),
+        layers=f.text(
+            data.get("layers", ""), f"{place}, layers", empty=True, longest=f.LONGEST_TEXT
+        ),
+        info=f.text(data.get("info", ""), f"{place}, info", empty=True, longest=f.LONGEST_TEXT),
         extra=_rest(data, ROW_FIELDS),
     )
 

@@ -12,10 +12,24 @@ import { loadStyle } from "./comfy/style.mjs";
 import { LANGUAGE_SETTING, loadWords } from "./comfy/locale.mjs";
 
 const NODES = new Set([
-  "OrthoModelSet", "OrthoAddModel", "CompatibilityFix", "DeltaGramAnalyzer", "DeltaBaseOptimizer",
-  "OrthoMixer", "OrthoMergeExecute", "OrthoMergeSave", "OrthoRecipe", "OrthoPickModel",
+  "OrthoModelSet",
+  "OrthoAddModel",
+  "CompatibilityFix",
+  "DeltaGramAnalyzer",
+  "DeltaBaseOptimizer",
+  "OrthoMixer",
+  "OrthoMergeExecute",
+  "OrthoMergeSave",
+  "OrthoRecipe",
+  "OrthoPickModel",
 ]);
-const FACES = new Set(["CompatibilityFix", "DeltaGramAnalyzer", "DeltaBaseOptimizer", "OrthoMergeExecute", "OrthoMergeSave"]);
+const FACES = new Set([
+  "CompatibilityFix",
+  "DeltaGramAnalyzer",
+  "DeltaBaseOptimizer",
+  "OrthoMergeExecute",
+  "OrthoMergeSave",
+]);
 const views = new Set();
 onPayload(() => views.forEach((view) => view.refresh()));
 onFailure((node) => {

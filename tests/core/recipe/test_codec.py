@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from orthomerge_core.errors import RecipeError
 from orthomerge_core.recipe import codec
 from orthomerge_core.recipe.model import ModelRef, Recipe, Row, TextureBoost
+from tests.strategies import showable_text
 
 SCHEMA = json.loads(
     (Path(codec.__file__).parent / "recipe.schema.json").read_text(encoding="utf-8")
@@ -51,7 +52,7 @@ rows = st.builds(
     enabled=st.booleans(),
     repeat=st.integers(1, 3),
     layers=st.sampled_from(["", "default=0.5", "double_blocks.0-9=0.5\n*attn*=0"]),
-    info=st.text(max_size=10),
+    info=showable_text(10),
     extra=st.dictionaries(st.just("colour"), st.text(max_size=5), max_size=1),
 )
 recipes = st.builds(
@@ -121,8 +122,8 @@ def test_a_minimal_recipe_gets_the_documented_defaults():
         (wrong(options=[]), "options: expected an object"),
         (wrong(texture_boost=[]), "texture_boost: expected an object"),
         (wrong(base="a\nb"), "base: expected text without control characters"),
-        (wrong(base="\ud800"), "recipe: a character that is no Unicode"),
-        (wrong(note={"deep": ["\udfff"]}), "recipe: a character that is no Unicode"),
+        (wrong(base="\ud800"), "recipe: a character that is not Unicode"),
+        (wrong(note={"deep": ["\udfff"]}), "recipe: a character that is not Unicode"),
         (wrong(note=float("nan")), "recipe is not plain JSON"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import FileError, UnsupportedError
+from ..errors import FileError, UnsupportedError, is_showable, quoted
 from .bytesource import ByteSource
 from .gguf import GgufSource
 from .paths import is_file, is_folder
@@ -45,6 +45,9 @@ def open_source(path: Path, *, name: str | None = None, dequantise: bool = True)
         UnsupportedError: a pickle, an unknown format or an unknown quantisation.
     """
     path, shown = Path(path), name or Path(path).name
+    if not is_showable(shown):
+        what = f'"{quoted(shown)}" is not a usable file name'
+        raise FileError(what, received="not UTF-8, or control characters", fix="Rename the file.")
     lower = path.name.lower()
     if lower.endswith(_PICKLES):
         raise UnsupportedError(

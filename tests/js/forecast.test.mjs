@@ -35,7 +35,14 @@ test("what is kept between calls changes no figure", () => {
     [tables.plain, "average", {}],
     [[{ ...first, delta_from: "c" }, second], "average", {}],
     [[first, { ...second, delta_from: "base" }], "orthogonal_projection", {}],
-    [[{ ...first, model: "c" }, { ...second, delta_from: "base" }], "orthogonal_projection", { variant: "symmetric" }],
+    [
+      [
+        { ...first, model: "c" },
+        { ...second, delta_from: "base" },
+      ],
+      "orthogonal_projection",
+      { variant: "symmetric" },
+    ],
     [tables.plain, "orthogonal_projection", {}],
     [tables.chain, "orthomerge", {}],
   ];
@@ -43,7 +50,11 @@ test("what is kept between calls changes no figure", () => {
 });
 
 test("rows as a person leaves them half-typed are no numbers, not errors", () => {
-  const found = forecast(reduced, [{ model: "a", alpha: NaN }, { model: "b" }, { model: "c", delta_from: "" }], "average");
+  const found = forecast(
+    reduced,
+    [{ model: "a", alpha: NaN }, { model: "b" }, { model: "c", delta_from: "" }],
+    "average",
+  );
   assert.equal(found.rows[0].retention > 0, true);
   assert.equal(found.rows[0].problem, "");
   assert.equal(found.rows[2].problem, "delta_from");
@@ -58,7 +69,10 @@ test("neither figures nor rows are changed", () => {
 
 test("of a method that is not known here only the rows' own figures are told", () => {
   const found = forecast(reduced, tables.plain, "mean");
-  assert.deepEqual([found.norm, found.cancellation, found.blocks[0].norm, found.rows[0].retention], Array(4).fill(null));
+  assert.deepEqual(
+    [found.norm, found.cancellation, found.blocks[0].norm, found.rows[0].retention],
+    Array(4).fill(null),
+  );
   assert.equal(found.rows[0].norm > 0, true);
 });
 

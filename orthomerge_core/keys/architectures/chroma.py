@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..architecture import Architecture, DiffusersMap
-from . import _flux
+from . import _components, _flux
 
 _DIFFUSERS = DiffusersMap(
     marker=r"^distilled_guidance_layer\.layers\.0\.linear_1\.weight$",
@@ -28,4 +28,5 @@ ARCHITECTURE = Architecture(
     layer_types=((r"^img_in_patch\.", "embedding"), *_flux.LAYERS),
     diffusers=_DIFFUSERS,
     input_key="img_in.weight",
+    components=_components.FLUX,
 )

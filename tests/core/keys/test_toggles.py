@@ -29,14 +29,6 @@ def tuned():
     return {k: t + 0.5 for k, t in base_tensors().items()}
 
 
-def with_text_encoder():
-    return tuned() | {"text_encoders.clip_l.x": torch.ones(2)}
-
-
-def with_vae():
-    return tuned() | {"first_stage_model.decoder.x": torch.ones(2)}
-
-
 def prefixed():
     return {f"model.diffusion_model.{k}": t for k, t in tuned().items()}
 
@@ -74,8 +66,6 @@ def stranger():
 
 # toggle → (base, the broken model, a word of its report when on, what is left when off)
 CASES = {
-    "strip_text_encoder": (base_tensors, with_text_encoder, "left out: text encoder", "1 extra"),
-    "strip_vae": (base_tensors, with_vae, "left out: VAE", "1 extra"),
     "fix_prefixes": (base_tensors, prefixed, "prefix taken off", "misfit"),
     "dequantise": (base_tensors, quantised, "quantised layers read as float32", "misfit"),
     "fix_norm_names": (base_tensors, renamed_norms, "norm weights renamed", "1 missing"),
@@ -97,7 +87,8 @@ def opened(folder, toggle, on):
 
 
 def test_every_toggle_has_a_case():
-    assert list(CASES) == [field.name for field in fields(Repairs)]
+    elsewhere = {"strip_text_encoder", "strip_vae", "use_ema"}  # see test_components
+    assert set(CASES) == {field.name for field in fields(Repairs)} - elsewhere
 
 
 @pytest.mark.parametrize("toggle", [t for t in CASES if t != "skip_misfits"])

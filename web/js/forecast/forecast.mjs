@@ -58,9 +58,10 @@ function readRow(data, row) {
   const [model, parent] = [data.node.get(row.model), data.node.get(row.delta_from ?? BASE)];
   const layers = layerWeights(data, row.layers ?? "");
   const problem = (!model && "model") || (parent === undefined && "delta_from") || (!layers && "layers") || "";
-  const alpha = Number.isFinite(row.alpha ?? 1) ? row.alpha ?? 1 : 0;
+  const alpha = Number.isFinite(row.alpha ?? 1) ? (row.alpha ?? 1) : 0;
   return {
-    problem, alpha,
+    problem,
+    alpha,
     weights: layers,
     text: row.layers ?? "",
     repeat: row.repeat ?? 1,
@@ -88,6 +89,7 @@ function merge(data, method, read, grams, boost) {
   return sums;
 }
 
+/** @returns {RowForecast} */
 function rowFigures(row, r, read, grams, sums) {
   if (row.problem) return { norm: null, new_information: null, retention: null, problem: row.problem };
   const own = (s) => grams.total[s * grams.size + s];

@@ -31,7 +31,7 @@ export function readMethod(name, options = {}) {
     options: chosen,
     foreseeable: known !== undefined,
     exact: known?.exact ?? false,
-    averages: name === "orthomerge" ? chosen.residual_agg === "mean" : known?.averages ?? false,
+    averages: name === "orthomerge" ? chosen.residual_agg === "mean" : (known?.averages ?? false),
     basis: chosen.variant ?? "own",
     tensorwise: known?.tensorwise ?? "",
     noise: drop / (1 - drop),

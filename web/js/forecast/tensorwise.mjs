@@ -11,8 +11,20 @@ export function mergeTensorwise(data, method, read, grams, boost, sums) {
   const { size, values } = grams;
   const array = () => new Float64Array(size);
   const work = {
-    size, boost, on: [], gram: null, copies: 0, spin: 0, own: array(), alphas: array(), repeats: array(),
-    asked: array(), turn: array(), kept: array(), turned: array(), factor: 1,
+    size,
+    boost,
+    on: [],
+    gram: null,
+    copies: 0,
+    spin: 0,
+    own: array(),
+    alphas: array(),
+    repeats: array(),
+    asked: array(),
+    turn: array(),
+    kept: array(),
+    turned: array(),
+    factor: 1,
   };
   const estimate = ESTIMATES[method.tensorwise];
   for (let k = 0; k < data.keys; k += 1) {

@@ -27,9 +27,16 @@ class OrthoAddModel(io.ComfyNode):
         return schema(
             "OrthoAddModel",
             display_name="Ortho Add Model",
+            searchable_name="Ortho Add Model (LoRA merge)",
             description="Adds a connected MODEL, with its LoRAs and patches applied, to the set. "
             "The MODEL itself stays as it is.",
-            search_aliases=["lora to merge", "merge lora"],
+            search_aliases=[
+                "lora merge",
+                "merge lora",
+                "lora to checkpoint",
+                "bake lora",
+                "add model",
+            ],
             inputs=[
                 Models.Input("models", tooltip="The set to add to."),
                 io.Model.Input("model", tooltip="Any MODEL of the base's architecture."),

@@ -50,9 +50,19 @@ class CompatibilityFix(io.ComfyNode):
         return schema(
             "CompatibilityFix",
             display_name="Compatibility Fix",
+            searchable_name="Compatibility Fix (merge check)",
             description="Compares every model's keys with the base's and repairs names, prefixes "
             "and quantisation while reading. Your files are never changed.",
-            search_aliases=["model check", "key mismatch", "dequantize"],
+            search_aliases=[
+                "merge check",
+                "model check",
+                "key mismatch",
+                "prefix",
+                "dequantize",
+                "fp8",
+                "gguf",
+                "diffusers keys",
+            ],
             is_output_node=True,
             hidden=[io.Hidden.unique_id],
             inputs=[Models.Input("models", tooltip="The set to look at."), *toggles, copies],

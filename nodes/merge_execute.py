@@ -27,8 +27,16 @@ class OrthoMergeExecute(io.ComfyNode):
         return schema(
             "OrthoMergeExecute",
             display_name="Ortho Merge Execute",
+            searchable_name="Ortho Merge Execute (task arithmetic)",
             description="Merges as the recipe says and gives a MODEL.",
-            search_aliases=["merge models", "orthomerge"],
+            search_aliases=[
+                "merge",
+                "merge models",
+                "checkpoint merge",
+                "task arithmetic",
+                "weighted sum",
+                "orthomerge",
+            ],
             hidden=[io.Hidden.unique_id],
             inputs=[
                 RecipeSocket.Input("recipe", tooltip="From the mixer."),

@@ -45,10 +45,29 @@ class OrthoMixer(io.ComfyNode):
         )
         return schema(
             "OrthoMixer",
-            display_name="Ortho Mixer",
+            display_name="Ortho Merge Mixer",
+            searchable_name="Merge: SLERP, weighted sum, block weights (Ortho Mixer)",
             description="The table of the merge: one row per change, filled by the optimizer, "
             "overruled by you.",
-            search_aliases=["merge table", "block merge", "add difference", "weighted sum"],
+            search_aliases=[
+                "merge",
+                "merge table",
+                "weighted sum",
+                "add difference",
+                "task arithmetic",
+                "slerp",
+                "block weights",
+                "block merge",
+                "mbw",
+                "ties",
+                "dare",
+                "della",
+                "model stock",
+                "average",
+                "geometric median",
+                "orthogonal projection",
+                "orthomerge",
+            ],
             is_output_node=True,
             inputs=[
                 Models.Input("models", tooltip="The set to mix."),

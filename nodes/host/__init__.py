@@ -11,6 +11,7 @@ from .files import (
     ModelFolders,
     cache_dir,
     fingerprint,
+    listing,
     metadata_allowed,
     names,
     output_folder,
@@ -18,6 +19,7 @@ from .files import (
     readable_names,
     resolve,
     siblings,
+    unshowable_siblings,
 )
 from .guard import blocked, explain, guarded
 from .models import (
@@ -30,17 +32,20 @@ from .models import (
     weight_value,
 )
 from .progress import HostProgress
+from .routes import add_routes
 
 __all__ = [
     "DEVICES",
     "HostProgress",
     "ModelFolders",
+    "add_routes",
     "blocked",
     "cache_dir",
     "explain",
     "fingerprint",
     "free_memory",
     "guarded",
+    "listing",
     "load_model",
     "metadata_allowed",
     "names",
@@ -51,6 +56,7 @@ __all__ = [
     "siblings",
     "stored_weight",
     "torch_device",
+    "unshowable_siblings",
     "weight_keys",
     "weight_value",
 ]

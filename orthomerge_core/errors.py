@@ -3,7 +3,7 @@
     OrthoMergeError
     ├── FileError               a file cannot be used as weights
     │   ├── HeaderError         its header lies or is broken
-    │   ├── UnsupportedError    its format or quantisation is not readable here
+    │   ├── UnsupportedError    its format or quantization is not readable here
     │   └── FileChangedError    it changed or vanished under us
     ├── CompatibilityError      models do not fit together
     ├── RecipeError             a recipe or table says something impossible
@@ -147,7 +147,7 @@ class HeaderError(FileError):
 
 
 class UnsupportedError(FileError):
-    """A format, dtype or quantisation that cannot be read here."""
+    """A format, dtype or quantization that cannot be read here."""
 
 
 class FileChangedError(FileError):

@@ -133,7 +133,7 @@ def _read_rows(
         problem = "" if row.model in node and row.model != BASE else "model"
         problem = problem or ("" if row.delta_from in node else "delta_from")
         try:
-            layers = parse_layers(row.layers)
+            layers = parse_layers(row.layers, data.blocks)
         except RecipeError:
             problem = problem or "layers"
         problems.append(problem)

@@ -14,9 +14,10 @@ from .architecture import Architecture
 from .components import DIFFUSION, component_label, component_of
 from .duplicates import mark_duplicates
 from .known import get_architecture
+from .markers import is_buffer, is_marker
 from .match import Match, match
 from .misfits import what_else
-from .normalise import MARKS, OUTSIDE_KEYS, View, normalise_shapes
+from .normalise import OUTSIDE_KEYS, View, normalise_shapes
 from .padding import without_padding
 from .parts import base_parts, match_parts
 from .remap import Piece, whole
@@ -152,7 +153,8 @@ def _split_base(base: Source, view: View) -> tuple[tuple[str, ...], tuple[str, .
     carried: list[str] = []
     for name, piece in view.pieces.items():
         entries = [base.entries[s.key] for s in piece.segments]
-        weights = all(e.is_float and e.numel for e in entries) and name not in MARKS
+        state = is_marker(name) or is_buffer(name)
+        weights = all(e.is_float and e.numel for e in entries) and not state
         (keys if weights else carried).append(name)
     if not keys:
         what = what_else(base.entries)

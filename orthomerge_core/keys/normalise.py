@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from .architecture import Architecture
 from .components import claim
 from .known import all_architectures, detect_canonical
+from .markers import is_marker
 from .remap import Piece, has_marker, remap, whole
 from .setspec import Repairs
 
-__all__ = ["MARKS", "OUTSIDE_KEYS", "PREFIXES", "View", "normalise_shapes"]
+__all__ = ["OUTSIDE_KEYS", "PREFIXES", "View", "normalise_shapes"]
 
 PREFIXES = (
     "model.diffusion_model.",
@@ -27,11 +28,6 @@ PREFIXES = (
     "net.",
 )
 """Usual prefixes of a diffusion model's keys, tried in this order."""
-
-MARKS = frozenset(
-    {"v_pred", "ztsnr", "edm_mean", "edm_std", "edm_vpred.sigma_max", "edm_vpred.sigma_min"}
-)
-"""Keys that tell ComfyUI how to sample: carried from the base as they are, never merged."""
 
 _TEXT_ENCODER = (
     "cond_stage_model.",
@@ -198,7 +194,7 @@ def _without_prefix(
         if not prefix:
             break
         taken += prefix
-        marks = {k: n for k, n in names.items() if n in MARKS}
+        marks = {k: n for k, n in names.items() if is_marker(n)}
         names = {k: n[len(prefix) :] for k, n in names.items() if n.startswith(prefix)} | marks
     return names, taken
 
@@ -214,7 +210,7 @@ def _next_prefix(names: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]
         if not counts[prefix]:
             continue
         rest = {n[len(prefix) :]: s for n, s in current.items() if n.startswith(prefix)}
-        whole_file = counts[prefix] >= 0.95 * sum(n not in MARKS for n in current)
+        whole_file = counts[prefix] >= 0.95 * sum(not is_marker(n) for n in current)
         if prefix == _CHECKPOINT or whole_file or detect_canonical(rest).name != "generic":
             return prefix
     return ""

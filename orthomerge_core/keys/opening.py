@@ -103,7 +103,7 @@ def _open(spec: ModelSpec, repairs: Repairs, opened: ExitStack) -> Source:
         return spec.source  # a live model belongs to whoever made it
     if spec.path is None:
         raise FileError(f'"{spec.file}" has no path', fix="Choose the file again.")
-    source = open_source(spec.path, name=spec.path.name, dequantise=repairs.dequantise)
+    source = open_source(spec.path, name=spec.path.name, dequantize=repairs.dequantise)
     opened.callback(source.close)
     return source
 

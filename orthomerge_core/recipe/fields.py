@@ -23,6 +23,7 @@ __all__ = [
     "required",
     "sequence",
     "text",
+    "text_alphas",
 ]
 
 LONGEST_TEXT = 20_000
@@ -102,6 +103,18 @@ def number(value: Any, place: str, low: float, high: float) -> float:
     if not low <= value <= high or not math.isfinite(value):
         raise _wrong(place, expected, value)
     return float(value)
+
+
+def text_alphas(value: Any, place: str, limit: float) -> float | tuple[float, float] | None:
+    """Nothing, one number for all text encoders, or two: encoder G's is the second."""
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple)):
+        return number(value, place, -limit, limit)
+    if len(value) != 2:
+        raise _wrong(place, "a number, or two for encoders L and G", value)
+    first, second = (number(v, place, -limit, limit) for v in value)
+    return first, second
 
 
 def integer(value: Any, place: str, low: int, high: int) -> int:

@@ -26,8 +26,9 @@ TABLE_VERSION = 1
 MAX_TABLE_CHARS = 1_000_000
 """Of the table's text: four thousand for each of the most rows. It is parsed within 50 ms."""
 
-COLUMNS = ("enabled", "model", "delta_from", "alpha", "repeat", "layers")
+COLUMNS = ("enabled", "model", "delta_from", "alpha", "text", "repeat", "layers")
 _MARKS = ("touched", "info")  # of the row in the table, not of the recipe
+_TEXT_ALPHAS = "nothing, a number in -5..5, or two such as 0.3/0.6"
 _TEXTS: Mapping[str, Mapping[str, Any]] = {
     "model": {},
     "delta_from": {},
@@ -179,6 +180,8 @@ def _check(number: int, column: str, value: Any) -> Any:
         if isinstance(value, str) and (value or not needs_text):
             return f.text(value, f'table row {number}, column "{column}"', **_TEXTS[column])
         return _raise(number, column, "a model's name" if needs_text else "text", value)
+    if column == "text":
+        return _check_text(number, value)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if column == "alpha":
         if is_number and math.isfinite(value) and abs(value) <= ALPHA_LIMIT:
@@ -187,6 +190,21 @@ def _check(number: int, column: str, value: Any) -> Any:
     if is_number and value in (1, 2, 3):
         return int(value)
     return _raise(number, column, "1, 2 or 3", value)
+
+
+def _check_text(number: int, value: Any) -> float | tuple[float, float] | None:
+    """Alpha of the text encoders: empty, a number, two numbers, or "0.3/0.6" as typed."""
+    if isinstance(value, str):
+        parts = value.replace(",", ".").split("/")
+        try:
+            numbers = [float(part) for part in parts] if value.strip() else []
+        except ValueError:
+            return _raise(number, "text", _TEXT_ALPHAS, value)
+        value = numbers if len(numbers) > 1 else next(iter(numbers), None)
+    try:
+        return f.text_alphas(value, "text", ALPHA_LIMIT)
+    except RecipeError:
+        return _raise(number, "text", _TEXT_ALPHAS, value)
 
 
 def _raise(number: int, column: str, expected: str, value: Any) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Chroma and Chroma Radiance: Flux.1 without modulation layers, guided by one distilled network."""
+"""Chroma: Flux.1 without modulation layers, guided by one distilled network."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ ARCHITECTURE = Architecture(
         "distilled_guidance_layer.in_proj.weight": None,
         "double_blocks.0.img_attn.qkv.weight": None,
     },
-    blocks=(*_flux.BLOCKS, r"(?:^|\.)(nerf_blocks\.\d+)\."),
-    layer_types=((r"^img_in_patch\.", "embedding"), *_flux.LAYERS),
+    absent=("img_in_patch.weight",),
+    blocks=_flux.BLOCKS,
+    layer_types=_flux.LAYERS,
     diffusers=_DIFFUSERS,
     input_key="img_in.weight",
     components=_components.FLUX,

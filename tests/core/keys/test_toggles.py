@@ -161,11 +161,11 @@ def test_a_model_that_cannot_be_read_is_left_out_with_its_reason(tmp_path):
         assert [m.name for m in aligned.models] == ["good"]
         verdicts = {r.name: r.verdict for r in aligned.skipped}
     assert verdicts["gptq"] == (
-        'not readable: "gptq.safetensors" is quantised by GPTQ, AWQ or nunchaku, which is not read '
+        'not readable: "gptq.safetensors" is quantized by GPTQ, AWQ or nunchaku, which is not read '
         'here: "l.qweight". Use the BF16, FP8 or GGUF version of this model'
     )
     assert verdicts["cut"].startswith('not readable: "cut.safetensors" is truncated: expected')
-    with pytest.raises(UnsupportedError, match="is quantised by GPTQ"):
+    with pytest.raises(UnsupportedError, match="is quantized by GPTQ"):
         open_set(SetSpec(specs[0], tuple(specs[1:]), repairs=Repairs(skip_misfits=False)))
     with pytest.raises(
         CompatibilityError, match='no model fits the base: "gptq" is not readable: '

@@ -1,4 +1,4 @@
-"""A bank of matrices in one tensor: the experts of a mixture, each quantised on its own.
+"""A stack of matrices in one tensor: the experts of a mixture, each quantized on its own.
 
     weight [experts, …], and every scale with the same axis in front, or shared by all of them
 
@@ -17,14 +17,14 @@ from torch import Tensor
 from ..header import TensorInfo
 from .contract import LayerSpec, QuantLayer, Scales
 
-__all__ = ["Bank"]
+__all__ = ["ExpertStack"]
 
 _SHARED = ("weight_codebook", "pre_quant_scale")  # of one axis, where all experts use the same
 
 _MAX_EXPERTS = 4096
 
 
-class Bank(QuantLayer):
+class ExpertStack(QuantLayer):
     """One layer per expert, one after the other."""
 
     formats = ()

@@ -1,4 +1,4 @@
-"""Random quantised layers of every scheme, each with its value by definition in float64.
+"""Random quantized layers of every scheme, each with its value by definition in float64.
 
 Nothing here uses the code under test: tensors are made of random codes and scales, and the value is
 written down element by element from the scheme's formula.
@@ -191,7 +191,7 @@ BUILDERS = {
 }
 
 
-def bank(rng, build, experts):
+def expert_stack(rng, build, experts):
     """`experts` layers of one scheme in one tensor; the codebook is that of all of them."""
     layers = [build(rng) for _ in range(experts)]
     sides = {name: torch.stack([one.sides[name] for one in layers]) for name in layers[0].sides}

@@ -29,17 +29,18 @@ def add_routes(describe_set: Callable[[str, str], Mapping[str, Any]]) -> None:
         return
     from aiohttp import web
 
-    @server.routes.get("/orthomerge/models")
     async def models(_: Any) -> Any:
         return web.json_response({"files": await asyncio.to_thread(listing)})
 
-    @server.routes.post("/orthomerge/set")
     async def members(request: Any) -> Any:
         try:
             asked = await _asked(request)
             return web.json_response(await asyncio.to_thread(describe_set, *asked))
         except (OrthoMergeError, ValueError) as error:
             return web.json_response({"error": str(error)}, status=400)
+
+    server.routes.get("/orthomerge/models")(models)
+    server.routes.post("/orthomerge/set")(members)
 
 
 async def _asked(request: Any) -> tuple[str, str]:

@@ -8,6 +8,8 @@ from . import host
 from .add_model import OrthoAddModel
 from .analyzer import DeltaGramAnalyzer
 from .compatibility_fix import CompatibilityFix
+from .grid import OrthoGrid
+from .grid_picture import OrthoGridPicture
 from .merge_execute import OrthoMergeExecute
 from .merge_save import OrthoMergeSave
 from .mixer import OrthoMixer
@@ -29,6 +31,8 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     OrthoMergeSave,
     OrthoRecipe,
     OrthoPickModel,
+    OrthoGrid,
+    OrthoGridPicture,
 )
 
 

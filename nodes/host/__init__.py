@@ -22,6 +22,7 @@ from .files import (
     unshowable_siblings,
 )
 from .guard import blocked, explain, guarded
+from .lazy import LazySlot, lazy_model
 from .models import (
     DEVICES,
     free_memory,
@@ -31,12 +32,14 @@ from .models import (
     weight_keys,
     weight_value,
 )
+from .pictures import save_png
 from .progress import HostProgress
 from .routes import add_routes
 
 __all__ = [
     "DEVICES",
     "HostProgress",
+    "LazySlot",
     "ModelFolders",
     "add_routes",
     "blocked",
@@ -45,6 +48,7 @@ __all__ = [
     "fingerprint",
     "free_memory",
     "guarded",
+    "lazy_model",
     "listing",
     "load_model",
     "metadata_allowed",
@@ -53,6 +57,7 @@ __all__ = [
     "output_target",
     "readable_names",
     "resolve",
+    "save_png",
     "siblings",
     "stored_weight",
     "torch_device",

@@ -11,6 +11,7 @@ from .files import (
     ModelFolders,
     cache_dir,
     fingerprint,
+    listing,
     metadata_allowed,
     names,
     output_folder,
@@ -19,8 +20,10 @@ from .files import (
     resolve,
     resolve_all,
     siblings,
+    unshowable_siblings,
 )
 from .guard import blocked, explain, guarded
+from .lazy import LazySlot, lazy_model
 from .models import (
     DEVICES,
     free_memory,
@@ -30,18 +33,24 @@ from .models import (
     weight_keys,
     weight_value,
 )
+from .pictures import save_png
 from .progress import HostProgress
+from .routes import add_routes
 
 __all__ = [
     "DEVICES",
     "HostProgress",
+    "LazySlot",
     "ModelFolders",
+    "add_routes",
     "blocked",
     "cache_dir",
     "explain",
     "fingerprint",
     "free_memory",
     "guarded",
+    "lazy_model",
+    "listing",
     "load_model",
     "metadata_allowed",
     "names",
@@ -50,9 +59,11 @@ __all__ = [
     "readable_names",
     "resolve",
     "resolve_all",
+    "save_png",
     "siblings",
     "stored_weight",
     "torch_device",
+    "unshowable_siblings",
     "weight_keys",
     "weight_value",
 ]

@@ -12,7 +12,7 @@ from ..orthomerge_core.execute.plan import Plan, plan_merge
 from ..orthomerge_core.execute.result import MergeReport
 from ..orthomerge_core.execute.run import run_merge
 from ..orthomerge_core.execute.sinks import FileSink, Sink, StateDictSink
-from ..orthomerge_core.io.hashing import HashMemo
+from ..orthomerge_core.io.hash_memo import HashMemo
 from ..orthomerge_core.report.merge_text import plan_summary
 from . import host
 from .results import Results

@@ -14,7 +14,7 @@ from orthomerge_core.execute.gram_cache import GramCache
 from orthomerge_core.execute.plan import plan_merge
 from orthomerge_core.execute.run import run_merge
 from orthomerge_core.execute.sinks import StateDictSink
-from orthomerge_core.io.hashing import HashMemo
+from orthomerge_core.io.hash_memo import HashMemo
 from orthomerge_core.keys.opening import spec_from_paths
 from orthomerge_core.progress import Progress
 from orthomerge_core.recipe.model import Row, TextureBoost

@@ -10,7 +10,7 @@ from orthomerge_core.execute.run import run_merge
 from orthomerge_core.execute.sinks import StateDictSink
 from orthomerge_core.execute.sources import FolderResolver, spec_from_recipe
 from orthomerge_core.execute.verify import verify_file
-from orthomerge_core.io.hashing import HashMemo
+from orthomerge_core.io.hash_memo import HashMemo
 from orthomerge_core.recipe.model import ModelRef, Recipe, Row
 from tests.core.execute.conftest import recipe_for
 from tests.core.execute.test_provenance import merge

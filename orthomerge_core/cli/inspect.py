@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..errors import FileError, OrthoMergeError
-from ..execute.provenance import RECIPE
+from ..execute.output.provenance import RECIPE
 from ..io.opening import open_source
 from ..keys.normalise import normalise_shapes
 from ..keys.opening import models_in, open_set, spec_from_paths

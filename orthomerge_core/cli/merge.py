@@ -10,14 +10,12 @@ from typing import Any
 import click
 
 from ..errors import Cancelled, OrthoMergeError
-from ..execute.decomposition_cache import DEFAULT_BUDGET_BYTES, DecompositionCache
-from ..execute.gram_cache import GramCache
-from ..execute.plan import plan_merge
-from ..execute.renamed import resolve_by_content
-from ..execute.result import MergeReport
+from ..execute.caches import Caches as MergeCaches
+from ..execute.output.report import MergeReport
+from ..execute.plan.planner import plan_merge
+from ..execute.plan.renamed import resolve_by_content
+from ..execute.plan.resolve import FolderResolver, spec_from_recipe
 from ..execute.run import run_merge
-from ..execute.sinks import FileSink
-from ..execute.sources import FolderResolver, spec_from_recipe
 from ..io.rawfile import explain_os_error
 from ..recipe.model import OUTPUT_DTYPES
 from ..report.merge_text import merge_report, merge_summary, plan_summary
@@ -151,14 +149,11 @@ def _merge(job: _Job, caches: Caches, bar: Bar) -> dict[str, Any]:
             return {"report": plan.to_json(), "said": plan_summary(plan)}
         done = run_merge(
             plan,
-            FileSink(job.target, job.overwrite),
+            MergeCaches(caches.folder),
             progress=bar,
             device=job.device,
-            cache=_decompositions(caches),
-            grams=GramCache(caches.folder / "grams") if caches.folder else None,
-            memo=caches.memo,
             provenance=job.provenance,
-        )
+        ).report
     if job.report is not None:
         _write_report(done, job.report, job.target.stem)
     return {"report": done.to_json(), "said": merge_summary(done) + list(done.notes)}
@@ -174,12 +169,6 @@ def _write_report(done: MergeReport, folder: Path, stem: str) -> None:
     from ..report.merge_plots import retention_picture
 
     imsave(folder / f"{stem}.png", retention_picture(done))
-
-
-def _decompositions(caches: Caches) -> DecompositionCache | None:
-    if caches.folder is None:
-        return None
-    return DecompositionCache(caches.folder / "decompositions", DEFAULT_BUDGET_BYTES)
 
 
 def _say(result: dict[str, Any], *, many: bool) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..execute.verify import verify_file
+from ..execute.output.verify import verify_file
 from .bar import Bar
 from .common import FILE, echo_json, json_flag, quiet_flag
 

@@ -32,13 +32,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from orthomerge_core.analysis.extend import extend
-from orthomerge_core.analysis.pool import Ticker, run_pool, usable_cores
 from orthomerge_core.analysis.stream import analyze
-from orthomerge_core.analysis.work import total_bytes
+from orthomerge_core.concurrency.pool import Ticker, run_pool, usable_cores
 from orthomerge_core.errors import Cancelled
 from orthomerge_core.io.scratch import Scratch
 from orthomerge_core.keys.aligned import AlignedSet
 from orthomerge_core.keys.opening import open_set, spec_from_paths
+from orthomerge_core.keys.reading import total_bytes
 from orthomerge_core.progress import Progress
 
 CHUNK = 262144

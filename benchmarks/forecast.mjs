@@ -6,7 +6,9 @@
  * "edit": alpha, repeat or the texture boost changes. "structure": a parent changes, so Grams and
  * projections are made anew. Median of many calls after warming up, in milliseconds.
  */
-import { forecast } from "../web/js/forecast/forecast.mjs";
+import { readFileSync } from "node:fs";
+
+import { forecast as forecastOf } from "../web/js/forecast/forecast.mjs";
 
 const [MODELS, TENSORS, BLOCKS, SIZE] = [12, 700, 59, 40];
 const METHODS = [
@@ -19,8 +21,12 @@ const METHODS = [
   ["geometric_median", {}],
 ];
 
+const { methods } = JSON.parse(readFileSync(new URL("../tests/fixtures/forecast.json", import.meta.url)));
+const forecast = (data, rows, name, options) => forecastOf(data, rows, { name, ...methods[name] }, options);
+
 let state = 1;
-function random() { // mulberry32, so that every run has the same figures
+function random() {
+  // mulberry32, so that every run has the same figures
   state = (state + 0x6d2b79f5) | 0;
   let t = Math.imul(state ^ (state >>> 15), 1 | state);
   t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
@@ -65,19 +71,35 @@ function median(count, call) {
 
 const reduced = reducedFigures();
 const rows = reduced.names.map((model, i) => ({
-  enabled: true, model, delta_from: i > 3 ? `m${i - 3}` : "base", alpha: 1, repeat: 1,
+  enabled: true,
+  model,
+  delta_from: i > 3 ? `m${i - 3}` : "base",
+  alpha: 1,
+  repeat: 1,
   layers: i % 3 ? "" : "*attn.3*=0.5, blocks.1-9=0.2",
 }));
 const begun = performance.now();
 forecast(reduced, [], "average");
-console.log(`reduced figures: ${Math.round(JSON.stringify(reduced).length / 1024)} KiB, decoded once in ${(performance.now() - begun).toFixed(1)} ms`);
+console.log(
+  `reduced figures: ${Math.round(JSON.stringify(reduced).length / 1024)} KiB, decoded once in ${(performance.now() - begun).toFixed(1)} ms`,
+);
 console.log("method".padEnd(36), "edit".padStart(8), "structure".padStart(10));
 for (const [method, options] of METHODS) {
   const call = () => forecast(reduced, rows, method, options);
   median(20, call);
-  const edit = median(60, (i) => { rows[0].alpha = 1 + i / 100; call(); });
-  const reparent = (i) => { rows[5].delta_from = i % 2 ? "base" : "m1"; call(); };
+  const edit = median(60, (i) => {
+    rows[0].alpha = 1 + i / 100;
+    call();
+  });
+  const reparent = (i) => {
+    rows[5].delta_from = i % 2 ? "base" : "m1";
+    call();
+  };
   median(20, reparent);
   const structure = median(40, reparent);
-  console.log(`${method} ${options.variant ?? ""}`.padEnd(36), edit.toFixed(3).padStart(8), structure.toFixed(3).padStart(10));
+  console.log(
+    `${method} ${options.variant ?? ""}`.padEnd(36),
+    edit.toFixed(3).padStart(8),
+    structure.toFixed(3).padStart(10),
+  );
 }

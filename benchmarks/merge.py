@@ -36,7 +36,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from orthomerge_core.analysis.pool import Ticker, run_pool, usable_cores
+from orthomerge_core.concurrency.pool import Ticker, run_pool, usable_cores
 from orthomerge_core.execute.caches import Caches
 from orthomerge_core.execute.deltas import CHUNK
 from orthomerge_core.execute.linear.gram_cache import GramCache

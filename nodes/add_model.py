@@ -8,6 +8,8 @@ from comfy_api.latest import io
 
 from ..orthomerge_core.errors import RecipeError
 from ..orthomerge_core.keys.setspec import ModelSpec, SetSpec
+from ..orthomerge_core.recipe.fields import text
+from ..orthomerge_core.recipe.model import BASE
 from . import host
 from .live import LiveSource
 from .widgets import schema
@@ -25,9 +27,16 @@ class OrthoAddModel(io.ComfyNode):
         return schema(
             "OrthoAddModel",
             display_name="Ortho Add Model",
+            searchable_name="Ortho Add Model (LoRA merge)",
             description="Adds a connected MODEL, with its LoRAs and patches applied, to the set. "
             "The MODEL itself stays as it is.",
-            search_aliases=["lora to merge", "merge lora"],
+            search_aliases=[
+                "lora merge",
+                "merge lora",
+                "lora to checkpoint",
+                "bake lora",
+                "add model",
+            ],
             inputs=[
                 Models.Input("models", tooltip="The set to add to."),
                 io.Model.Input("model", tooltip="Any MODEL of the base's architecture."),
@@ -57,8 +66,8 @@ class OrthoAddModel(io.ComfyNode):
 
 
 def _checked(name: str, taken: tuple[str, ...]) -> str:
-    clean = name.strip()
-    if not clean or clean == "base" or clean in taken:
+    clean = text(name, "name").strip()
+    if clean == BASE or clean in taken:
         raise RecipeError(
             f'name "{clean}"',
             expected="a name that is not base, nor in the set",

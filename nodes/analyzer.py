@@ -27,9 +27,16 @@ class DeltaGramAnalyzer(io.ComfyNode):
         return schema(
             "DeltaGramAnalyzer",
             display_name="Delta Gram Analyzer",
+            searchable_name="Delta Gram Analyzer (compare models)",
             description="Reads all models once and measures how their changes relate: size, "
             "direction, conflict and focus.",
-            search_aliases=["compare models", "model similarity"],
+            search_aliases=[
+                "compare models",
+                "model similarity",
+                "model difference",
+                "cosine similarity",
+                "task vectors",
+            ],
             is_output_node=True,
             hidden=[io.Hidden.unique_id],
             inputs=[

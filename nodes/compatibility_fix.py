@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 from comfy_api.latest import io
 
@@ -37,13 +37,8 @@ class CompatibilityFix(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """A set, and one toggle per repair."""
         toggles = [
-            io.Boolean.Input(
-                field.name,
-                default=True,
-                optional=True,
-                tooltip=_REPAIRS[field.name],
-            )
-            for field in fields(Repairs)
+            io.Boolean.Input(name, default=True, optional=True, tooltip=tooltip)
+            for name, tooltip in _REPAIRS.items()
         ]
         copies = io.Boolean.Input(
             "write_copies",
@@ -55,9 +50,19 @@ class CompatibilityFix(io.ComfyNode):
         return schema(
             "CompatibilityFix",
             display_name="Compatibility Fix",
+            searchable_name="Compatibility Fix (merge check)",
             description="Compares every model's keys with the base's and repairs names, prefixes "
             "and quantisation while reading. Your files are never changed.",
-            search_aliases=["model check", "key mismatch", "dequantize"],
+            search_aliases=[
+                "merge check",
+                "model check",
+                "key mismatch",
+                "prefix",
+                "dequantize",
+                "fp8",
+                "gguf",
+                "diffusers keys",
+            ],
             is_output_node=True,
             hidden=[io.Hidden.unique_id],
             inputs=[Models.Input("models", tooltip="The set to look at."), *toggles, copies],

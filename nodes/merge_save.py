@@ -25,7 +25,12 @@ class OrthoMergeSave(io.ComfyNode):
             display_name="Ortho Merge Save",
             description="Merges as the recipe says and saves a new file. Nothing is overwritten, "
             "and a cancelled run leaves nothing.",
-            search_aliases=["save merged model"],
+            search_aliases=[
+                "save merged model",
+                "save checkpoint",
+                "export model",
+                "merge to file",
+            ],
             is_output_node=True,
             hidden=[io.Hidden.unique_id],
             inputs=[

@@ -16,7 +16,7 @@ from . import host
 from .results import Results
 from .wire import RecipeWire
 
-__all__ = ["merge_to_file", "merge_to_model", "planned"]
+__all__ = ["merge_to_file", "merge_to_model", "merge_unshared", "planned"]
 
 _RESULTS = Results()  # weak references and names of what the nodes made, shared by their classes
 
@@ -34,6 +34,13 @@ def merge_to_model(
     model = host.load_model(merged.state_dict, merged.metadata)
     _RESULTS.add_model(identity, merged.report, model)
     return merged.report, model
+
+
+def merge_unshared(wire: RecipeWire, dtype: str, device: str) -> tuple[MergeReport, Any]:
+    """As `merge_to_model`, of a MODEL that nobody else finds: its memory is about to be reused."""
+    with plan_merge(wire.recipe, wire.spec, output_dtype=dtype) as plan:
+        merged = _result(plan, device, None)
+    return merged.report, host.load_model(merged.state_dict, merged.metadata)
 
 
 def merge_to_file(

@@ -45,10 +45,29 @@ class OrthoMixer(io.ComfyNode):
         )
         return schema(
             "OrthoMixer",
-            display_name="Ortho Mixer",
+            display_name="Ortho Merge Mixer",
+            searchable_name="Merge: SLERP, weighted sum, block weights (Ortho Mixer)",
             description="The table of the merge: one row per change, filled by the optimizer, "
             "overruled by you.",
-            search_aliases=["merge table", "block merge", "add difference", "weighted sum"],
+            search_aliases=[
+                "merge",
+                "merge table",
+                "weighted sum",
+                "add difference",
+                "task arithmetic",
+                "slerp",
+                "block weights",
+                "block merge",
+                "mbw",
+                "ties",
+                "dare",
+                "della",
+                "model stock",
+                "average",
+                "geometric median",
+                "orthogonal projection",
+                "orthomerge",
+            ],
             is_output_node=True,
             inputs=[
                 Models.Input("models", tooltip="The set to mix."),
@@ -161,14 +180,5 @@ def _check_table(text: str) -> None:
 
 
 def _method_infos() -> dict[str, object]:
-    """Label, summary, limits and options of every method, for the browser."""
-    return {
-        name: {
-            "label": method.label,
-            "summary": method.summary,
-            "max_rows": method.max_rows,
-            "order_matters": method.order_matters,
-            "params": [param.to_json() for param in method.params],
-        }
-        for name, method in all_methods().items()
-    }
+    """What every method states about itself, for the browser."""
+    return {name: method.to_json() for name, method in all_methods().items()}

@@ -36,8 +36,16 @@ class OrthoModelSet(io.ComfyNode):
         return schema(
             "OrthoModelSet",
             display_name="Ortho Model Set",
+            searchable_name="Ortho Model Set (merge models)",
             description="Names a base model and its fine-tunes. No file is ever changed.",
-            search_aliases=["merge models", "model list", "fine-tunes"],
+            search_aliases=[
+                "merge models",
+                "checkpoint merge",
+                "model merge",
+                "model list",
+                "base model",
+                "fine-tunes",
+            ],
             inputs=[
                 io.Combo.Input(
                     "base",

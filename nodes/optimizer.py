@@ -30,9 +30,16 @@ class DeltaBaseOptimizer(io.ComfyNode):
         return schema(
             "DeltaBaseOptimizer",
             display_name="Delta Base Optimizer",
+            searchable_name="Delta Base Optimizer (add difference)",
             description="Finds which model each fine-tune is best measured against, switches "
             "duplicates off, and proposes the rows of the table.",
-            search_aliases=["merge advisor", "parent model"],
+            search_aliases=[
+                "add difference",
+                "merge proposal",
+                "merge advisor",
+                "parent model",
+                "auto merge",
+            ],
             is_output_node=True,
             hidden=[io.Hidden.unique_id],
             inputs=[OrthoAnalysis.Input("analysis", tooltip="From the analyzer."), *settings],

@@ -7,8 +7,8 @@ from typing import Any
 
 from ..orthomerge_core.analysis.derive import derive
 from ..orthomerge_core.analysis.result import Analysis
+from ..orthomerge_core.forecast.forecast import reduce_for_table
 from ..orthomerge_core.methods.registry import get_method
-from ..orthomerge_core.optimize.forecast import reduce_for_table
 from ..orthomerge_core.recipe.codec import row_to_json
 from ..orthomerge_core.recipe.model import Recipe, Row
 from .wire import MixWire

@@ -30,8 +30,9 @@ class OrthoPickModel(io.ComfyNode):
         return schema(
             "OrthoPickModel",
             display_name="Ortho Pick Model",
+            searchable_name="Ortho Pick Model (merge preview)",
             description="Gives one model of the set as a MODEL, to compare it with the merge.",
-            search_aliases=["preview model", "load model from set"],
+            search_aliases=["preview model", "compare with merge", "load model from set"],
             hidden=[io.Hidden.unique_id],
             inputs=[
                 Models.Input("models", tooltip="The set to pick from."),

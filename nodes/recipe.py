@@ -30,10 +30,17 @@ class OrthoRecipe(io.ComfyNode):
         """Text, file or recipe in; recipe and text out."""
         return schema(
             "OrthoRecipe",
-            display_name="Ortho Recipe",
+            display_name="Ortho Merge Recipe",
             description="Loads a recipe from JSON or a merged file's header, finds its models, "
             "and exports it.",
-            search_aliases=["load recipe", "export recipe", "reproduce merge"],
+            search_aliases=[
+                "load recipe",
+                "export recipe",
+                "reproduce merge",
+                "merge metadata",
+                "sd-mecha",
+                "mecha recipe",
+            ],
             is_output_node=True,
             hidden=[io.Hidden.unique_id],
             inputs=[

@@ -30,10 +30,24 @@ logger = logging.getLogger(__name__)
 CATEGORY = "OrthoMerge"
 
 
-def schema(node_id: str, **fields_: Any) -> io.Schema:
-    """An `io.Schema` in our category; fields that this release does not know are left out."""
+def schema(
+    node_id: str, display_name: str, *, searchable_name: str = "", **fields_: Any
+) -> io.Schema:
+    """An `io.Schema` in our category; fields that this release does not know are left out.
+
+    searchable_name: takes the place of `display_name` in releases without `search_aliases`, where
+    the node search looks at names alone. Their search finds a word only if it begins among the
+    first 30 characters.
+    """
     known = {field.name for field in fields(io.Schema)}
-    chosen = {"category": CATEGORY, **fields_}
+    if searchable_name and "search_aliases" not in known:
+        display_name = searchable_name
+    chosen = {
+        "category": CATEGORY,
+        "display_name": display_name,
+        "essentials_category": CATEGORY,
+        **fields_,
+    }
     return io.Schema(node_id=node_id, **{k: v for k, v in chosen.items() if k in known})
 
 

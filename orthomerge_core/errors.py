@@ -3,7 +3,7 @@
     OrthoMergeError
     ├── FileError               a file cannot be used as weights
     │   ├── HeaderError         its header lies or is broken
-    │   ├── UnsupportedError    its format or quantisation is not readable here
+    │   ├── UnsupportedError    its format or quantization is not readable here
     │   └── FileChangedError    it changed or vanished under us
     ├── CompatibilityError      models do not fit together
     ├── RecipeError             a recipe or table says something impossible
@@ -13,10 +13,13 @@
     └── Cancelled               the person stopped it
 
 A message is one line: it names the thing, shows expected and received, and ends with the way out.
+Whatever input it repeats, it holds only characters that every log and terminal can show, and it is
+never longer than a few thousand of them (see `quoted`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -33,7 +36,78 @@ __all__ = [
     "UnsupportedError",
     "WriteError",
     "did_you_mean",
+    "is_showable",
+    "quoted",
+    "shown_value",
 ]
+
+QUOTE_LIMIT = 200
+"""The most characters of one piece of input that a message repeats."""
+
+_WHAT_LIMIT, _EXPECTED_LIMIT, _FIX_LIMIT = 2000, 500, 2000
+_MORE_PROBLEMS = 40
+_LONG_WORD = 200  # longer words are never compared for a near miss: that grows with their product
+_MOST_WORDS = 5000
+
+# Control characters, separators of lines and paragraphs, marks that change the direction of
+# writing, and halves of surrogate pairs, which no encoder accepts.
+_UNSHOWABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+_LONG_QUOTE = re.compile(f'"([^"]{{{QUOTE_LIMIT + 1},}})"')
+
+
+def is_showable(text: str) -> bool:
+    """Whether `text` can stand in one line of a log, a terminal or a page as it is.
+
+    False for control characters, line breaks, bidirectional controls and lone surrogates.
+    """
+    return _UNSHOWABLE.search(text) is None
+
+
+def quoted(text: str, limit: int = QUOTE_LIMIT) -> str:
+    """`text` as a message may repeat it: unshowable characters escaped, at most `limit` long.
+
+    A character that `is_showable` refuses becomes `\\x07`, `\\u202e` and so on, so the result is
+    one line that encodes as UTF-8. The middle of a longer text becomes `…`; its end stays, because
+    file names differ there. Applying it twice changes nothing. Costs time in `limit`, not in
+    the length of `text`.
+    """
+    room = max(limit - 1, 1)
+    tail = room // 3
+    if len(text) > 2 * limit:
+        text = f"{text[:limit]}{text[-limit:]}"  # what is cut from the middle is never escaped
+        cut = True
+    else:
+        cut = False
+    text = _UNSHOWABLE.sub(_escape, text)
+    if len(text) <= limit and not cut:
+        return text
+    return f"{text[: room - tail]}…{text[len(text) - tail :]}"
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:
+        code -= 0xDC00  # a byte of a file name that is not UTF-8, as Python carries it
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def shown_value(value: object, limit: int = 80) -> str:
+    """Any JSON value as a message shows what it received: short, in one line, whatever it is."""
+    if isinstance(value, str):
+        return f'"{quoted(value, limit)}"'
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int) and value.bit_length() > 200:
+        return "a number of more than 60 digits"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return f"a list of {len(value)}" if value else "[]"
+    if isinstance(value, dict):
+        return f"an object of {len(value)} fields" if value else "{}"
+    return quoted(type(value).__name__, limit)
 
 
 class OrthoMergeError(Exception):
@@ -43,6 +117,9 @@ class OrthoMergeError(Exception):
         what: names the thing and what is wrong with it, without a full stop.
         expected, received: shown as `expected …, received …` when given.
         fix: the way out, a full sentence.
+
+    All four pass through `quoted`, so a message is one line that can be logged, whatever names or
+    values it repeats, and no input makes it longer than a few thousand characters.
     """
 
     def __init_subclass__(cls) -> None:
@@ -52,9 +129,11 @@ class OrthoMergeError(Exception):
     def __init__(
         self, what: str, *, expected: object = None, received: object = None, fix: str = ""
     ) -> None:
+        what = _LONG_QUOTE.sub(lambda found: f'"{quoted(found[1])}"', what)
+        what, fix = quoted(what, _WHAT_LIMIT), quoted(fix, _FIX_LIMIT)
         self.what, self.expected, self.received, self.fix = what, expected, received, fix
-        parts = [f"expected {expected}"] if expected is not None else []
-        parts += [f"received {received}"] if received is not None else []
+        parts = [f"expected {quoted(str(expected), _EXPECTED_LIMIT)}"] * (expected is not None)
+        parts += [f"received {quoted(str(received))}"] * (received is not None)
         head = f"{what}: {', '.join(parts)}" if parts else what
         super().__init__(f"{head.rstrip('.')}. {fix}".strip())
 
@@ -68,7 +147,7 @@ class HeaderError(FileError):
 
 
 class UnsupportedError(FileError):
-    """A format, dtype or quantisation that cannot be read here."""
+    """A format, dtype or quantization that cannot be read here."""
 
 
 class FileChangedError(FileError):
@@ -95,7 +174,8 @@ class PlanError(OrthoMergeError):
         first = str(self.problems[0])
         more = len(self.problems) - 1
         head = f"{first} (and {more} more problem{'s' if more > 1 else ''})" if more else first
-        lines = "".join(f"\n  - {p}" for p in self.problems[1:])
+        lines = "".join(f"\n  - {p}" for p in self.problems[1 : _MORE_PROBLEMS + 1])
+        lines += "\n  - …" if more > _MORE_PROBLEMS else ""
         super().__init__("plan")
         self.args = (head + lines,)
 
@@ -113,7 +193,7 @@ class Cancelled(OrthoMergeError):  # noqa: N818  stopping is no error of anybody
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """`Did you mean "x"? Valid: a, b, c.`, for the `fix` of an error about an unknown name."""
-    near = get_close_matches(word, known, n=1)
-    hint = f'Did you mean "{near[0]}"? ' if near else ""
-    shown = ", ".join(known[:24]) + (", …" if len(known) > 24 else "")
+    near = get_close_matches(word, known[:_MOST_WORDS], n=1) if len(word) <= _LONG_WORD else []
+    hint = f'Did you mean "{quoted(near[0])}"? ' if near else ""
+    shown = ", ".join(quoted(name, 80) for name in known[:24]) + (", …" if len(known) > 24 else "")
     return f"{hint}Valid: {shown}."

@@ -54,7 +54,21 @@ def _checks(core_only: bool) -> list[tuple[str, list[str]]]:
     if not core_only:
         tests = sorted(str(p.relative_to(env.ROOT)) for p in env.ROOT.glob("tests/js/*.test.mjs"))
         checks.append(("node --test", [env.ensure_node(), "--test", *tests]))
+        checks += _js_checks()
     return checks
+
+
+def _js_checks() -> list[tuple[str, list[str]]]:
+    """Types, lint and format of everything that runs in the browser or under node."""
+    node, tools = env.ensure_node(), env.ensure_js_tools() / "node_modules"
+    sources = ["web/js/**/*.{js,mjs,ts}", "tests/js/*.mjs", "benchmarks/*.mjs"]
+    format_options = ["--config", "scripts/js/prettier.json", "--check", *sources]
+    lint_options = ["--config", "scripts/js/eslint.config.mjs", "web/js", "tests/js", "benchmarks"]
+    return [
+        ("tsc", [node, str(tools / "typescript/bin/tsc"), "--project", "scripts/js"]),
+        ("eslint", [node, str(tools / "eslint/bin/eslint.js"), *lint_options]),
+        ("prettier", [node, str(tools / "prettier/bin/prettier.cjs"), *format_options]),
+    ]
 
 
 def _passes(name: str, command: list[str]) -> bool:

@@ -15,9 +15,9 @@ from orthomerge_core.execute.caches import Caches
 from orthomerge_core.execute.decomposition_cache import DecompositionCache
 from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
+from orthomerge_core.forecast.forecast import forecast
+from orthomerge_core.forecast.reduction import reduce_for_table
 from orthomerge_core.keys.opening import open_set, spec_from_paths
-from orthomerge_core.optimize.forecast import forecast
-from orthomerge_core.optimize.reduction import reduce_for_table
 from orthomerge_core.recipe.model import Recipe
 from scripts.support import env
 

@@ -42,6 +42,8 @@ def names() -> dict[str, tuple[str, str]]:
             continue
         for name in folder_paths.get_filename_list(folder):
             shown = name.replace(os.sep, "/")
+            if not errors.is_showable(shown):
+                continue  # no recipe can hold such a name; `resolve` says so
             found[f"{folder}:{shown}" if shown in found else shown] = (folder, name)
     return found
 
@@ -71,6 +73,12 @@ def resolve(name: str) -> Path:
     for folder in FOLDERS:
         if wanted not in known and wanted.startswith(f"{folder}:"):
             wanted = wanted[len(folder) + 1 :]
+    if wanted not in known and not errors.is_showable(wanted):
+        raise errors.FileError(
+            f'the file name "{errors.quoted(wanted)}" holds characters that cannot be shown',
+            received="not UTF-8, or control characters",
+            fix="Rename the file.",
+        )
     if wanted not in known:
         raise errors.FileError(
             f'no model file "{name.strip()}" in the model folders',
@@ -139,7 +147,7 @@ def fingerprint(files: Sequence[str]) -> str:
             line = f"{name}|{os.path.realpath(path)}|{stat.st_size}|{stat.st_mtime_ns}"
         except (errors.FileError, OSError):
             line = f"{name}|absent"
-        digest.update(line.encode() + b"\n")
+        digest.update(line.encode(errors="backslashreplace") + b"\n")
     return digest.hexdigest()
 
 

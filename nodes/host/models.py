@@ -51,7 +51,7 @@ def load_model(state_dict: dict[str, torch.Tensor], metadata: Mapping[str, str])
     """
     import comfy.sd
 
-    with torch.inference_mode():  # as the host's own loaders run; quantised weights insist on it
+    with torch.inference_mode():  # as the host's own loaders run; quantized weights insist on it
         model = comfy.sd.load_diffusion_model_state_dict(state_dict, metadata=dict(metadata))
     if model is None:
         raise errors.CompatibilityError(
@@ -64,7 +64,7 @@ def load_model(state_dict: dict[str, torch.Tensor], metadata: Mapping[str, str])
 def weight_keys(model: Any) -> dict[str, torch.Tensor]:
     """Name (without the host's prefix) → stored tensor of a MODEL's diffusion model; no copies.
 
-    The module's own tensors, not those of its state dict: quantised layers are packed apart there.
+    The module's own tensors, not those of its state dict: quantized layers are packed apart there.
     """
     inner = model.model
     found: dict[str, torch.Tensor] = {}
@@ -79,7 +79,7 @@ def stored_weight(model: Any, key: str) -> torch.Tensor | None:
     """The tensor that a MODEL was loaded with under `key`, without patches; None if it has none.
 
     Where patches are applied in place it is the original that the host keeps. Its dtype may be a
-    wider one than the file's. For a quantised layer `….weight` are the stored numbers and
+    wider one than the file's. For a quantized layer `….weight` are the stored numbers and
     `….weight_scale` is their scale.
     """
     weight, scale = key, False
@@ -94,12 +94,12 @@ def stored_weight(model: Any, key: str) -> torch.Tensor | None:
     if full in model.backup:
         stored = model.backup[full].weight
     if type(stored).__name__ == "QuantizedTensor":
-        return _quantised_part(stored, "scale" if scale else "data")
+        return _quantized_part(stored, "scale" if scale else "data")
     return None if scale or not isinstance(stored, torch.Tensor) else stored
 
 
-def _quantised_part(stored: Any, part: str) -> torch.Tensor | None:
-    """Numbers or scale of the host's quantised tensor, whose attributes differ between releases."""
+def _quantized_part(stored: Any, part: str) -> torch.Tensor | None:
+    """Numbers or scale of the host's quantized tensor, whose attributes differ between releases."""
     if part == "data":
         found = getattr(stored, "_qdata", None)
     else:
@@ -121,7 +121,7 @@ def weight_value(model: Any, key: str) -> torch.Tensor:
     stored, _, convert = get_key_weight(model.model, full)
     if full in model.backup:
         stored = model.backup[full].weight
-    weight = _dequantised(stored).to(device="cpu", dtype=torch.float32, copy=True)
+    weight = _dequantized(stored).to(device="cpu", dtype=torch.float32, copy=True)
     if convert is not None:
         weight = convert(weight, inplace=True)
     patches = model.patches.get(full)
@@ -140,8 +140,8 @@ def _smoothing(inner: Any, key: str) -> torch.Tensor | None:
     return found.to("cpu", torch.float32) if isinstance(found, torch.Tensor) else None
 
 
-def _dequantised(stored: torch.Tensor) -> torch.Tensor:
-    """Quantised wrappers of the host give their own values; plain tensors pass."""
+def _dequantized(stored: torch.Tensor) -> torch.Tensor:
+    """Quantized wrappers of the host give their own values; plain tensors pass."""
     if type(stored).__name__ == "QuantizedTensor":
         return stored.dequantize()
     return stored

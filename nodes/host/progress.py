@@ -13,6 +13,9 @@ from ...orthomerge_core.progress import Progress
 __all__ = ["HostProgress"]
 
 
+_LONGEST_NOTE = 500
+
+
 class HostProgress(Progress):
     """Progress of one node: the bar, one line with the time left, and the stop button.
 
@@ -67,11 +70,11 @@ class HostProgress(Progress):
             raise errors.Cancelled
 
     def note(self, text: str) -> None:
-        """One line under the node."""
+        """One line under the node. A character that cannot be encoded would stop the host."""
         module = sys.modules.get("server")  # absent where something else embeds ComfyUI
         server = getattr(getattr(module, "PromptServer", None), "instance", None)
         if server is not None and self._node is not None:
-            server.send_progress_text(text, self._node)
+            server.send_progress_text(errors.quoted(text, _LONGEST_NOTE), self._node)
 
     def finish(self) -> None:
         """The work is done: a full bar, and how long it took in place of the last share."""

@@ -15,22 +15,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..concurrency.device import usable_device
+from ..concurrency.pool import Ticker, default_workers, run_pool
 from ..io.hashing import HashMemo
 from ..io.scratch import Scratch
 from ..io.source import Read
 from ..keys.aligned import AlignedSet
 from ..keys.content import recall_hashes
+from ..keys.reading import key_bytes, key_groups
 from ..progress import Progress
 from .accumulator import Accumulator
 from .cross import CrossSums, cross_sums
-from .device import usable_device
 from .kernel import SMALLEST_PEAK, ChunkKernel, ChunkSums, exact_sums, padded
-from .pool import Ticker, run_pool
 from .result import Analysis
 from .spectrum import Energies, matrix_shape, sample_keys, sample_spectra, spectra_cost
-from .stream import MAX_CHUNK, check_arguments, content_hashes, default_threads
+from .stream import MAX_CHUNK, check_arguments, content_hashes
 from .untouched import untouched_keys
-from .work import key_bytes, key_groups
 
 __all__ = ["extend"]
 
@@ -72,7 +72,7 @@ def extend(
     spectra = job.spectra(known_spectra or {}, sample_keys(aligned, rank_samples))
     progress.start(job.total_bytes() + spectra_cost(aligned, rank_samples, spectra), "Analysing")
     if job.new:
-        chunk, count = padded(min(chunk_elements, MAX_CHUNK)), threads or default_threads()
+        chunk, count = padded(min(chunk_elements, MAX_CHUNK)), threads or default_workers()
         run_pool(key_groups(aligned), lambda: _Worker(job, chunk), count, progress)
         progress.note(job.told())
     found = sample_spectra(aligned, rank_samples, target, progress, spectra)

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..concurrency.background import run_abandonable
 from ..keys.aligned import AlignedModel, AlignedSet
 from ..progress import Progress
 from .metrics.effective_rank import effective_rank
 from .metrics.snr import snr
-from .pool import run_abandonable
 from .result import Spectrum
 
 __all__ = ["Energies", "energies", "sample_keys", "sample_spectra", "spectra_cost", "staircase"]

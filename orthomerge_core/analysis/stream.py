@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from ..concurrency.device import usable_device
+from ..concurrency.pool import Ticker, default_workers, run_pool
 from ..errors import AnalysisError
 from ..io.hashing import HashMemo
 from ..keys.aligned import AlignedSet
 from ..keys.content import model_content_hash, recall_hashes
+from ..keys.reading import key_bytes, key_groups, total_bytes
 from ..progress import OnlyChecks, Progress
 from ..recipe.model import BASE
 from .accumulator import Accumulator
-from .device import usable_device
 from .kernel import padded
-from .pool import Ticker, run_pool, usable_cores
 from .result import Analysis
 from .spectrum import Energies, sample_spectra, spectra_cost
 from .summing import Engine, Summer, engine_for
-from .work import key_bytes, key_groups, total_bytes
 
-__all__ = ["MAX_CHUNK", "analyze", "check_arguments", "content_hashes", "default_threads"]
-
-_MAX_THREADS = 8
-"""More readers than this gain nothing from one disk or one memory bus."""
+__all__ = ["MAX_CHUNK", "analyze", "check_arguments", "content_hashes"]
 
 MAX_CHUNK = 1 << 22
 """Counts within one chunk must stay exact in float32."""
@@ -69,16 +66,11 @@ def analyze(
     run_pool(
         key_groups(aligned),
         lambda: _worker(aligned, sums, padded(min(chunk_elements, MAX_CHUNK)), engine),
-        threads or default_threads(),
+        threads or default_workers(),
         progress,
     )
     spectra = sample_spectra(aligned, rank_samples, target, progress, known)
     return sums.result(spectra, content_hashes(aligned, memo, progress))
-
-
-def default_threads() -> int:
-    """The cores this process may use, at most 8."""
-    return min(usable_cores(), _MAX_THREADS)
 
 
 def content_hashes(

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..concurrency.background import run_abandonable
 from ..io.scratch import Scratch
 from ..io.source import Read
 from ..keys.aligned import AlignedModel, AlignedSet, common_dtype
+from ..keys.reading import total_bytes
 from ..linalg.compiled import KINDS, WORTH_COMPILING_BYTES
 from ..progress import Progress
 from .compiled import CompiledKernel, Sweep, compiled_sweep
-from .device import DeviceKernel
+from .device_kernel import DeviceKernel
 from .kernel import ChunkKernel, ChunkSums, exact_sums
-from .pool import run_abandonable
-from .work import total_bytes
 
 __all__ = ["Engine", "Summer", "engine_for"]
 

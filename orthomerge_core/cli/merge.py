@@ -1,24 +1,17 @@
-"""`merge`: one recipe or a batch of them."""
+"""`orthomerge merge`: merge one recipe, or several as a batch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import Cancelled, OrthoMergeError
-from ..execute.caches import Caches as MergeCaches
-from ..execute.output.report import MergeReport
-from ..execute.plan.planner import plan_merge
-from ..execute.plan.renamed import resolve_by_content
-from ..execute.plan.resolve import FolderResolver, spec_from_recipe
-from ..execute.run import run_merge
 from ..io.rawfile import explain_os_error
 from ..recipe.model import OUTPUT_DTYPES
-from ..report.merge_text import merge_report, merge_summary, plan_summary
 from .bar import Bar
 from .common import (
     FILE,
@@ -32,6 +25,9 @@ from .common import (
     read_recipe,
     write_text,
 )
+
+if TYPE_CHECKING:
+    from ..execute.output.report import MergeReport
 
 __all__ = ["merge"]
 
@@ -139,7 +135,14 @@ def _attempt(job: _Job, caches: Caches, bar: Bar, *, alone: bool) -> dict[str, A
 
 
 def _merge(job: _Job, caches: Caches, bar: Bar) -> dict[str, Any]:
-    recipe = read_recipe(job.recipe)
+    recipe = read_recipe(job.recipe)  # before torch is imported: a bad recipe fails at once
+    from ..execute.caches import Caches as MergeCaches
+    from ..execute.plan.planner import plan_merge
+    from ..execute.plan.renamed import resolve_by_content
+    from ..execute.plan.resolve import FolderResolver, spec_from_recipe
+    from ..execute.run import run_merge
+    from ..report.merge_text import merge_summary, plan_summary
+
     resolve = resolve_by_content(recipe, FolderResolver(job.folders), caches.memo, bar)
     spec = spec_from_recipe(recipe, resolve)
     with plan_merge(
@@ -161,6 +164,8 @@ def _merge(job: _Job, caches: Caches, bar: Bar) -> dict[str, Any]:
 
 def _write_report(done: MergeReport, folder: Path, stem: str) -> None:
     """The report as Markdown, and the retention picture where matplotlib is installed."""
+    from ..report.merge_text import merge_report
+
     write_text(folder / f"{stem}.md", merge_report(done))
     try:
         from matplotlib.image import imsave

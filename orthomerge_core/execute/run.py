@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import torch
 
-from ..analysis.device import usable_device
-from ..analysis.pool import run_abandonable
+from ..concurrency.background import run_abandonable
+from ..concurrency.device import usable_device
 from ..io.hashing import HashMemo, content_hash
 from ..keys.content import model_content_hash, recall_hashes
 from ..methods.contract import LinearMethod

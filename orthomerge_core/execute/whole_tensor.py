@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..analysis.pool import usable_cores
+from ..concurrency.background import BackgroundCalls
+from ..concurrency.pool import usable_cores
 from ..io.scratch import Scratch
 from ..linalg.gram import row_gram
 from ..methods.contract import DecomposedMethod, Rows
 from ..methods.seeds import key_generator
-from .alongside import Alongside
 from .decomposition_cache import DecompositionCache, decomposition_key
 from .deltas import CHUNK, Job, chunk_readers, difference, fill_chunk, row_deltas
 from .fallback import Fate, Outcome, Work, is_finite, only_finite
@@ -78,7 +78,7 @@ class WholeMerge:
     def run(self) -> None:
         """Merge all tensors."""
         plan = self._work.plan
-        with Alongside[_Merged](self._at_once) as calls:
+        with BackgroundCalls[_Merged](self._at_once) as calls:
             for index, tensor in enumerate(plan.tensors):
                 self._make_room(calls, plan.whole_bytes(tensor))
                 self._begin(calls, index, tensor)
@@ -103,7 +103,7 @@ class WholeMerge:
         rows = len(tensor.acting_rows)
         return self._work.plan.method.flops(tensor.shape, rows) / 10.0 if rows else 0.0
 
-    def _make_room(self, calls: Alongside[_Merged], need: int) -> None:
+    def _make_room(self, calls: BackgroundCalls[_Merged], need: int) -> None:
         """Settle what has to be out of memory before a tensor that needs so many bytes comes in."""
         plan = self._work.plan
         while calls.open:
@@ -112,7 +112,7 @@ class WholeMerge:
                 return
             self._settle(calls)
 
-    def _begin(self, calls: Alongside[_Merged], index: int, tensor: TensorPlan) -> None:
+    def _begin(self, calls: BackgroundCalls[_Merged], index: int, tensor: TensorPlan) -> None:
         """Read a tensor and start its merge, or finish it at once where nothing acts on it."""
         plan, progress = self._work.plan, self._work.progress
         found = self._load(tensor)
@@ -127,7 +127,7 @@ class WholeMerge:
         alone = large or self._device.type != "cpu"
         calls.start(index, lambda: self._result(found), calls.threads if alone else 1)
 
-    def _settle(self, calls: Alongside[_Merged]) -> None:
+    def _settle(self, calls: BackgroundCalls[_Merged]) -> None:
         """Store the merge that ends next."""
         index, merged = calls.next(self._work.progress)
         loaded = self._loaded.pop(index)

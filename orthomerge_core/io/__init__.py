@@ -1,1 +1,1 @@
-"""OrthoMerge Studio: io."""
+"""Files of weights: headers, lazy readers, the writer, content hashes and the folders of caches."""

@@ -1,4 +1,4 @@
-"""What quantisation schemes stand on: a source whose stored bytes can be read as they are."""
+"""What quantization schemes stand on: a source whose stored bytes can be read as they are."""
 
 from __future__ import annotations
 

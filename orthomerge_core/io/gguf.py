@@ -1,4 +1,4 @@
-"""A GGUF file as a source: plain tensors as they are, quantised blocks through the `gguf`
+"""A GGUF file as a source: plain tensors as they are, quantized blocks through the `gguf`
 package."""
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PLAIN = {0: "F32", 1: "F16", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F6
 
 
 class GgufSource(ByteSource):
-    """The stored bytes of one `.gguf` file; `found` describes its quantised tensors.
+    """The stored bytes of one `.gguf` file; `found` describes its quantized tensors.
 
     Its string and number fields are the `metadata`. Shapes are those of the model, outermost axis
     first.
@@ -116,7 +116,7 @@ def _block_type(file: str, key: str, kind: int) -> tuple[Any, int, int]:
         import gguf
     except ImportError:
         raise UnsupportedError(
-            f'"{file}" is a quantised GGUF file, and the gguf package is not installed',
+            f'"{file}" is a quantized GGUF file, and the gguf package is not installed',
             fix="Install it: pip install gguf.",
         ) from None
     try:
@@ -127,7 +127,7 @@ def _block_type(file: str, key: str, kind: int) -> tuple[Any, int, int]:
         raise UnsupportedError(
             f'tensor "{key}" in "{file}" has a GGUF type that cannot be decoded',
             received=_type_name(gguf, kind),
-            fix="Use another quantisation of this model, e.g. Q8_0, or update the gguf package.",
+            fix="Use another quantization of this model, e.g. Q8_0, or update the gguf package.",
         ) from None
     return found, block, n_bytes
 

@@ -9,13 +9,12 @@ overlap.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import HeaderError, UnsupportedError
+from ..errors import HeaderError, UnsupportedError, is_showable
 from .dtypes import DTYPES, n_bytes_of
 from .rawfile import RawFile
 
@@ -32,7 +31,6 @@ MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
 _MAX_RANK = 64  # torch's own limit
 _MAX_NUMEL = 2**62
 _MAX_NAME = 1000
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _DOWNLOAD = "The file is damaged or incomplete: download or convert it again."
 
 
@@ -261,8 +259,8 @@ def _check_cover(name: str, infos: Mapping[str, TensorInfo], data_start: int, si
 
 
 def is_name(value: object) -> bool:
-    """Whether a name can be shown in one line: text without controls, not endlessly long."""
-    return _is_text(value) and len(str(value)) <= _MAX_NAME and not _CONTROLS.search(str(value))
+    """Whether this is text of at most 1000 characters that `is_showable`."""
+    return isinstance(value, str) and len(value) <= _MAX_NAME and is_showable(value)
 
 
 def _is_text(value: Any) -> bool:

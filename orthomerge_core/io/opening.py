@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import FileError, UnsupportedError
+from ..errors import FileError, UnsupportedError, is_showable, quoted
 from .bytesource import ByteSource
 from .gguf import GgufSource
 from .paths import is_file, is_folder
 from .quant.detect import Detected, detect
-from .quant.source import QuantisedSource
+from .quant.source import QuantizedSource
 from .reader import SafetensorsSource
 from .sharded import SHARD, ShardedSource
 from .source import Source
@@ -29,22 +29,25 @@ def is_readable_name(name: str) -> bool:
     )
 
 
-def open_source(path: Path, *, name: str | None = None, dequantise: bool = True) -> Source:
+def open_source(path: Path, *, name: str | None = None, dequantize: bool = True) -> Source:
     """Open a model file for reading.
 
     Args:
         path: a `.safetensors` or `.sft` file (of a sharded model: its index or any shard), or a
             `.gguf` file.
         name: what messages call it; the file's name by default.
-        dequantise: read quantised layers as the float32 weights they stand for. Without it they are
+        dequantize: read quantized layers as the float32 weights they stand for. Without it they are
             left out and listed in `dropped`, since their stored integers are no weights.
 
     Raises:
         FileError: it does not exist or cannot be opened.
         HeaderError: its header is broken or contradicts the file.
-        UnsupportedError: a pickle, an unknown format or an unknown quantisation.
+        UnsupportedError: a pickle, an unknown format or an unknown quantization.
     """
     path, shown = Path(path), name or Path(path).name
+    if not is_showable(shown):
+        what = f'"{quoted(shown)}" is not a usable file name'
+        raise FileError(what, received="not UTF-8, or control characters", fix="Rename the file.")
     lower = path.name.lower()
     if lower.endswith(_PICKLES):
         raise UnsupportedError(
@@ -55,8 +58,8 @@ def open_source(path: Path, *, name: str | None = None, dequantise: bool = True)
         raise FileError(f'"{shown}" is a folder', fix="Choose a model file in it.")
     if lower.endswith(".gguf"):
         gguf = GgufSource(path, name)
-        return _layered(gguf, gguf.found, dequantise)
-    return _dequantised(_stored(path, shown), dequantise)
+        return _layered(gguf, gguf.found, dequantize)
+    return _dequantized(_stored(path, shown), dequantize)
 
 
 def _stored(path: Path, shown: str) -> ByteSource:
@@ -73,24 +76,24 @@ def _stored(path: Path, shown: str) -> ByteSource:
     )
 
 
-def _dequantised(source: ByteSource, dequantise: bool) -> Source:
+def _dequantized(source: ByteSource, dequantize: bool) -> Source:
     try:
         found = detect(source)
     except BaseException:
         source.close()
         raise
-    return _layered(source, found, dequantise)
+    return _layered(source, found, dequantize)
 
 
-def _layered(source: ByteSource, found: Detected, dequantise: bool) -> Source:
+def _layered(source: ByteSource, found: Detected, dequantize: bool) -> Source:
     if not found.layers and not found.dropped:
         return source
-    return QuantisedSource(source, found if dequantise else _left_out(found))
+    return QuantizedSource(source, found if dequantize else _left_out(found))
 
 
 def _left_out(found: Detected) -> Detected:
     reasons = {
-        key: f"quantised ({layer.quant}), and dequantising is switched off"
+        key: f"quantized ({layer.quant}), and dequantizing is switched off"
         for key, layer in found.layers.items()
     }
     return Detected({}, {**found.dropped, **reasons})

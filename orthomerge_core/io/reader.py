@@ -13,7 +13,7 @@ __all__ = ["SafetensorsSource"]
 
 
 class SafetensorsSource(ByteSource):
-    """The tensors of one `.safetensors` file, as stored; quantisation is another layer on top.
+    """The tensors of one `.safetensors` file, as stored; quantization is another layer on top.
 
     Nothing is mapped into memory and nothing is kept but the header and a buffer of at most 1 MiB
     per thread.

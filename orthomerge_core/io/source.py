@@ -27,8 +27,8 @@ class Entry:
     """One readable tensor of a source.
 
     `dtype` is the stored safetensors dtype name ("BF16", "F8_E4M3", "I64", …). `quant` names the
-    quantisation scheme whose dequantised values `read` returns, or is None for plain tensors.
-    `shape` is the logical (dequantised) shape. `n_bytes` is what must be read, scales included.
+    quantization scheme whose dequantized values `read` returns, or is None for plain tensors.
+    `shape` is the logical (dequantized) shape. `n_bytes` is what must be read, scales included.
 
     Some schemes round rows and columns up to a multiple (`padding`; 0 = never) and do not store the
     original sizes: `shape` is then the rounded one, and whoever knows a reference model reads the
@@ -65,7 +65,7 @@ class Source(Closing, ABC):
     bookkeeping tensors in the file's order, never scale or marker tensors: those are in `dropped`
     (key → reason). `metadata` is the header's string map.
 
-    All reading is exact: float32 of what is stored (dequantised where `Entry.quant` says so).
+    All reading is exact: float32 of what is stored (dequantized where `Entry.quant` says so).
     Nothing is kept in memory beyond the tensor being read. Not thread-safe per key.
     """
 
@@ -94,7 +94,7 @@ class Source(Closing, ABC):
     def read_raw(self, key: str) -> Tensor:
         """The tensor as stored (dtype and shape untouched), for byte-identical copies.
 
-        For a quantised entry: the dequantised float32 tensor.
+        For a quantized entry: the dequantized float32 tensor.
         """
 
     @abstractmethod

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import CompatibilityError
 from ..io.source import Entry, Source
 from ..progress import Progress
-from .aligned import AlignedModel, AlignedSet, ModelReport
+from .aligned import AlignedModel, AlignedSet, ModelReport, PartReport
 from .architecture import Architecture
+from .components import DIFFUSION, component_label, component_of
 from .duplicates import mark_duplicates
 from .known import get_architecture
+from .markers import is_buffer, is_marker
 from .match import Match, match
 from .misfits import what_else
-from .normalise import MARKS, View, normalise_shapes
+from .normalise import OUTSIDE_KEYS, View, normalise_shapes
 from .padding import without_padding
+from .parts import base_parts, match_parts
+from .remap import Piece, whole
 from .setspec import ModelSpec, Repairs
 from .verdict import dtype_words, findings, quantisation_words, verdict
 
@@ -28,6 +33,7 @@ def align(
     architecture: str = "auto",
     repairs: Repairs | None = None,
     *,
+    components: bool = True,
     find_duplicates: bool = True,
     progress: Progress | None = None,
 ) -> AlignedSet:
@@ -36,35 +42,76 @@ def align(
     A model of another architecture, or with less than half of the base's keys, goes to `skipped`
     with its report, or raises `CompatibilityError` (all misfits in one message) where
     `repairs.skip_misfits` is off. `architecture`: a name of `keys.known`, or "auto"; "generic" lays
-    anything over anything that shares half of its keys. `find_duplicates`: compare models that
-    agree in every sampled element to the end (reads only those).
+    anything over anything that shares half of its keys. `components`: take the base's text encoders
+    and VAE too; whether a model fits is decided by its diffusion model alone. `find_duplicates`:
+    compare models that agree in every sampled element to the end (reads only those).
     """
     repairs = repairs or Repairs()
-    view = normalise_shapes(_shapes(base), repairs)
+    view = normalise_shapes(_shapes(base), repairs, components=components)
     known = view.architecture if architecture == "auto" else get_architecture(architecture)
     keys, carried = _split_base(base, view)
     sources = [source for _, source in models]
-    found = _match_all(view, known, sources, repairs, (keys, carried))
+    found = _match_all(view, known, sources, repairs, (keys, carried), components=components)
     cut = without_padding(base, view, list(zip(sources, found, strict=True)))
     if cut is not view:
-        view, found = cut, _match_all(cut, known, sources, repairs, (keys, carried))
-    shapes = {k: view.pieces[k].shape for k in (*keys, *carried)}
-    wanted = {k: shapes[k] for k in keys}
+        view = cut
+        found = _match_all(cut, known, sources, repairs, (keys, carried), components=components)
+    beside, kept = base_parts(view.parts, base)
+    outside = _outside(base, view) if components else {}
+    pieces = {**view.pieces, **view.parts, **outside}
+    carried = (*carried, *kept, *outside)
+    shapes = {k: pieces[k].shape for k in (*keys, *beside, *carried)}
     laid = [
-        _model(spec, source, one, known, wanted)
+        _model(spec, source, one, known, {k: shapes[k] for k in keys}, shapes_of(beside, shapes))
         for (spec, source), one in zip(models, found, strict=True)
     ]
+    left = {
+        why: found for why, found in view.left_out.items() if why != OUTSIDE_KEYS or not outside
+    }
+    whole_view = replace(view, pieces=pieces, left_out=left)
+    own = _base(base, whole_view, known, (*keys, *beside), carried)
     aligned = AlignedSet(
         architecture=known,
-        base=_base(base, view, known, keys, carried),
+        base=own,
         models=tuple(m for m in laid if m.report.ok),
-        keys=keys,
+        keys=(*keys, *beside),
         carried=carried,
         shapes=shapes,
         skipped=tuple(m.report for m in laid if not m.report.ok),
+        stored_names=_stored_names(base, view.prefix, own),
     )
     _check(laid, repairs)
     return mark_duplicates(aligned, progress or Progress()) if find_duplicates else aligned
+
+
+def shapes_of(
+    keys: Sequence[str], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of some keys."""
+    return {key: shapes[key] for key in keys}
+
+
+def _outside(base: Source, view: View) -> dict[str, Piece]:
+    """What a checkpoint holds beside its components, such as schedules, under its own names."""
+    taken = {**view.pieces, **view.parts}
+    keys = (k for k in view.left_out.get(OUTSIDE_KEYS, ()) if k not in taken)
+    return {key: whole(key, base.entries[key].shape) for key in keys}
+
+
+def _stored_names(source: Source, prefix: str, base: AlignedModel) -> dict[str, str]:
+    """Canonical key → its name in the base's file, in the file's order.
+
+    Where a tensor is stored in parts under other names, its name is the prefix and the canonical
+    key.
+    """
+    order = {key: place for place, key in enumerate(source.entries)}
+    names = {}
+    for key, run in sorted(base.segments.items(), key=lambda item: order[item[1][0].key]):
+        whole_tensor = (
+            len(run) == 1 and run[0].stop - run[0].start == source.entries[run[0].key].numel
+        )
+        names[key] = run[0].key if whole_tensor else prefix + key
+    return names
 
 
 def _match_all(
@@ -73,6 +120,8 @@ def _match_all(
     sources: Sequence[Source],
     repairs: Repairs,
     names: tuple[Sequence[str], Sequence[str]],
+    *,
+    components: bool,
 ) -> list[Match]:
     """Every source laid over the base's merged keys; `names`: those, and the carried ones."""
     keys, carried = names
@@ -80,7 +129,7 @@ def _match_all(
     known_names = {"generic", known.name, view.architecture.name}
     found = []
     for source in sources:
-        theirs = normalise_shapes(_shapes(source), repairs)
+        theirs = normalise_shapes(_shapes(source), repairs, components=components)
         foreign = known.name != "generic" and theirs.architecture.name not in known_names
         laid = match(wanted, known, theirs, source, repairs, carried)
         found.append(replace(laid, foreign=foreign))
@@ -104,7 +153,8 @@ def _split_base(base: Source, view: View) -> tuple[tuple[str, ...], tuple[str, .
     carried: list[str] = []
     for name, piece in view.pieces.items():
         entries = [base.entries[s.key] for s in piece.segments]
-        weights = all(e.is_float and e.numel for e in entries) and name not in MARKS
+        state = is_marker(name) or is_buffer(name)
+        weights = all(e.is_float and e.numel for e in entries) and not state
         (keys if weights else carried).append(name)
     if not keys:
         what = what_else(base.entries)
@@ -133,17 +183,28 @@ def _base(
         architecture=known.label,
         dtype=dtype_words(entries),
         quantisation=quantisation_words(entries),
-        matched=len(keys),
+        matched=sum(component_of(key) == DIFFUSION for key in keys),
         missing=0,
         extra=0,
         mismatched=0,
         coverage_frac=1.0,
         ok=True,
         verdict=f"{known.label}, {len(keys)} tensors to merge",
+        parts=_own_parts(keys),
         findings=(*findings(found, {}, source), *(w[0].upper() + w[1:] for w in words)),
         repairs=found.repairs,
     )
     return AlignedModel("base", source, segments, report)
+
+
+def _own_parts(keys: Sequence[str]) -> tuple[PartReport, ...]:
+    """The base's own components beside the diffusion model."""
+    counts = Counter(component_of(key) for key in keys)
+    return tuple(
+        PartReport(name, component_label(name), n, n, words="part of the base")
+        for name, n in counts.items()
+        if name != DIFFUSION
+    )
 
 
 def _model(
@@ -152,8 +213,11 @@ def _model(
     found: Match,
     known: Architecture,
     shapes: Mapping[str, tuple[int, ...]],
+    beside: Mapping[str, tuple[int, ...]],
 ) -> AlignedModel:
+    """`shapes`: of the base's diffusion model; `beside`: of its other components."""
     name, file = (spec, source.name) if isinstance(spec, str) else (spec.name, spec.file)
+    parts = match_parts(beside, found.view.parts, source)
     entries = _entries(source, found.segments) or list(source.entries.values())
     found = replace(found, repairs=_repairs(found.repairs, entries))
     report = ModelReport(
@@ -171,8 +235,9 @@ def _model(
         verdict=verdict(known, found, source, shapes),
         findings=findings(found, shapes, source),
         repairs=found.repairs,
+        parts=parts.reports,
     )
-    return AlignedModel(name, source, found.segments, report)
+    return AlignedModel(name, source, {**found.segments, **parts.segments}, report)
 
 
 def _entries(source: Source, segments: Mapping[str, Sequence[object]]) -> list[Entry]:

@@ -13,8 +13,9 @@ from ..io.closing import Closing
 from ..io.scratch import Scratch
 from ..io.source import Entry, Read, ReadStored, Source
 from .architecture import Architecture
+from .components import component_of
 
-__all__ = ["AlignedModel", "AlignedSet", "ModelReport", "Segment", "common_dtype"]
+__all__ = ["AlignedModel", "AlignedSet", "ModelReport", "PartReport", "Segment", "common_dtype"]
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,35 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class PartReport:
+    """One component of one model, as plain values.
+
+    `tensors`: what the file holds of it. `matched`, `missing`, `mismatched` count the base's
+    tensors that are usable here, absent, and of another shape or type. `words`: what that means.
+    """
+
+    name: str
+    label: str
+    tensors: int
+    matched: int
+    missing: int = 0
+    mismatched: int = 0
+    words: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain JSON."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
 class ModelReport:
     """What alignment found in one model; plain values only, so that it becomes JSON as it is.
 
     `coverage_frac` is matched / base keys. `findings` are full sentences; `repairs` names what was
     repaired in the reader; `verdict` is one sentence ("same architecture as the base", "inpaint
     variant: 9 input channels, base has 4", …). `ok` is False when the model was left out of the
-    set. `duplicate_of` names a model, or "base", with the same weights byte for byte.
+    set. `duplicate_of` names a model, or "base", with the same weights byte for byte. The counts
+    are those of the diffusion model; `parts` has one entry for each other component.
     """
 
     name: str
@@ -54,10 +77,12 @@ class ModelReport:
     findings: tuple[str, ...] = ()
     repairs: tuple[str, ...] = ()
     duplicate_of: str | None = None
+    parts: tuple[PartReport, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
+        found = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
+        return found | {"parts": [part.to_json() for part in self.parts]}
 
 
 @dataclass(frozen=True)
@@ -132,9 +157,11 @@ def common_dtype(models: Sequence[AlignedModel], key: str) -> str | None:
 class AlignedSet(Closing):
     """A base and its models, opened. Closing it closes every source.
 
-    `keys`: canonical float keys in the base's order: what is analysed and merged.
-    `carried`: the base's other keys (int, bool, bookkeeping), copied byte for byte.
+    `keys`: canonical float keys: what is analyzed and merged. The diffusion model's come first,
+    then those of the other components, both in the base's order.
+    `carried`: the base's other keys (int, bool, schedules, markers), copied byte for byte.
     `shapes`: canonical key → shape in the base.
+    `stored_names`: canonical key → the base's own name for it, in the order of the base's file.
     `skipped`: reports of models that were left out, with the reason.
     """
 
@@ -145,6 +172,16 @@ class AlignedSet(Closing):
     carried: tuple[str, ...]
     shapes: Mapping[str, tuple[int, ...]]
     skipped: tuple[ModelReport, ...] = field(default=())
+    stored_names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Names of the components that are merged, the diffusion model first."""
+        return tuple(dict.fromkeys(component_of(key) for key in self.keys))
+
+    def keys_of(self, component: str) -> tuple[str, ...]:
+        """The merged keys of one component, in order."""
+        return tuple(key for key in self.keys if component_of(key) == component)
 
     def model(self, name: str) -> AlignedModel:
         """The model of that name, or the base for "base"; KeyError otherwise."""

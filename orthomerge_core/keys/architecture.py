@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from .components import DIFFUSION, Component, component_of, part_block, part_layer_type
+
 __all__ = ["LAYER_TYPES", "Architecture", "DiffusersMap", "is_matrix"]
 
 LAYER_TYPES = (
@@ -63,6 +65,7 @@ class Architecture:
     `input_key`: the first layer, whose second axis counts input channels; `variants`: what a model
     with that many input channels is called ({9: "inpaint variant"}).
     `priority`: a higher one is tried first.
+    `components`: how its checkpoints store text encoders and VAE.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Architecture:
     input_key: str = ""
     variants: Mapping[int, str] = field(default_factory=dict)
     priority: int = 0
+    components: Sequence[Component] = ()
 
     def fits(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
         """Whether canonical `shapes` carry all markers and nothing that rules it out."""
@@ -88,6 +92,8 @@ class Architecture:
 
     def block(self, key: str) -> str:
         """The block a canonical key belongs to."""
+        if component_of(key) != DIFFUSION:
+            return part_block(key)
         for pattern in _compiled(tuple(self.blocks)):
             found = pattern.search(key)
             if found:
@@ -96,6 +102,8 @@ class Architecture:
 
     def layer_type(self, key: str) -> str:
         """What kind of layer a canonical key belongs to; one of `LAYER_TYPES`."""
+        if component_of(key) != DIFFUSION:
+            return part_layer_type(key)
         patterns = _compiled(tuple(p for p, _ in self.layer_types))
         for pattern, (_, kind) in zip(patterns, self.layer_types, strict=True):
             if pattern.search(key):

@@ -30,7 +30,8 @@ def get_architecture(name: str) -> Architecture:
     for architecture in all_architectures():
         if architecture.name == name:
             return architecture
-    known = ["auto", *(a.name for a in all_architectures())]
+    described = sorted(a.name for a in all_architectures() if a.name != "generic")
+    known = ["auto", "generic", *described]
     raise CompatibilityError(f'unknown architecture "{name}"', fix=did_you_mean(name, known))
 
 

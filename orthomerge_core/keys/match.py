@@ -12,6 +12,7 @@ from math import prod
 from ..io.source import Source
 from .aligned import Segment
 from .architecture import Architecture
+from .markers import is_buffer, is_marker
 from .normalise import View
 from .remap import Piece, remap
 from .setspec import Repairs
@@ -110,7 +111,8 @@ def _match(
         else:
             segments[key] = fitted
     used = {*pairs.values(), *carried}
-    extra = tuple(name for name in view.pieces if name not in used)
+    state = {n for n in view.pieces if is_marker(n) or is_buffer(n)}
+    extra = tuple(name for name in view.pieces if name not in used | state)
     repaired = (*view.repairs, *(r for r in done if r not in view.repairs))
     unread = tuple(key for key in missing if view.prefix + key in source.dropped)
     return Match(view, segments, tuple(missing), mismatched, unreadable, extra, repaired, unread)
@@ -177,7 +179,7 @@ def fit(piece: Piece, shape: tuple[int, ...], padding: int) -> tuple[Segment, ..
 
 
 def _without_padding(piece: Piece, shape: tuple[int, ...]) -> Iterable[Segment]:
-    """Segments of a matrix, or of every matrix of a bank, without its padding."""
+    """Segments of a matrix, or of every matrix of a stack of experts, without its padding."""
     key, (height, width) = piece.segments[0].key, piece.shape[-2:]
     rows, cols = shape[-2:]
     for first in range(0, prod(piece.shape), height * width):

@@ -1,17 +1,19 @@
-"""From a file's own keys to canonical ones: no other parts of a checkpoint, no prefix."""
+"""Canonical keys of a file: its components are told apart, and their prefixes are taken off."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .architecture import Architecture
+from .components import claim
 from .known import all_architectures, detect_canonical
+from .markers import is_marker
 from .remap import Piece, has_marker, remap, whole
 from .setspec import Repairs
 
-__all__ = ["MARKS", "PREFIXES", "View", "normalise_shapes"]
+__all__ = ["OUTSIDE_KEYS", "PREFIXES", "View", "normalise_shapes"]
 
 PREFIXES = (
     "model.diffusion_model.",
@@ -26,11 +28,6 @@ PREFIXES = (
     "net.",
 )
 """Usual prefixes of a diffusion model's keys, tried in this order."""
-
-MARKS = frozenset(
-    {"v_pred", "ztsnr", "edm_mean", "edm_std", "edm_vpred.sigma_max", "edm_vpred.sigma_min"}
-)
-"""Keys that tell ComfyUI how to sample: carried from the base as they are, never merged."""
 
 _TEXT_ENCODER = (
     "cond_stage_model.",
@@ -48,6 +45,7 @@ _EMA = "model_ema."
 TEXT_ENCODER_KEYS = "text encoder"
 VAE_KEYS = "VAE"
 EMA_KEYS = "EMA copy"
+TRAINED_KEYS = "replaced by the EMA copy"
 OUTSIDE_KEYS = "outside the diffusion model"
 
 
@@ -55,8 +53,10 @@ OUTSIDE_KEYS = "outside the diffusion model"
 class View:
     """A file's tensors under canonical names.
 
-    `left_out`: reason → keys that are no part of the diffusion model. `repairs`: names of the
-    `Repairs` toggles that did something, in order. `prefix`: what was taken off every key.
+    `pieces`: the diffusion model. `parts`: text encoders and VAE, by canonical keys that start with
+    their component. `left_out`: reason → keys that are in neither. `repairs`: names of the
+    `Repairs`
+    toggles that did something, in order. `prefix`: what was taken off every diffusion key.
     """
 
     architecture: Architecture
@@ -65,6 +65,7 @@ class View:
     repairs: tuple[str, ...]
     prefix: str = ""
     diffusers: bool = False
+    parts: Mapping[str, Piece] = field(default_factory=dict)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -72,17 +73,21 @@ class View:
         return {key: piece.shape for key, piece in self.pieces.items()}
 
 
-def normalise_shapes(shapes: Mapping[str, tuple[int, ...]], repairs: Repairs | None = None) -> View:
-    """Canonical view of a file's keys and shapes, with only those repairs that are switched on."""
+def normalise_shapes(
+    shapes: Mapping[str, tuple[int, ...]],
+    repairs: Repairs | None = None,
+    *,
+    components: bool = True,
+) -> View:
+    """Canonical view of a file's keys and shapes, with only those repairs that are switched on.
+
+    `components`: whether text encoders and VAE are part of the view, or left out.
+    """
     repairs = repairs or Repairs()
-    inside, left_out = _split(shapes, repairs)
-    done = [toggle for reason, toggle in _TOGGLES.items() if reason in left_out]
+    inside, beside, left_out = _split(shapes)
     names, prefix = _without_prefix(inside, shapes) if repairs.fix_prefixes else ({}, "")
-    if prefix:
-        done.append("fix_prefixes")
-        names |= _outside(inside, names, prefix, left_out)
-    else:
-        names = {k: k for k in inside}
+    done = ["fix_prefixes"] if prefix else []
+    names = names | _outside(inside, names, prefix, left_out) if prefix else {k: k for k in inside}
     pieces = {name: whole(key, shapes[key]) for key, name in names.items()}
     architecture = detect_canonical({n: p.shape for n, p in pieces.items()})
     diffusers = False
@@ -92,7 +97,58 @@ def normalise_shapes(shapes: Mapping[str, tuple[int, ...]], repairs: Repairs | N
             pieces, architecture = found
             diffusers = True
             done.append("remap_diffusers")
-    return View(architecture, pieces, left_out, tuple(done), prefix, diffusers)
+    if repairs.use_ema and _use_ema(pieces, prefix, shapes, left_out):
+        done.append("use_ema")
+    parts = _parts(architecture, beside, shapes, left_out, wanted=components)
+    return View(architecture, pieces, left_out, tuple(done), prefix, diffusers, parts)
+
+
+def _parts(
+    architecture: Architecture,
+    keys: Iterable[str],
+    shapes: Mapping[str, tuple[int, ...]],
+    left_out: dict[str, tuple[str, ...]],
+    *,
+    wanted: bool,
+) -> dict[str, Piece]:
+    """Text encoders and VAE by canonical key; those that are not wanted or known are left out."""
+    keys = tuple(keys)
+    if not wanted:
+        for reason, prefixes in ((TEXT_ENCODER_KEYS, _TEXT_ENCODER), (VAE_KEYS, _VAE)):
+            found = tuple(k for k in keys if k.startswith(prefixes))
+            if found:
+                left_out[reason] = found
+        return {}
+    names, unknown = claim(architecture.components, keys)
+    if unknown:
+        left_out[OUTSIDE_KEYS] = (*left_out.get(OUTSIDE_KEYS, ()), *unknown)
+    return {name: whole(key, shapes[key]) for key, name in names.items()}
+
+
+def _use_ema(
+    pieces: dict[str, Piece],
+    prefix: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    left_out: dict[str, tuple[str, ...]],
+) -> bool:
+    """Put the EMA copy's tensors in the place of the trained ones; whether there was such a copy.
+
+    A file calls the copy of `model.diffusion_model.out.0.weight`
+    `model_ema.diffusion_modelout0weight`.
+    """
+    keys = set(left_out.get(EMA_KEYS, ()))
+    swapped = {}
+    for name, piece in pieces.items():
+        own = piece.segments[0].key
+        copy = _EMA + own.removeprefix("model.").replace(".", "")
+        if len(piece.segments) == 1 and copy in keys and shapes[copy] == piece.shape:
+            swapped[copy] = own
+            pieces[name] = whole(copy, piece.shape)
+    if swapped:
+        rest = tuple(k for k in left_out.pop(EMA_KEYS) if k not in swapped)
+        left_out |= {EMA_KEYS: rest} if rest else {}
+        left_out[TRAINED_KEYS] = tuple(swapped.values())
+    return bool(swapped)
 
 
 def _outside(
@@ -101,34 +157,26 @@ def _outside(
     prefix: str,
     left_out: dict[str, tuple[str, ...]],
 ) -> dict[str, str]:
-    """Keys without the prefix, which keep their names; of a checkpoint only those asked for."""
+    """Keys without the prefix, which keep their names; those of a checkpoint are left out."""
     outside = tuple(k for k in inside if k not in names)
     if _CHECKPOINT not in prefix:
         return {k: k for k in outside}
-    wanted = {k: k for k in outside if k.startswith((*_TEXT_ENCODER, *_VAE))}
-    rest = tuple(k for k in outside if k not in wanted)
-    if rest:
-        left_out[OUTSIDE_KEYS] = rest
-    return wanted
+    if outside:
+        left_out[OUTSIDE_KEYS] = outside
+    return {}
 
 
-_TOGGLES = {TEXT_ENCODER_KEYS: "strip_text_encoder", VAE_KEYS: "strip_vae"}
-
-
-def _split(keys: Iterable[str], repairs: Repairs) -> tuple[list[str], dict[str, tuple[str, ...]]]:
-    """Keys that may belong to the diffusion model, and the others by reason."""
+def _split(keys: Iterable[str]) -> tuple[list[str], list[str], dict[str, tuple[str, ...]]]:
+    """Keys that may belong to the diffusion model, those of other components, and EMA copies."""
     inside: list[str] = []
-    left: dict[str, list[str]] = {}
+    beside: list[str] = []
+    ema: list[str] = []
     for key in keys:
-        if repairs.strip_text_encoder and key.startswith(_TEXT_ENCODER):
-            left.setdefault(TEXT_ENCODER_KEYS, []).append(key)
-        elif repairs.strip_vae and key.startswith(_VAE):
-            left.setdefault(VAE_KEYS, []).append(key)
-        elif key.startswith(_EMA):
-            left.setdefault(EMA_KEYS, []).append(key)
+        if key.startswith((*_TEXT_ENCODER, *_VAE)):
+            beside.append(key)
         else:
-            inside.append(key)
-    return inside, {reason: tuple(found) for reason, found in left.items()}
+            (ema if key.startswith(_EMA) else inside).append(key)
+    return inside, beside, {EMA_KEYS: tuple(ema)} if ema else {}
 
 
 def _without_prefix(
@@ -146,7 +194,7 @@ def _without_prefix(
         if not prefix:
             break
         taken += prefix
-        marks = {k: n for k, n in names.items() if n in MARKS}
+        marks = {k: n for k, n in names.items() if is_marker(n)}
         names = {k: n[len(prefix) :] for k, n in names.items() if n.startswith(prefix)} | marks
     return names, taken
 
@@ -162,7 +210,7 @@ def _next_prefix(names: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]
         if not counts[prefix]:
             continue
         rest = {n[len(prefix) :]: s for n, s in current.items() if n.startswith(prefix)}
-        whole_file = counts[prefix] >= 0.95 * sum(n not in MARKS for n in current)
+        whole_file = counts[prefix] >= 0.95 * sum(not is_marker(n) for n in current)
         if prefix == _CHECKPOINT or whole_file or detect_canonical(rest).name != "generic":
             return prefix
     return ""

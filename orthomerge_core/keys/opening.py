@@ -8,7 +8,14 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from ..errors import CompatibilityError, FileError, HeaderError, UnsupportedError
+from ..errors import (
+    CompatibilityError,
+    FileError,
+    HeaderError,
+    UnsupportedError,
+    is_showable,
+    quoted,
+)
 from ..io.opening import is_readable_name, open_source
 from ..io.source import Source
 from ..progress import Progress
@@ -42,6 +49,7 @@ def open_set(
             models,
             spec.architecture,
             spec.repairs,
+            components=not spec.diffusion_only,
             find_duplicates=find_duplicates,
             progress=progress,
         )
@@ -95,7 +103,7 @@ def _open(spec: ModelSpec, repairs: Repairs, opened: ExitStack) -> Source:
         return spec.source  # a live model belongs to whoever made it
     if spec.path is None:
         raise FileError(f'"{spec.file}" has no path', fix="Choose the file again.")
-    source = open_source(spec.path, name=spec.path.name, dequantise=repairs.dequantise)
+    source = open_source(spec.path, name=spec.path.name, dequantize=repairs.dequantise)
     opened.callback(source.close)
     return source
 
@@ -140,14 +148,11 @@ def spec_from_paths(
 
 def _check_name(path: Path) -> None:
     """`FileError` for a name that no recipe can hold, and for a path at which there is nothing."""
-    shown = "".join(
-        c if c.isprintable() else "?" for c in path.name.encode("utf-8", "replace").decode()
-    )
-    if shown != path.name:
-        what = f'no recipe can hold the file name "{shown}"'
+    if not is_showable(path.name):
+        what = f'no recipe can hold the file name "{quoted(path.name)}"'
         raise FileError(what, received="not UTF-8, or control characters", fix="Rename the file.")
     if not path.suffix and not path.exists():
-        raise FileError(f'"{shown}" does not exist', fix="Check the name and the folder.")
+        raise FileError(f'"{path.name}" does not exist', fix="Check the name and the folder.")
 
 
 def models_in(folder: Path) -> list[Path]:

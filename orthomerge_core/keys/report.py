@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .aligned import AlignedSet, ModelReport
+from .aligned import AlignedSet, ModelReport, PartReport
 
 __all__ = ["compat_json", "compat_text", "reports"]
 
@@ -21,6 +21,7 @@ def compat_json(aligned: AlignedSet) -> dict[str, Any]:
         "architecture_label": aligned.architecture.label,
         "keys": len(aligned.keys),
         "carried": len(aligned.carried),
+        "components": list(aligned.components),
         "base": aligned.base.report.to_json(),
         "models": [m.report.to_json() for m in aligned.models],
         "skipped": [r.to_json() for r in aligned.skipped],
@@ -64,7 +65,15 @@ def _paragraph(report: ModelReport) -> str:
         f"  {'' if report.name == 'base' else counts}stored as {report.dtype}; "
         f"quantisation: {report.quantisation}",
     ]
+    if report.parts:
+        lines.append("  parts: " + "; ".join(part_words(part) for part in report.parts))
     return "\n".join([*lines, *(f"  - {line}" for line in report.findings)])
+
+
+def part_words(part: PartReport) -> str:
+    """A component in words: "VAE (248 tensors): as in the base"."""
+    held = "1 tensor" if part.tensors == 1 else f"{part.tensors} tensors"
+    return f"{part.label} ({held}): {part.words}" if part.tensors else f"{part.label}: {part.words}"
 
 
 def coverage_words(share: float) -> str:

@@ -8,26 +8,33 @@ from typing import Any
 
 from ..io.source import Source
 
-__all__ = ["ModelSpec", "Repairs", "SetSpec"]
+__all__ = ["COMPONENTS", "ModelSpec", "Repairs", "SetSpec"]
+
+COMPONENTS = ("base", "diffusion")
+"""What a set takes of checkpoints: the components that the base has, or its diffusion model."""
 
 
 @dataclass(frozen=True)
 class Repairs:
-    """Which repairs the reader may apply. All are on by default; none touches a file.
+    """Which repairs the reader may apply; none touches a file.
 
-    strip_text_encoder / strip_vae: leave CLIP/T5 and VAE keys of full checkpoints out.
+    strip_text_encoder / strip_vae: from before components were merged; either of them leaves every
+    component but the diffusion model out.
     fix_prefixes: `model.diffusion_model.` and its kin. dequantise: quantised layers as float32.
     fix_norm_names: `.norm*.weight` against `.norm*.scale`. remap_diffusers: diffusers naming.
     skip_misfits: leave models below 50 % overlap, and unreadable ones, out instead of stopping.
+    use_ema: read the EMA copy of the diffusion model where a file has one; it is left out
+    otherwise.
     """
 
-    strip_text_encoder: bool = True
-    strip_vae: bool = True
+    strip_text_encoder: bool = False
+    strip_vae: bool = False
     fix_prefixes: bool = True
     dequantise: bool = True
     fix_norm_names: bool = True
     remap_diffusers: bool = True
     skip_misfits: bool = True
+    use_ema: bool = False
 
     def to_json(self) -> dict[str, bool]:
         """Only what differs from the defaults."""
@@ -49,12 +56,23 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class SetSpec:
-    """A base, its models, and how to read them."""
+    """A base, its models, and how to read them.
+
+    `components`: "base" takes the components that the base has, "diffusion" only the diffusion
+    model.
+    """
 
     base: ModelSpec
     models: tuple[ModelSpec, ...]
     architecture: str = "auto"
     repairs: Repairs = Repairs()
+    components: str = "diffusion"
+
+    @property
+    def diffusion_only(self) -> bool:
+        """Whether text encoders and VAE are left out."""
+        strips = self.repairs.strip_text_encoder or self.repairs.strip_vae
+        return strips or self.components == "diffusion"
 
     def with_model(self, model: ModelSpec) -> SetSpec:
         """The set with one more model."""
@@ -74,4 +92,5 @@ class SetSpec:
             "models": {m.name: {"file": m.file} for m in self.models},
             "architecture": self.architecture,
             "repairs": self.repairs.to_json(),
+            "components": "diffusion" if self.diffusion_only else "base",
         }

@@ -1,1 +1,1 @@
-"""OrthoMerge Studio: linalg."""
+"""Pure maths on tensors: Grams, projections, rotations, interpolation. No files, no keys."""

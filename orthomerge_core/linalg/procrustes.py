@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..concurrency.torch_threads import torch_threads
 from ..shapes import Float, Float32
 from .lie import cayley_change, cayley_on, generator_of
 from .polar import nearest_rotation
 from .probes import gaussian, residual_error
 from .products import mirrored, product, product_t
-from .threads import torch_threads
 
 __all__ = [
     "Frame",

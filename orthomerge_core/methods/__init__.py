@@ -1,1 +1,1 @@
-"""OrthoMerge Studio: methods."""
+"""Merge methods, one file each; `registry` finds them and `contract` says what one is."""

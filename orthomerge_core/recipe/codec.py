@@ -8,6 +8,14 @@ from typing import Any
 
 from ..errors import RecipeError, did_you_mean
 from . import fields as f
+from .canonical import canonical
+from .components import (
+    STRIPS,
+    components_from_json,
+    prediction_from_json,
+    vae_from_json,
+    vae_to_json,
+)
 from .model import (
     ALPHA_LIMIT,
     BASE,
@@ -18,6 +26,7 @@ from .model import (
     Recipe,
     Row,
     TextureBoost,
+    VaeChoice,
 )
 
 __all__ = [
@@ -47,7 +56,7 @@ TEXTURE_LIMIT = 0.5
 MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """Schema version → function that turns its JSON into the next version's. None is needed yet."""
 
-ROW_FIELDS = ("enabled", "model", "delta_from", "alpha", "repeat", "layers", "info")
+ROW_FIELDS = ("enabled", "model", "delta_from", "alpha", "text", "repeat", "layers", "info")
 RECIPE_FIELDS = (
     "schema_version",
     "base",
@@ -59,6 +68,9 @@ RECIPE_FIELDS = (
     "options",
     "texture_boost",
     "output_dtype",
+    "components",
+    "vae",
+    "prediction",
     "repairs",
 )
 
@@ -101,22 +113,24 @@ def from_json(obj: Any) -> Recipe:
             "this is an analysis, not a recipe", fix="Let the optimizer make a recipe of it first."
         )
     f.plain_json(data, "recipe")
+    repairs = _repairs(data.get("repairs"))
+    models = _models(data.get("models", {}))
     texture = f.optional_mapping(data.get("texture_boost"), "texture_boost")
     return Recipe(
         base=f.file_name(f.required(data, "base", "recipe"), "base"),
-        models=_models(data.get("models", {})),
+        models=models,
         rows=_rows(data.get("rows", [])),
         method=f.text(data.get("method", "orthomerge"), "method"),
         options=dict(f.optional_mapping(data.get("options"), "options")),
         texture_boost=_texture(texture),
         output_dtype=_output_dtype(data.get("output_dtype", "base")),
         architecture=f.text(data.get("architecture", "auto"), "architecture"),
-        repairs={
-            name: f.flag(value, f"repairs.{name}")
-            for name, value in f.optional_mapping(data.get("repairs"), "repairs").items()
-        },
+        repairs={name: on for name, on in repairs.items() if name not in STRIPS},
         base_hash=f.content_hash(data.get("base_hash"), "base_hash"),
         extra=_rest(data, RECIPE_FIELDS),
+        components=components_from_json(f.mapping(obj, "recipe"), repairs),
+        vae=vae_from_json(data.get("vae"), models),
+        prediction=prediction_from_json(data.get("prediction"), models),
     )
 
 
@@ -135,44 +149,15 @@ def to_json(recipe: Recipe) -> dict[str, Any]:
         "texture_boost": {"model": boost.model, "alpha": boost.alpha, **boost.extra},
         "output_dtype": recipe.output_dtype,
     }
+    if recipe.merges_parts:
+        out["components"] = recipe.components
+    if recipe.vae != VaeChoice():
+        out["vae"] = vae_to_json(recipe.vae)
+    if recipe.prediction is not None:
+        out["prediction"] = recipe.prediction
     if recipe.repairs:
         out["repairs"] = dict(recipe.repairs)
     return out | dict(recipe.extra)
-
-
-def canonical(recipe: Recipe) -> str:
-    """One line of JSON of what decides the result: equal for recipes that give the same tensors.
-
-    Rows that do nothing, words for people, the models' names and unknown fields are left out.
-    Models are called by their content hash where it is known, else by file. Row order is kept.
-    """
-    boost = recipe.texture_boost
-    obj = {
-        "base": recipe.base_hash or recipe.base,
-        "rows": [
-            {
-                "model": _identity(recipe, row.model),
-                "delta_from": _identity(recipe, row.delta_from),
-                "alpha": float(row.alpha),
-                "repeat": row.repeat,
-                "layers": "".join(row.layers.split()),
-            }
-            for row in recipe.active_rows
-        ],
-        "method": recipe.method,
-        "options": dict(recipe.options),
-        "texture": [
-            _identity(recipe, str(boost.model)),
-            _identity(recipe, recipe.texture_parent()),
-            float(boost.alpha),
-        ]
-        if boost.active
-        else None,
-        "output_dtype": recipe.output_dtype,
-        "architecture": recipe.architecture,
-        "repairs": dict(recipe.repairs),
-    }
-    return json.dumps(obj, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def migrate(
@@ -211,15 +196,23 @@ def row_from_json(obj: Any, place: str = "row") -> Row:
         alpha=f.number(data.get("alpha", 1.0), f"{place}, alpha", -ALPHA_LIMIT, ALPHA_LIMIT),
         enabled=f.flag(data.get("enabled", True), f"{place}, enabled"),
         repeat=f.integer(data.get("repeat", 1), f"{place}, repeat", 1, 3),
-        layers=f.text(data.get("layers", ""), f"{place}, layers", empty=True, longest=20_000),
-        info=f.text(data.get("info", ""), f"{place}, info", empty=True, longest=20_000),
+        layers=f.text(
+            data.get("layers", ""), f"{place}, layers", empty=True, longest=f.LONGEST_TEXT
+        ),
+        info=f.text(data.get("info", ""), f"{place}, info", empty=True, longest=f.LONGEST_TEXT),
         extra=_rest(data, ROW_FIELDS),
+        text=f.text_alphas(data.get("text"), f"{place}, text", ALPHA_LIMIT),
     )
 
 
 def row_to_json(row: Row) -> dict[str, Any]:
-    """One row as plain JSON."""
-    return {name: getattr(row, name) for name in ROW_FIELDS} | dict(row.extra)
+    """One row as plain JSON; `text` only where it is set."""
+    out = {
+        name: getattr(row, name) for name in ROW_FIELDS if name != "text" or row.text is not None
+    }
+    if isinstance(row.text, tuple):
+        out["text"] = list(row.text)
+    return out | dict(row.extra)
 
 
 def _rows(value: Any) -> tuple[Row, ...]:
@@ -267,6 +260,11 @@ def _model_to_json(ref: ModelRef) -> dict[str, Any]:
     return known | dict(ref.extra)
 
 
+def _repairs(value: Any) -> dict[str, bool]:
+    stated = f.optional_mapping(value, "repairs")
+    return {name: f.flag(on, f"repairs.{name}") for name, on in stated.items()}
+
+
 def _texture(data: Mapping[str, Any]) -> TextureBoost:
     model = data.get("model")
     return TextureBoost(
@@ -281,13 +279,6 @@ def _output_dtype(value: Any) -> str:
     if name not in OUTPUT_DTYPES:
         raise RecipeError(f'unknown output_dtype "{name}"', fix=did_you_mean(name, OUTPUT_DTYPES))
     return name
-
-
-def _identity(recipe: Recipe, name: str) -> str:
-    if name == BASE or name not in recipe.models:
-        return name
-    ref = recipe.models[name]
-    return ref.content_hash or ref.file
 
 
 def _rest(data: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, Any]:

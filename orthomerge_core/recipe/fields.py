@@ -8,9 +8,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import RecipeError
+from ..errors import RecipeError, is_showable, quoted, shown_value
 
 __all__ = [
+    "LONGEST_TEXT",
     "content_hash",
     "file_name",
     "flag",
@@ -22,10 +23,14 @@ __all__ = [
     "required",
     "sequence",
     "text",
+    "text_alphas",
 ]
 
+LONGEST_TEXT = 20_000
+"""Characters of `layers` and `info`: the most rules that are read, each a long pattern."""
+
 _HASH = re.compile(r"[0-9a-f]{32}\Z")
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_LINES = str.maketrans("\n\r\t", "   ")  # long texts may have several lines
 
 
 def mapping(value: Any, place: str) -> Mapping[str, Any]:
@@ -46,9 +51,9 @@ def plain_json(value: Any, place: str) -> None:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError as error:
         near = error.object[max(error.start - 20, 0) : error.start]
-        raise RecipeError(
-            f"{place}: a character that is no Unicode, after {near!r}", fix="Type it again."
-        ) from None
+        where = f'after "{quoted(near)}"' if near else "at the start of a text"
+        what = f"{place}: a character that is not Unicode (half of a surrogate pair), {where}"
+        raise RecipeError(what, fix="Type it again.") from None
     except (TypeError, ValueError, RecursionError):
         raise RecipeError(f"{place} is not plain JSON", fix="Write it as JSON.") from None
 
@@ -74,9 +79,12 @@ def text(value: Any, place: str, *, empty: bool = False, longest: int = 500) -> 
     if not value.strip() and not empty:
         raise _wrong(place, "text that is not empty", value)
     if len(value) > longest:
-        raise _wrong(place, f"at most {longest} characters", f"{len(value)} characters")
-    if _CONTROLS.search(value) and not empty:
-        raise _wrong(place, "text without control characters", value)
+        expected = f"at most {longest} characters"
+        raise RecipeError(
+            place, expected=expected, received=f"{len(value)} characters", fix="Shorten it."
+        )
+    if not is_showable(value.translate(_LINES) if empty else value):
+        raise _wrong(place, "text without control characters or marks of direction", value)
     return value
 
 
@@ -97,6 +105,18 @@ def number(value: Any, place: str, low: float, high: float) -> float:
     return float(value)
 
 
+def text_alphas(value: Any, place: str, limit: float) -> float | tuple[float, float] | None:
+    """Nothing, one number for all text encoders, or two: encoder G's is the second."""
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple)):
+        return number(value, place, -limit, limit)
+    if len(value) != 2:
+        raise _wrong(place, "a number, or two for encoders L and G", value)
+    first, second = (number(v, place, -limit, limit) for v in value)
+    return first, second
+
+
 def integer(value: Any, place: str, low: int, high: int) -> int:
     """A whole number in low..high; 2.0 counts as 2."""
     expected = f"a whole number in {low}..{high}"
@@ -115,7 +135,7 @@ def file_name(value: Any, place: str) -> str:
         raise RecipeError(
             f"{place}: a path that leaves the models folder",
             expected="a file name",
-            received=repr(parts[-1][:80]),
+            received=shown_value(parts[-1]),
             fix="Give the name alone, relative to the folder it lies in.",
         )
     return name
@@ -132,5 +152,5 @@ def content_hash(value: Any, place: str) -> str | None:
 
 def _wrong(place: str, expected: str, value: Any) -> RecipeError:
     return RecipeError(
-        place, expected=expected, received=repr(value)[:80], fix="Correct it in the recipe."
+        place, expected=expected, received=shown_value(value), fix="Correct it in the recipe."
     )

@@ -1,14 +1,16 @@
-"""A row's weight on each tensor: `double_blocks.0-9=0.5, *attn*=0, default=1`."""
+"""A row's weight on each tensor: `double_blocks.0-9=0.5, IN00-05=0, *attn*=0, default=1`."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from ..errors import RecipeError
+from .sd_blocks import SdBlocks, expanded, last_output_block, sd_blocks
 
 __all__ = ["MAX_LAYER_RULES", "LayerRule", "LayerWeights", "parse_layers"]
 
@@ -23,14 +25,19 @@ class LayerRule:
 
     A pattern with `*`, `?` or `[` is a glob on the whole key or block id. Any other pattern is a
     dotted path that a block id or key starts with, whole parts only; a part `0-9` stands for that
-    range of numbers, ends included.
+    range of numbers, ends included. `BASE`, `IN00-05`, `M00`, `OUT11` name blocks of Stable
+    Diffusion's U-Nets; `last` is then the number of the model's last output block.
     """
 
     pattern: str
     weight: float
+    named: SdBlocks | None = None
+    last: int | None = None
 
     def matches(self, key: str, block: str) -> bool:
         """Whether the rule speaks of this key, which lies in this block."""
+        if self.named is not None:
+            return self.named.holds(block, self.last)
         if any(char in self.pattern for char in "*?["):
             return fnmatchcase(key, self.pattern) or fnmatchcase(block, self.pattern)
         parts = self.pattern.split(".")
@@ -56,12 +63,29 @@ class LayerWeights:
         pairs = tuple(keys)
         return tuple(r.pattern for r in self.rules if not any(r.matches(k, b) for k, b in pairs))
 
+    def problems(self, keys: Iterable[tuple[str, str]]) -> list[RecipeError]:
+        """An error with a suggestion for each pattern that matches no tensor.
 
-def parse_layers(text: str) -> LayerWeights:
+        `BASE` may match nothing: numbers for whole checkpoints serve a diffusion model as well.
+        """
+        pairs = tuple(keys)
+        return [
+            RecipeError(f'layers: "{pattern}" matches no tensor', fix=_suggestion(pattern, pairs))
+            for pattern in self.unused(pairs)
+            if sd_blocks(pattern) != SdBlocks("BASE")
+        ]
+
+
+def parse_layers(text: str, blocks: Iterable[str] = ()) -> LayerWeights:
     """Read comma or newline separated `pattern=weight` pairs; empty text is weight 1 everywhere.
+
+    26 numbers (20 for SDXL) and names of presets are read as well; see `sd_blocks.expanded`.
+    `blocks`: the model's block ids, where they are known.
 
     Raises `RecipeError` that names the pair.
     """
+    last = last_output_block(blocks)
+    text = expanded(text, last)
     rules: list[LayerRule] = []
     default = 1.0
     for piece in re.split(r"[,\n;]", text):
@@ -79,7 +103,7 @@ def parse_layers(text: str) -> LayerWeights:
             received=len(rules),
             fix="Join neighbours with a range or a glob.",
         )
-    return LayerWeights(tuple(rules), default)
+    return LayerWeights(tuple(replace(rule, last=last) for rule in rules), default)
 
 
 def _parse_rule(piece: str) -> LayerRule:
@@ -104,7 +128,21 @@ def _parse_rule(piece: str) -> LayerRule:
             raise RecipeError(
                 f'layers: range "{part}" runs backwards', fix=f"Write {found[2]}-{found[1]}."
             )
-    return LayerRule(pattern, weight)
+    named = sd_blocks(pattern)
+    if named is not None and named.low > named.high:
+        raise RecipeError(f'layers: range "{pattern}" runs backwards', fix="Swap its ends.")
+    return LayerRule(pattern, weight, named)
+
+
+def _suggestion(pattern: str, pairs: Iterable[tuple[str, str]]) -> str:
+    blocks = list(dict.fromkeys(block for _, block in pairs))
+    last = last_output_block(blocks)
+    if last is not None and sd_blocks(pattern) is not None:
+        return f"This model has the blocks IN00-{last:02d}, M00 and OUT00-{last:02d}."
+    known = [*blocks, *dict.fromkeys(block.split(".")[0] for block in blocks)]
+    near = get_close_matches(pattern, known, n=1)
+    hint = f'Did you mean "{near[0]}"? ' if near else ""
+    return f"{hint}The blocks are {', '.join(blocks[:4])}{', …' if len(blocks) > 4 else ''}."
 
 
 def _starts_with(name: str, parts: list[str]) -> bool:

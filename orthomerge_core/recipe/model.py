@@ -9,17 +9,36 @@ from typing import Any
 __all__ = [
     "ALPHA_LIMIT",
     "BASE",
+    "COMPONENTS",
+    "DEFAULT_METHOD",
     "MAX_ROWS",
+    "MERGE",
     "OUTPUT_DTYPES",
+    "PREDICTIONS",
     "SCHEMA_VERSION",
     "ModelRef",
     "Recipe",
     "Row",
     "TextureBoost",
+    "VaeChoice",
 ]
 
 BASE = "base"
-"""The reserved name of the base in `delta_from`."""
+"""The reserved name of the base in `delta_from`, `vae` and `prediction`."""
+
+MERGE = "merge"
+"""In `vae`: merge the VAEs by the rows' alphas."""
+
+COMPONENTS = ("base", "diffusion")
+"""What is merged: the components that the base has, or its diffusion model alone."""
+
+PREDICTIONS = ("base", "epsilon", "v", "v+ztsnr")
+"""What the result predicts, beside the name of a model that is to decide."""
+
+DEFAULT_METHOD = "orthogonal_projection"
+"""What a new mix starts with: of two to five models it shows about as much as plain addition and
+more of the prompt is right, where averaging methods keep 1/N of each change and show next to none
+(`benchmarks/quality.py`). A recipe that names no method is read as `orthomerge`, as ever."""
 
 SCHEMA_VERSION = 1
 MAX_ROWS = 256
@@ -32,6 +51,8 @@ class Row:
     """One row of the table: add repeat × alpha × (model − delta_from).
 
     `alpha` is any finite number in −5..5, `repeat` 1..3, `layers` the text of `recipe.layers`.
+    `text` is the alpha of the text encoders: None for `alpha`, one number, or two, of which the
+    second is encoder G's and the first is every other encoder's.
     `info` is words for people and decides nothing. `extra` keeps fields this version does not know.
     """
 
@@ -43,11 +64,21 @@ class Row:
     layers: str = ""
     info: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+    text: float | tuple[float, float] | None = None
 
     @property
     def active(self) -> bool:
         """Whether the row takes part in the merge."""
-        return self.enabled and self.alpha != 0.0
+        texts = self.text if isinstance(self.text, tuple) else (self.text or 0.0,)
+        return self.enabled and any(alpha != 0.0 for alpha in (self.alpha, *texts))
+
+    def alpha_in(self, component: str) -> float:
+        """The alpha that counts in a component; see `keys.components`."""
+        if self.text is None or not component.startswith("text_encoder."):
+            return self.alpha
+        if isinstance(self.text, tuple):
+            return self.text[1] if component == "text_encoder.g" else self.text[0]
+        return self.text
 
 
 @dataclass(frozen=True)
@@ -74,8 +105,24 @@ class TextureBoost:
 
 
 @dataclass(frozen=True)
+class VaeChoice:
+    """Where the VAE comes from: "base", "merge", the name of a model, or a file's name.
+
+    `content_hash` is the file's, once known.
+    """
+
+    source: str = BASE
+    content_hash: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """A merge. Same recipe and same files = same bytes."""
+    """A merge. Same recipe and same files = same bytes.
+
+    `components` is one of `COMPONENTS`. `prediction` is one of `PREDICTIONS`, the name of a model,
+    or None: as the base, and an error where the models do not agree.
+    """
 
     base: str
     models: Mapping[str, ModelRef]
@@ -89,6 +136,9 @@ class Recipe:
     base_hash: str | None = None
     schema_version: int = SCHEMA_VERSION
     extra: Mapping[str, Any] = field(default_factory=dict)
+    components: str = COMPONENTS[0]
+    vae: VaeChoice = VaeChoice()
+    prediction: str | None = None
 
     @property
     def active_rows(self) -> tuple[Row, ...]:
@@ -102,7 +152,25 @@ class Recipe:
             names.update({row.model: None, row.delta_from: None})
         if self.texture_boost.active:
             names.update({str(self.texture_boost.model): None, self.texture_parent(): None})
+        names.update(dict.fromkeys(self.chosen_models()))
         return tuple(name for name in names if name != BASE)
+
+    def chosen_models(self) -> tuple[str, ...]:
+        """Names of the models that give the VAE or decide the prediction."""
+        asked = (self.vae.source if self.merges_parts else BASE, self.prediction)
+        return tuple(name for name in asked if name is not None and name in self.models)
+
+    @property
+    def merges_parts(self) -> bool:
+        """Whether text encoders and VAE are part of the merge."""
+        return self.components == COMPONENTS[0]
+
+    @property
+    def vae_file(self) -> str | None:
+        """The name of the file that gives the VAE, if a file does."""
+        source = self.vae.source
+        known = source in (BASE, MERGE) or source in self.models
+        return None if known or not self.merges_parts else source
 
     def labels(self) -> tuple[str, ...]:
         """One name per active row for people: the model's, with `#2` from its second row on."""

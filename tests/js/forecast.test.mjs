@@ -2,9 +2,18 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { forecast } from "../../web/js/forecast/forecast.mjs";
+import { forecast as forecastOf } from "../../web/js/forecast/forecast.mjs";
+import { FORMULAS } from "../../web/js/forecast/methods.mjs";
 
-const { reduced, tables, cases } = JSON.parse(readFileSync(new URL("../fixtures/forecast.json", import.meta.url)));
+const { reduced, methods, tables, cases } = JSON.parse(readFileSync(new URL("../fixtures/forecast.json", import.meta.url)));
+
+const forecast = (data, rows, name, ...more) => forecastOf(data, rows, { name, ...methods[name] }, ...more);
+
+test("every formula that a method states is known here", () => {
+  for (const [name, { forecast: rule }] of Object.entries(methods)) {
+    if (rule?.formula) assert.ok(FORMULAS.includes(rule.formula), name);
+  }
+});
 
 /** The same shape, numbers within rounding of the core's. */
 function same(found, wanted, path = "") {
@@ -35,7 +44,14 @@ test("what is kept between calls changes no figure", () => {
     [tables.plain, "average", {}],
     [[{ ...first, delta_from: "c" }, second], "average", {}],
     [[first, { ...second, delta_from: "base" }], "orthogonal_projection", {}],
-    [[{ ...first, model: "c" }, { ...second, delta_from: "base" }], "orthogonal_projection", { variant: "symmetric" }],
+    [
+      [
+        { ...first, model: "c" },
+        { ...second, delta_from: "base" },
+      ],
+      "orthogonal_projection",
+      { variant: "symmetric" },
+    ],
     [tables.plain, "orthogonal_projection", {}],
     [tables.chain, "orthomerge", {}],
   ];
@@ -43,7 +59,11 @@ test("what is kept between calls changes no figure", () => {
 });
 
 test("rows as a person leaves them half-typed are no numbers, not errors", () => {
-  const found = forecast(reduced, [{ model: "a", alpha: NaN }, { model: "b" }, { model: "c", delta_from: "" }], "average");
+  const found = forecast(
+    reduced,
+    [{ model: "a", alpha: NaN }, { model: "b" }, { model: "c", delta_from: "" }],
+    "average",
+  );
   assert.equal(found.rows[0].retention > 0, true);
   assert.equal(found.rows[0].problem, "");
   assert.equal(found.rows[2].problem, "delta_from");
@@ -58,7 +78,10 @@ test("neither figures nor rows are changed", () => {
 
 test("of a method that is not known here only the rows' own figures are told", () => {
   const found = forecast(reduced, tables.plain, "mean");
-  assert.deepEqual([found.norm, found.cancellation, found.blocks[0].norm, found.rows[0].retention], Array(4).fill(null));
+  assert.deepEqual(
+    [found.norm, found.cancellation, found.blocks[0].norm, found.rows[0].retention],
+    Array(4).fill(null),
+  );
   assert.equal(found.rows[0].norm > 0, true);
 });
 

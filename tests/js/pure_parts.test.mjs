@@ -8,7 +8,15 @@ import { layersTrouble } from "../../web/js/table/layers.mjs";
 import { filterItems, groupByFolder, splitFolder } from "../../web/js/parts/names.mjs";
 import { isLinked, mixContext, recall, remember, upstream } from "../../web/js/comfy/payloads.mjs";
 
-const row = (model, delta_from, alpha = 1, more = {}) => ({ enabled: true, model, delta_from, alpha, repeat: 1, layers: "", ...more });
+const row = (model, delta_from, alpha = 1, more = {}) => ({
+  enabled: true,
+  model,
+  delta_from,
+  alpha,
+  repeat: 1,
+  layers: "",
+  ...more,
+});
 
 test("formula: sums, means and named methods", () => {
   const rows = [row("a", "base"), row("x/b", "a", -0.5, { repeat: 2 }), row("c", "base", 1, { enabled: false })];
@@ -19,15 +27,27 @@ test("formula: sums, means and named methods", () => {
 
 test("formula: nothing on, negative first, layers, texture", () => {
   assert.equal(formula([], { method: "average" }), "W = base");
-  assert.equal(formula([row("a", "base", -1, { layers: "x=0" })], { method: "task_arithmetic", textureModel: "t", textureAlpha: 0.2 }),
-    "W = base − (a − base) ∘ layers + 0.2 · Δt");
+  assert.equal(
+    formula([row("a", "base", -1, { layers: "x=0" })], {
+      method: "task_arithmetic",
+      textureModel: "t",
+      textureAlpha: 0.2,
+    }),
+    "W = base − (a − base) ∘ layers + 0.2 · Δt",
+  );
 });
 
 test("names: folders, filters, groups", () => {
   assert.deepEqual(splitFolder("a\\b/c"), ["a\\b", "c"]);
   const items = ["z/one", "two", "z/Two", "a/three"].map((name) => ({ name }));
-  assert.deepEqual(groupByFolder(items).map((i) => i.name), ["two", "z/one", "z/Two", "a/three"]);
-  assert.deepEqual(filterItems(items, " tWo z").map((i) => i.name), ["z/Two"]);
+  assert.deepEqual(
+    groupByFolder(items).map((i) => i.name),
+    ["two", "z/one", "z/Two", "a/three"],
+  );
+  assert.deepEqual(
+    filterItems(items, " tWo z").map((i) => i.name),
+    ["z/Two"],
+  );
 });
 
 test("layers: what cannot be read is named", () => {
@@ -46,11 +66,23 @@ test("the model list is a plain string, one name a line", () => {
 /** A node with wires, as far as the payload module looks. */
 function node(inputs = {}, more = {}) {
   return {
-    graph: {}, properties: {}, inputs: Object.entries(inputs).map(([name, source]) => ({ name, link: source ? 1 : null })),
-    getInputNode: (slot) => Object.values(inputs)[slot] ?? null, ...more,
+    graph: {},
+    properties: {},
+    inputs: Object.entries(inputs).map(([name, source]) => ({ name, link: source ? 1 : null })),
+    getInputNode: (slot) => Object.values(inputs)[slot] ?? null,
+    ...more,
   };
 }
-const mix = (model) => ({ orthomerge: [{ kind: "mix", names: [model], proposal: [row(model, "base")], warnings: [{ text: "w", suggestion: { action: "enable", models: ["c"] } }, "plain"] }] });
+const mix = (model) => ({
+  orthomerge: [
+    {
+      kind: "mix",
+      names: [model],
+      proposal: [row(model, "base")],
+      warnings: [{ text: "w", suggestion: { action: "enable", models: ["c"] } }, "plain"],
+    },
+  ],
+});
 
 test("a mixer listens to whoever spoke last, itself or the optimizer above", () => {
   const optimizer = node();
@@ -59,7 +91,16 @@ test("a mixer listens to whoever spoke last, itself or the optimizer above", () 
   remember(optimizer, mix("a"));
   assert.equal(mixContext(mixer, {}).proposal[0].model, "a");
   remember(mixer, mix("b"));
-  assert.deepEqual([mixContext(mixer, {}).proposal[0].model, mixContext(mixer, {}).warnings], ["b", [{ text: "w", enable: ["c"] }, { text: "plain", enable: [] }]]);
+  assert.deepEqual(
+    [mixContext(mixer, {}).proposal[0].model, mixContext(mixer, {}).warnings],
+    [
+      "b",
+      [
+        { text: "w", enable: ["c"] },
+        { text: "plain", enable: [] },
+      ],
+    ],
+  );
 });
 
 test("without a wire there is no proposal, but names", () => {
@@ -89,13 +130,24 @@ test("a reload finds the payload in the workflow; large figures stay out of it",
 test("a failure belongs to one node until the next run starts", async () => {
   const heard = {};
   const toasts = [];
-  watchFailures({ addEventListener: (type, listener) => { heard[type] = listener; } }, (item, text) => toasts.push([item.id, text]));
-  const [mixer, other] = [{ id: 7, comfyClass: "OrthoMixer" }, { id: 8, comfyClass: "OrthoMixer" }];
+  watchFailures(
+    {
+      addEventListener: (type, listener) => {
+        heard[type] = listener;
+      },
+    },
+    (item, text) => toasts.push([item.id, text]),
+  );
+  const [mixer, other] = [
+    { id: 7, comfyClass: "OrthoMixer" },
+    { id: 8, comfyClass: "OrthoMixer" },
+  ];
   const leave = watchNode(mixer);
   watchNode(other);
   const told = [];
   onFailure((item) => told.push(item.id));
-  const fail = () => heard.execution_error({ detail: { node_id: "3:7", node_type: "OrthoMixer", exception_message: "no. Do this.\n" } });
+  const fail = () =>
+    heard.execution_error({ detail: { node_id: "3:7", node_type: "OrthoMixer", exception_message: "no. Do this.\n" } });
   fail();
   assert.deepEqual([failureOf(mixer), failureOf(other), told], ["no. Do this.", "", [7]]);
   heard.execution_start({});
@@ -103,6 +155,8 @@ test("a failure belongs to one node until the next run starts", async () => {
   leave();
   fail();
   assert.equal(failureOf(mixer), "");
-  await new Promise((done) => { setTimeout(done, 500); });
+  await new Promise((done) => {
+    setTimeout(done, 500);
+  });
   assert.deepEqual(toasts, [[7, "no. Do this."]]);
 });

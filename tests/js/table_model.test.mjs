@@ -47,7 +47,9 @@ test("an edit stores the whole row and its mark, nothing else", () => {
   const state = model.setCell(start(), 1, "alpha", 0.5);
   assert.deepEqual(JSON.parse(model.write(state)), {
     version: 1,
-    rows: [{ enabled: true, model: "flash", delta_from: "detail", alpha: 0.5, repeat: 1, layers: "", touched: ["alpha"] }],
+    rows: [
+      { enabled: true, model: "flash", delta_from: "detail", alpha: 0.5, repeat: 1, layers: "", touched: ["alpha"] },
+    ],
   });
 });
 
@@ -63,7 +65,13 @@ test("zero is a value", () => {
 
 test("values out of range change nothing", () => {
   const state = start();
-  for (const [column, value] of [["alpha", 6], ["alpha", Number.NaN], ["repeat", 4], ["model", ""], ["enabled", 1]]) {
+  for (const [column, value] of [
+    ["alpha", 6],
+    ["alpha", Number.NaN],
+    ["repeat", 4],
+    ["model", ""],
+    ["enabled", 1],
+  ]) {
     assert.equal(model.setCell(state, 0, column, value), state);
   }
 });
@@ -72,29 +80,50 @@ test("a new proposal moves untouched rows only", () => {
   const edited = model.write(model.setCell(start(), 1, "alpha", 0.5));
   const later = FAMILY.map((row) => ({ ...row, alpha: 0.7, delta_from: "base" }));
   const rows = start(edited, later).entries.map((e) => [e.row.model, e.row.alpha, e.row.delta_from]);
-  assert.deepEqual(rows, [["detail", 0.7, "base"], ["flash", 0.5, "detail"], ["twin", 0.7, "base"]]);
+  assert.deepEqual(rows, [
+    ["detail", 0.7, "base"],
+    ["flash", 0.5, "detail"],
+    ["twin", 0.7, "base"],
+  ]);
 });
 
 test("remove and reset", () => {
   const removed = model.removeRow(start(), 1);
   assert.deepEqual(JSON.parse(model.write(removed)), { version: 1, rows: [], removed: ["flash"] });
-  assert.deepEqual(rowsOf(reload(removed)).map((r) => r[0]), ["detail", "twin"]);
+  assert.deepEqual(
+    rowsOf(reload(removed)).map((r) => r[0]),
+    ["detail", "twin"],
+  );
   assert.equal(model.write(model.resetTable(removed)), "");
 });
 
 test("a removed model comes back by adding it", () => {
   const state = reload(model.addRow(model.removeRow(start(), 1), "flash"));
-  assert.deepEqual(rowsOf(state).map((r) => r[0]), ["detail", "twin", "flash"]);
+  assert.deepEqual(
+    rowsOf(state).map((r) => r[0]),
+    ["detail", "twin", "flash"],
+  );
 });
 
 test("duplicate stands below and stays there", () => {
   const state = reload(model.setCell(model.duplicateRow(start(), 0), 1, "alpha", -1));
-  assert.deepEqual(rowsOf(state).map((r) => [r[0], r[2]]), [["detail", 1], ["detail", -1], ["flash", 1], ["twin", 1]]);
+  assert.deepEqual(
+    rowsOf(state).map((r) => [r[0], r[2]]),
+    [
+      ["detail", 1],
+      ["detail", -1],
+      ["flash", 1],
+      ["twin", 1],
+    ],
+  );
 });
 
 test("move is kept, moving back leaves no trace", () => {
   const moved = model.moveRow(start(), 2, 0);
-  assert.deepEqual(rowsOf(reload(moved)).map((r) => r[0]), ["twin", "detail", "flash"]);
+  assert.deepEqual(
+    rowsOf(reload(moved)).map((r) => r[0]),
+    ["twin", "detail", "flash"],
+  );
   assert.equal(JSON.parse(model.write(moved)).ordered, true);
   assert.equal(model.write(model.moveRow(moved, 0, 2)), "");
 });
@@ -135,14 +164,26 @@ test("before the optimizer has run, unseen rows and removals are kept", () => {
   const state = model.makeState(model.readTable('{"rows":[{"model":"flash","alpha":2}],"removed":["twin"]}'), null, []);
   const out = model.write(model.setCell(state, 0, "alpha", 3));
   const later = start(out);
-  assert.deepEqual(rowsOf(later).map((r) => [r[0], r[2]]), [["detail", 1], ["flash", 3]]);
+  assert.deepEqual(
+    rowsOf(later).map((r) => [r[0], r[2]]),
+    [
+      ["detail", 1],
+      ["flash", 3],
+    ],
+  );
 });
 
 test("without an optimizer every name has a row, and edits keep them all", () => {
   const state = model.makeState(model.readTable(""), [], ["a", "b"]);
   assert.equal(model.write(state), "");
   const edited = reload(model.setCell(state, 1, "alpha", 0.5));
-  assert.deepEqual(rowsOf(edited).map((r) => [r[0], r[2]]), [["a", 1], ["b", 0.5]]);
+  assert.deepEqual(
+    rowsOf(edited).map((r) => [r[0], r[2]]),
+    [
+      ["a", 1],
+      ["b", 0.5],
+    ],
+  );
   const none = reload(model.removeRow(model.removeRow(edited, 0), 0));
   assert.deepEqual(none.entries, []);
 });

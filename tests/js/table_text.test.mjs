@@ -23,7 +23,13 @@ test("a recipe's flat options go to its method", () => {
 
 test("two columns are model and alpha, decimal comma included", () => {
   const { rows } = fromText("a\t0,5\nb\t−1");
-  assert.deepEqual(rows.map((r) => [r.model, r.alpha]), [["a", 0.5], ["b", -1]]);
+  assert.deepEqual(
+    rows.map((r) => [r.model, r.alpha]),
+    [
+      ["a", 0.5],
+      ["b", -1],
+    ],
+  );
 });
 
 test("header in any order and case", () => {
@@ -33,8 +39,21 @@ test("header in any order and case", () => {
 
 test("unreadable cells are reported with their line", () => {
   const { rows, problems } = fromText("model\talpha\na\t9\n\t1\nb\tmany");
-  assert.deepEqual(rows.map((r) => [r.model, r.alpha]), [["a", 1], ["b", 1]]);
-  assert.deepEqual(problems.map((p) => [p.line, p.column]), [[2, "alpha"], [3, "model"], [4, "alpha"]]);
+  assert.deepEqual(
+    rows.map((r) => [r.model, r.alpha]),
+    [
+      ["a", 1],
+      ["b", 1],
+    ],
+  );
+  assert.deepEqual(
+    problems.map((p) => [p.line, p.column]),
+    [
+      [2, "alpha"],
+      [3, "model"],
+      [4, "alpha"],
+    ],
+  );
 });
 
 test("broken JSON and nothing at all", () => {

@@ -7,8 +7,10 @@ import { ENGLISH, t, useWords } from "../../web/js/parts/words.mjs";
 const read = (path) => JSON.parse(readFileSync(new URL(`../../${path}`, import.meta.url)));
 const LANGUAGES = readdirSync(new URL("../../locales/", import.meta.url));
 const places = (text) => [...text.matchAll(/\{(\w+)\}/g)].map((m) => m[1]).sort();
-const inputs = (defs) => Object.fromEntries(Object.entries(defs).map(([id, def]) =>
-  [id, [Object.keys(def.inputs).sort(), Object.keys(def.outputs).sort()]]));
+const inputs = (defs) =>
+  Object.fromEntries(
+    Object.entries(defs).map(([id, def]) => [id, [Object.keys(def.inputs).sort(), Object.keys(def.outputs).sort()]]),
+  );
 
 test("English of the locale files is the English of the code", () => {
   assert.deepEqual(read("locales/en/main.json").orthomerge, ENGLISH);

@@ -11,7 +11,7 @@ MODULES = [
     "report.optimizer_text",
     "report.lineage_plot",
     "optimize.delta_base",
-    "optimize.forecast",
+    "forecast.forecast",
 ]
 
 

@@ -8,19 +8,16 @@ import { textureWidget } from "./comfy/texture_widget.mjs";
 import { onRemoved, say } from "./comfy/edits.mjs";
 import { onFailure, watchFailures, watchNode } from "./comfy/failures.mjs";
 import { onPayload, remember } from "./comfy/payloads.mjs";
+import { hasFace, isOurs } from "./comfy/pack_nodes.mjs";
 import { loadStyle } from "./comfy/style.mjs";
+import { colorWires } from "./comfy/wire_colors.mjs";
 import { LANGUAGE_SETTING, loadWords } from "./comfy/locale.mjs";
 
-const NODES = new Set([
-  "OrthoModelSet", "OrthoAddModel", "CompatibilityFix", "DeltaGramAnalyzer", "DeltaBaseOptimizer",
-  "OrthoMixer", "OrthoMergeExecute", "OrthoMergeSave", "OrthoRecipe", "OrthoPickModel",
-]);
-const FACES = new Set(["CompatibilityFix", "DeltaGramAnalyzer", "DeltaBaseOptimizer", "OrthoMergeExecute", "OrthoMergeSave"]);
 const views = new Set();
 onPayload(() => views.forEach((view) => view.refresh()));
 onFailure((node) => {
   views.forEach((view) => view.refresh());
-  if (FACES.has(node.comfyClass)) attachFace(node, app);
+  if (hasFace(node)) attachFace(node, app);
 });
 
 app.registerExtension({
@@ -31,21 +28,24 @@ app.registerExtension({
     watchFailures(api, (node, text) => say(app, text, "error", node.title));
     await loadWords(app, api);
   },
+  setup() {
+    colorWires(app);
+  },
   getCustomWidgets: () => ({
     ORTHOMERGE_TABLE: (node, name, data) => mixerWidget({ app, api, views, node, name, data }),
     ORTHOMERGE_MODEL: (node, name, data) => textureWidget({ app, views, node, name, data }),
     ORTHOMERGE_MODELS: (node, name, data) => modelsWidget({ app, api, node, name, data }),
   }),
   nodeCreated(node) {
-    if (!NODES.has(node.comfyClass)) return;
+    if (!isOurs(node)) return;
     onRemoved(node, "onRemoved", watchNode(node));
     const before = node.onExecuted;
     node.onExecuted = function onExecuted(output) {
       before?.apply(this, arguments);
       remember(this, output);
-      if (FACES.has(this.comfyClass)) attachFace(this, app);
+      if (hasFace(this)) attachFace(this, app);
     };
-    if (!FACES.has(node.comfyClass)) return;
+    if (!hasFace(node)) return;
     const configured = node.onConfigure;
     node.onConfigure = function onConfigure() {
       configured?.apply(this, arguments);

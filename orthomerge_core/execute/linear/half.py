@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from ...analysis.pool import Tick
+from ...concurrency.pool import Tick
 from ...io.dtypes import torch_dtype
 from ...io.source import ReadStored
 from ...keys.aligned import common_dtype

@@ -9,9 +9,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ...analysis.pool import Tick, Ticker, run_abandonable, run_pool, usable_cores
-from ...analysis.work import key_groups
+from ...concurrency.background import run_abandonable
+from ...concurrency.pool import Tick, Ticker, default_workers, run_pool
 from ...io.scratch import Scratch
+from ...keys.reading import key_groups
 from ...linalg.block_gram import BlockGram
 from ...linalg.compiled import BLOCK, WORTH_COMPILING_BYTES
 from ...linalg.gram import last_products, row_gram
@@ -30,7 +31,6 @@ from ..deltas import (
 )
 from ..fallback import Fate, Outcome, Work, is_finite, only_finite
 from ..output.tensor_writer import TensorOut
-from ..plan.cost import LINEAR_THREADS
 from ..plan.model import TensorPlan
 from .gram_cache import GramCache
 from .half import StoredSum
@@ -62,7 +62,7 @@ class LinearMerge:
         grams: GramCache | None = None,
     ) -> None:
         self._work, self._method, self._chunk = work, method, -(-chunk // BLOCK) * BLOCK
-        self._threads = threads or min(usable_cores(), LINEAR_THREADS)
+        self._threads = threads or default_workers()
         self._grams = grams if method.needs_gram else None
 
     def total(self) -> float:

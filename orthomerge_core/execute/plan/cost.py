@@ -8,18 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...analysis.pool import usable_cores
+from ...concurrency.pool import default_workers, usable_cores
 from ...linalg.gram import CHUNK
 from ...methods.contract import LinearMethod, Method
 from .destination import free_bytes
 
-__all__ = ["LINEAR_THREADS", "TOGETHER_BYTES", "Estimate", "Workload", "estimate", "memory_notes"]
+__all__ = ["TOGETHER_BYTES", "Estimate", "Workload", "estimate", "memory_notes"]
 
 TOGETHER_BYTES = 6 << 30
 """Most bytes that tensors which are merged whole at the same time may hold together."""
-
-LINEAR_THREADS = 8
-"""Most threads of a linear merge; above them the disk and the memory's bandwidth decide."""
 
 _READ_BYTES_PER_S = 1.5e9
 _AGAIN_BYTES_PER_S = 8e9  # a tensor that was read a moment ago lies in the system's cache
@@ -92,7 +89,7 @@ def _linear_bytes(work: Workload) -> int:
     """Every thread's chunks of base, models, rows and result, and the largest fp8 tensor."""
     width = work.models + work.rows + 4
     each = 4 * (width * min(CHUNK, work.largest) + work.largest_scaled)
-    return min(usable_cores(), LINEAR_THREADS) * each
+    return default_workers() * each
 
 
 def _whole_bytes(work: Workload) -> int:

@@ -1,1 +1,1 @@
-"""OrthoMerge Studio: io/quant."""
+"""Quantized layers, one file per scheme: `detect` finds them, `source` reads them as float32."""

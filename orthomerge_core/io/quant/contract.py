@@ -1,4 +1,4 @@
-"""What a quantisation scheme is: a description of one layer, checked at once, decoded in pieces."""
+"""What a quantization scheme is: a description of one layer, checked at once, decoded in pieces."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Scales = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """A quantised layer as found in a file.
+    """A quantized layer as found in a file.
 
     `layer` is the key without ".weight"; `format` the scheme's name in the file; `options` the
     marker's other fields; `sides` the stored tensors beside the weight: suffix ("weight_scale") →
@@ -43,13 +43,13 @@ class LayerSpec:
 
 
 class QuantLayer(ABC):
-    """One quantised weight. Subclasses decode one scheme and say which `formats` name it.
+    """One quantized weight. Subclasses decode one scheme and say which `formats` name it.
 
     The weight is a run of units of `unit` elements, each stored in `unit_bytes` bytes; decoding
     works on any run of whole units, so that nothing larger than a chunk is ever resident.
 
     `rotates`: the scheme knows ConvRot's rotation. `matrix`: it is defined for two axes only; a
-    third in front makes the tensor a bank of such matrices (see `bank`).
+    third in front makes the tensor a stack of such matrices (see `expert_stack`).
 
     Attributes set by `__init__`, which raises `UnsupportedError` or `HeaderError` for what does
     not add up:

@@ -1,4 +1,4 @@
-"""Which layers of a file are quantised and how, and which stored tensors are no weights."""
+"""Which layers of a file are quantized and how, and which stored tensors are no weights."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SCALES = (
 ACTIVATION_SCALES = ("input_scale", "scale_input", "input_amax", "output_scale", "scale_output")
 _MARKERS = ("scaled_fp8", "comfy_quant")
 SIDES = (*_SCALES, *_MARKERS)
-"""Last parts of names that are never weights; `ACTIVATION_SCALES` beside a quantised one."""
+"""Last parts of names that are never weights; `ACTIVATION_SCALES` beside a quantized one."""
 _FP8_FORMATS = {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
 _FLOATS = ("F16", "BF16", "F32")
 _PACKED = ("F8_E4M3", "F8_E5M2", "I8", "U8")
@@ -51,10 +51,10 @@ class Detected:
 
 
 def detect(source: ByteSource) -> Detected:
-    """Find every quantised layer; reads nothing but the markers.
+    """Find every quantized layer; reads nothing but the markers.
 
     Looks, per layer and in this order, at `comfy_quant`, `_quantization_metadata`, a scale beside
-    an fp8 weight (`scale_weight`, `weight_scale`). Plain fp8 without scales is no quantisation but
+    an fp8 weight (`scale_weight`, `weight_scale`). Plain fp8 without scales is no quantization but
     a dtype.
 
     Raises:
@@ -95,7 +95,7 @@ def _refuse_foreign(source: ByteSource) -> None:
         key = next((k for k in infos if k.endswith(mark) or (mark[-1] == "_" and mark in k)), None)
         if key is not None:
             raise UnsupportedError(
-                f'"{source.name}" is quantised by {program}, which is not read here: "{key}"',
+                f'"{source.name}" is quantized by {program}, which is not read here: "{key}"',
                 fix="Use the BF16, FP8 or GGUF version of this model.",
             )
 
@@ -114,7 +114,7 @@ def _sidecars(infos: Mapping[str, TensorInfo], layers: Mapping[str, QuantLayer])
         elif suffix in ACTIVATION_SCALES and f"{layer}.weight" in layers:
             dropped[key] = "scale of activations, of no use in a merge"
         elif suffix in _MARKERS:
-            dropped[key] = "marker of quantisation"
+            dropped[key] = "marker of quantization"
     return dropped
 
 
@@ -124,7 +124,7 @@ def _from_markers(source: ByteSource) -> dict[str, dict[str, Any]]:
         if not key.endswith(_MARKER):
             continue
         if info.dtype not in ("U8", "I8") or info.n_bytes > _MAX_MARKER_BYTES:
-            what = f'the quantisation marker "{key}" in "{source.name}" is no text'
+            what = f'the quantization marker "{key}" in "{source.name}" is no text'
             raise HeaderError(what, expected="U8", received=info.dtype, fix=_AGAIN)
         text = bytearray(info.n_bytes)
         source.read_bytes(key, memoryview(text))
@@ -175,7 +175,7 @@ def _checked(file: str, where: str, options: Any) -> dict[str, Any]:
     options = {"format": options} if isinstance(options, str) else options
     if isinstance(options, dict) and is_name(options.get("format")):
         return options
-    what = f'"{where}" in "{file}" names no quantisation format'
+    what = f'"{where}" in "{file}" names no quantization format'
     raise HeaderError(what, expected='{"format": "…"}', fix=_AGAIN)
 
 
@@ -195,7 +195,7 @@ def _from_scales(infos: Mapping[str, TensorInfo]) -> dict[str, str]:
 def _spec(source: ByteSource, layer: str, options: dict[str, Any]) -> LayerSpec:
     weight = source.infos.get(f"{layer}.weight")
     if weight is None:
-        what = f'"{source.name}" marks layer "{layer}" as quantised but has no weight for it'
+        what = f'"{source.name}" marks layer "{layer}" as quantized but has no weight for it'
         raise HeaderError(what, expected=f'"{layer}.weight"', fix=_AGAIN)
     sides = {
         suffix: source.infos[f"{layer}.{suffix}"]
@@ -215,7 +215,7 @@ def _refuse_orphans(source: ByteSource, layers: Mapping[str, QuantLayer]) -> Non
         unknown = suffix in _SCALES or (packed and _SCALE_LIKE.search(suffix))
         if unknown and weight not in layers:
             raise UnsupportedError(
-                f'"{source.name}" has "{key}" but nothing says how "{weight}" is quantised',
+                f'"{source.name}" has "{key}" but nothing says how "{weight}" is quantized',
                 expected=f'a marker "{layer}.comfy_quant"',
                 fix="Use the BF16 or FP8 version of this model.",
             )

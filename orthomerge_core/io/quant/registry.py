@@ -1,4 +1,4 @@
-"""The list of quantisation schemes: a module in this package that uses `@register` is on it."""
+"""The list of quantization schemes: a module in this package that uses `@register` is on it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from ...errors import UnsupportedError, did_you_mean
-from .bank import Bank
 from .contract import LayerSpec, QuantLayer
+from .expert_stack import ExpertStack
 
 __all__ = ["all_schemes", "make_layer", "register"]
 
@@ -45,12 +45,12 @@ def make_layer(spec: LayerSpec) -> QuantLayer:
     scheme = all_schemes().get(spec.format)
     where = f'layer "{spec.layer}" in "{spec.file}"'
     if spec.format in _REFUSED:
-        what = f"{where} is quantised by {_REFUSED[spec.format]}"
+        what = f"{where} is quantized by {_REFUSED[spec.format]}"
         raise UnsupportedError(what, fix="Use the BF16, FP8 or GGUF version of this model.")
     if scheme is None:
         near = did_you_mean(spec.format, tuple(all_schemes()))
         raise UnsupportedError(
-            f'{where} has the unknown quantisation "{spec.format}"',
+            f'{where} has the unknown quantization "{spec.format}"',
             fix=f"{near} Or use the BF16 version of this model.",
         )
     if spec.option("convrot", False) and not scheme.rotates:
@@ -58,9 +58,9 @@ def make_layer(spec: LayerSpec) -> QuantLayer:
             f"{where} is rotated (convrot), which {spec.format} does not define",
             fix="Use the BF16 or FP8 version of this model.",
         )
-    bank = spec.option("num_experts", None) is not None
-    bank = bank or (scheme.matrix and len(spec.weight.shape) == 3)
-    layer = Bank(spec, scheme) if bank else scheme(spec)
+    stacked = spec.option("num_experts", None) is not None
+    stacked = stacked or (scheme.matrix and len(spec.weight.shape) == 3)
+    layer = ExpertStack(spec, scheme) if stacked else scheme(spec)
     unused = sorted(spec.sides.keys() - set(layer.needs))
     if unused:
         raise UnsupportedError(

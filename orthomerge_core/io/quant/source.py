@@ -1,4 +1,4 @@
-"""A source whose quantised layers read as the float32 weights they stand for."""
+"""A source whose quantized layers read as the float32 weights they stand for."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ..source import Entry, Read, ReadStored, Source
 from .contract import QuantLayer, Scales
 from .detect import Detected
 
-__all__ = ["QuantisedSource"]
+__all__ = ["QuantizedSource"]
 
 _FLOATS_AT_ONCE = BUFFER_BYTES // 4
 
 
-class QuantisedSource(Source):
+class QuantizedSource(Source):
     """Wraps stored bytes; closing it closes them.
 
-    The hash of a quantised tensor is that of its scheme, its options and the hashes of its weight
+    The hash of a quantized tensor is that of its scheme, its options and the hashes of its weight
     and of its scales, so equal hashes mean equal values.
     """
 
@@ -106,10 +106,10 @@ class QuantisedSource(Source):
 
     def fingerprint(self) -> str:
         """See `Source`."""
-        return bytes_hash(f"dequantised {self._source.fingerprint()}".encode())
+        return bytes_hash(f"dequantized {self._source.fingerprint()}".encode())
 
     def tensor_hashes(self) -> Mapping[str, str]:
-        """See `Source`, and the class for quantised tensors."""
+        """See `Source`, and the class for quantized tensors."""
         stored = self._source.tensor_hashes()
         found = {key: stored[key] for key in self.entries if key in stored}
         for key, layer in self._layers.items():
@@ -122,7 +122,7 @@ class QuantisedSource(Source):
         return found
 
     def trust(self, hashes: Mapping[str, str]) -> None:
-        """See `Source`: tensors that are stored plainly. What is quantised is hashed again, since
+        """See `Source`: tensors that are stored plainly. What is quantized is hashed again, since
         its hash is made of several tensors'."""
         plain = {key: digest for key, digest in hashes.items() if key not in self._layers}
         self._source.trust(plain)

@@ -1,1 +1,1 @@
-"""OrthoMerge Studio: keys/architectures."""
+"""Architectures as data, one file each: the patterns that `detect` and `architecture` use."""

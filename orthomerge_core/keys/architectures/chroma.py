@@ -1,9 +1,9 @@
-"""Chroma and Chroma Radiance: Flux.1 without modulation layers, guided by one distilled network."""
+"""Chroma: Flux.1 without modulation layers, guided by one distilled network."""
 
 from __future__ import annotations
 
 from ..architecture import Architecture, DiffusersMap
-from . import _flux
+from . import _components, _flux
 
 _DIFFUSERS = DiffusersMap(
     marker=r"^distilled_guidance_layer\.layers\.0\.linear_1\.weight$",
@@ -24,8 +24,10 @@ ARCHITECTURE = Architecture(
         "distilled_guidance_layer.in_proj.weight": None,
         "double_blocks.0.img_attn.qkv.weight": None,
     },
-    blocks=(*_flux.BLOCKS, r"(?:^|\.)(nerf_blocks\.\d+)\."),
-    layer_types=((r"^img_in_patch\.", "embedding"), *_flux.LAYERS),
+    absent=("img_in_patch.weight",),
+    blocks=_flux.BLOCKS,
+    layer_types=_flux.LAYERS,
     diffusers=_DIFFUSERS,
     input_key="img_in.weight",
+    components=_components.FLUX,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..architecture import Architecture, DiffusersMap
-from . import _flux
+from . import _components, _flux
 
 _DIFFUSERS = DiffusersMap(
     marker=r"^single_transformer_blocks\.0\.proj_mlp\.weight$",
@@ -34,4 +34,5 @@ ARCHITECTURE = Architecture(
     diffusers=_DIFFUSERS,
     input_key="img_in.weight",
     variants={384: "Fill (inpaint) variant", 128: "control variant"},
+    components=_components.FLUX,
 )

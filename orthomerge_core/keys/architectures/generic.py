@@ -10,9 +10,9 @@ ARCHITECTURE = Architecture(
     label="unknown architecture",
     markers={},
     blocks=(
-        r"^((?:\w+\.)*?(?:[a-z_]*blocks?|[a-z_]*layers?|[a-z_]*refiner|h|stages?|levels?)\.\d+)"
-        r"(?:\.|$)",
+        r"^((?:\w+\.)*?(?:\w*blocks?|\w*layers?|\w*refiner|h|stages?|levels?)\.\d+)(?:\.|$)",
         r"^((?:\w+\.)*?[a-z_]*_block)\.",
+        r"^((?:[A-Za-z_]\w*\.)+\d+)\.\w+\.",
     ),
     layer_types=(*TRANSFORMER, (r"(?:in|out)_layers\.", "convolution")),
     priority=-100,

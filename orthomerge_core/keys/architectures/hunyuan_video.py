@@ -73,7 +73,11 @@ ARCHITECTURE = Architecture(
         "img_in.proj.weight": (None, None, None, None, None),
     },
     # diffusers' other models of this family, whose names are not translated
-    absent=("cond_type_embed.weight", "time_guidance_embed.timestep_embedder.linear_1.weight"),
+    absent=(
+        "cond_type_embed.weight",
+        "time_guidance_embed.timestep_embedder.linear_1.weight",
+        "cond_type_embedding.weight",
+    ),
     blocks=BLOCKS,
     layer_types=LAYERS,
     aliases=ALIASES,

@@ -39,7 +39,10 @@ ARCHITECTURE = Architecture(
         "layers.0.attention.qkv.weight": None,
         "layers.0.adaLN_modulation.1.weight": None,
     },
-    absent=("ref_image_patch_embedder.weight",),  # OmniGen 2 begins with the same names
+    absent=(
+        "ref_image_patch_embedder.weight",  # OmniGen2 begins with the same names
+        "clip_text_pooled_proj.0.weight",  # NewBie
+    ),
     blocks=BLOCKS,
     layer_types=TRANSFORMER,
     diffusers=_DIFFUSERS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..architecture import Architecture
-from . import _unet
+from . import _components, _unet
 
 ARCHITECTURE = Architecture(
     name="sd15",
@@ -19,4 +19,5 @@ ARCHITECTURE = Architecture(
     diffusers=_unet.diffusers(levels=4, up_attention=(1, 2, 3)),
     input_key="input_blocks.0.0.weight",
     variants=_unet.VARIANTS,
+    components=_components.SD1,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from . import _components
 from .sd15 import ARCHITECTURE as SD15
 
 ARCHITECTURE = replace(
@@ -15,4 +16,5 @@ ARCHITECTURE = replace(
         "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (None, 1024),
     },
     priority=1,
+    components=_components.SD2,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..architecture import Architecture, DiffusersMap
+from . import _components
 from ._layers import TRANSFORMER
 
 _PART = r"\.(weight|bias)$"
@@ -71,4 +72,5 @@ ARCHITECTURE = Architecture(
     ),
     diffusers=_DIFFUSERS,
     input_key="x_embedder.proj.weight",
+    components=_components.SD3,
 )

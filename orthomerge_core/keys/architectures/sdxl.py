@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..architecture import Architecture
-from . import _unet
+from . import _components, _unet
 
 ARCHITECTURE = Architecture(
     name="sdxl",
@@ -19,4 +19,5 @@ ARCHITECTURE = Architecture(
     diffusers=_unet.diffusers(levels=3, up_attention=(0, 1)),
     input_key="input_blocks.0.0.weight",
     variants=_unet.VARIANTS,
+    components=_components.SDXL,
 )

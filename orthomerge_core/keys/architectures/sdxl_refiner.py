@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..architecture import Architecture
-from . import _unet
+from . import _components, _unet
 
 ARCHITECTURE = Architecture(
     name="sdxl_refiner",
@@ -19,4 +19,5 @@ ARCHITECTURE = Architecture(
     layer_types=_unet.LAYERS,
     input_key="input_blocks.0.0.weight",
     variants=_unet.VARIANTS,
+    components=_components.SDXL_REFINER,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..architecture import Architecture
+from . import _components
 
 ARCHITECTURE = Architecture(
     name="stable_cascade",
@@ -22,4 +23,5 @@ ARCHITECTURE = Architecture(
         (r"^clf\.", "projection"),
     ),
     input_key="embedding.1.weight",
+    components=_components.CASCADE,
 )

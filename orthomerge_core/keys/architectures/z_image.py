@@ -30,6 +30,7 @@ ARCHITECTURE = Architecture(
         "layers.0.attention.qkv.weight": None,
         "layers.0.adaLN_modulation.0.weight": None,
     },
+    absent=("siglip_embedder.0.weight", "dec_net.cond_embed.weight"),
     blocks=BLOCKS,
     layer_types=TRANSFORMER,
     diffusers=_DIFFUSERS,

@@ -6,7 +6,7 @@ import torch
 
 from orthomerge_core.analysis import kernel
 from orthomerge_core.analysis.compiled import CompiledKernel, compiled_sweep
-from orthomerge_core.analysis.device import DeviceKernel
+from orthomerge_core.analysis.device_kernel import DeviceKernel
 from orthomerge_core.analysis.signs import SignCounter
 from tests.oracles import naive_gram, naive_sign_counts
 

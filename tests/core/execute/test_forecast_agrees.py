@@ -5,9 +5,9 @@ import pytest
 from orthomerge_core.analysis.stream import analyze
 from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
+from orthomerge_core.forecast.forecast import forecast
+from orthomerge_core.forecast.reduction import reduce_for_table
 from orthomerge_core.keys.opening import open_set
-from orthomerge_core.optimize.forecast import forecast
-from orthomerge_core.optimize.reduction import reduce_for_table
 from orthomerge_core.recipe.model import Row
 from tests.core.execute.conftest import live_spec, recipe_for
 

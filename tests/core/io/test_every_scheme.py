@@ -1,4 +1,4 @@
-"""Every quantisation scheme, alone, in banks and mixed, against its definition in float64."""
+"""Every quantization scheme, alone, in stacks and mixed, against its definition in float64."""
 
 import json
 
@@ -14,7 +14,7 @@ from orthomerge_core.io.opening import open_source
 from orthomerge_core.io.quant.registry import all_schemes
 from orthomerge_core.keys.align import align
 from tests.fakes import MemorySource
-from tests.quantised import BUILDERS, Layer, bank, close, marker
+from tests.quantized import BUILDERS, Layer, close, expert_stack, marker
 
 WEIGHT_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 NO_WEIGHTS = (torch.int64, torch.uint8, torch.bool, torch.complex64)
@@ -71,23 +71,23 @@ def test_a_layer_reads_as_defined(tmp_path, kind, told, step):
 @pytest.mark.parametrize("kind", BUILDERS)
 @pytest.mark.parametrize("experts", [1, 3])
 @pytest.mark.parametrize("step", [777, 10**6])
-def test_a_bank_of_experts_reads_as_each_of_them(tmp_path, kind, experts, step):
-    layer = bank(seeded(2), BUILDERS[kind], experts)
+def test_a_stack_of_experts_reads_as_each_of_them(tmp_path, kind, experts, step):
+    layer = expert_stack(seeded(2), BUILDERS[kind], experts)
     with opened(tmp_path, {"l": layer}) as source:
         assert source.entries["l.weight"].shape == (experts, *layer.value.shape[1:])
         assert close(read_in_pieces(source, "l.weight", step), layer)
 
 
 @pytest.mark.parametrize("kind", ["mxfp8", "nvfp4", "convrot_w4a4", "awq_w4a16", "asym"])
-def test_a_third_axis_is_a_bank_even_if_nobody_says_so(tmp_path, kind):
-    layer = bank(seeded(3), BUILDERS[kind], 2)
+def test_a_third_axis_is_a_stack_even_if_nobody_says_so(tmp_path, kind):
+    layer = expert_stack(seeded(3), BUILDERS[kind], 2)
     del layer.options["num_experts"]
     with opened(tmp_path, {"l": layer}) as source:
         assert close(source.read("l.weight"), layer)
 
 
 def test_experts_may_share_a_scale(tmp_path):
-    layer = bank(seeded(4), BUILDERS["nvfp4"], 3)
+    layer = expert_stack(seeded(4), BUILDERS["nvfp4"], 3)
     first = layer.sides["weight_scale_2"][0]
     layer.value *= (first / layer.sides["weight_scale_2"]).double()[:, None, None]
     layer.sides["weight_scale_2"], layer.roundings = first, 6
@@ -108,7 +108,7 @@ def files(draw):
     for i in range(draw(st.integers(0, 3))):
         build, rng = BUILDERS[draw(st.sampled_from(sorted(BUILDERS)))], seeded(draw(seeds))
         experts = draw(st.sampled_from((0, 0, 2)))
-        layers[f"blocks.{i}.w"] = bank(rng, build, experts) if experts else build(rng)
+        layers[f"blocks.{i}.w"] = expert_stack(rng, build, experts) if experts else build(rng)
     dtypes = (*WEIGHT_DTYPES, *NO_WEIGHTS, torch.float8_e4m3fn, torch.float8_e5m2)
     kinds = draw(st.lists(st.sampled_from(dtypes), min_size=1, max_size=4))
     tensors = {f"plain.{i}": plain(draw(seeds), dtype) for i, dtype in enumerate(kinds)}
@@ -142,11 +142,11 @@ def test_any_mixture_reads_as_defined_and_scales_are_no_weights(tmp_path_factory
 
 @pytest.mark.parametrize("kind", BUILDERS)
 def test_no_scale_or_marker_reaches_a_method(tmp_path, kind):
-    """What a method sees are the set's keys, whether the base or a model is quantised."""
+    """What a method sees are the set's keys, whether the base or a model is quantized."""
     layer = BUILDERS[kind](seeded(5))
     weights = {"l.weight": layer.value.float(), "l.bias": torch.ones(3)}
-    quantised = {"l": layer}
-    tensors, _ = stored(quantised)
+    quantized = {"l": layer}
+    tensors, _ = stored(quantized)
     save_file({**tensors, "l.bias": torch.ones(3)}, tmp_path / "q.safetensors")
     for other_is_base in (True, False):
         with open_source(tmp_path / "q.safetensors") as source:
@@ -168,7 +168,7 @@ def test_svdquant_is_refused_by_name(tmp_path):
     layer = BUILDERS["int8"](seeded(6))
     layer.options["format"] = "svdquant_w4a4"
     assert refused(tmp_path, layer) == (
-        'layer "l" in "m.safetensors" is quantised by SVDQuant (nunchaku), whose weights exist '
+        'layer "l" in "m.safetensors" is quantized by SVDQuant (nunchaku), whose weights exist '
         "only together with its activations. Use the BF16, FP8 or GGUF version of this model."
     )
 
@@ -200,8 +200,8 @@ def test_a_scale_that_the_scheme_does_not_know(tmp_path, kind, suffix):
         ({"group_size": 8}, "row width: expected 16 or 24 bytes, received 32"),
     ],
 )
-def test_banks_and_groups_that_do_not_add_up(tmp_path, change, words):
-    layer = bank(seeded(7), BUILDERS["asym"], 2)
+def test_stacks_and_groups_that_do_not_add_up(tmp_path, change, words):
+    layer = expert_stack(seeded(7), BUILDERS["asym"], 2)
     layer.options.update(change)
     assert words in refused(tmp_path, layer)
 
@@ -232,13 +232,13 @@ def test_a_rotation_of_impossible_size(tmp_path):
 
 
 def test_scales_for_another_number_of_experts(tmp_path):
-    layer = bank(seeded(7), BUILDERS["convrot_w4a4"], 3)
+    layer = expert_stack(seeded(7), BUILDERS["convrot_w4a4"], 3)
     layer.sides["weight_scale"] = torch.ones(2, 5)
     assert "weight_scale shape: expected [3, …], received [2, 5]" in refused(tmp_path, layer)
 
 
-def test_a_bank_of_nobody(tmp_path):
-    layer = bank(seeded(7), BUILDERS["convrot_w4a4"], 3)
+def test_a_stack_without_experts(tmp_path):
+    layer = expert_stack(seeded(7), BUILDERS["convrot_w4a4"], 3)
     layer.sides["weight"], layer.options["num_experts"] = torch.zeros(0, 5, 16).char(), 0
     assert "number of experts: expected 1 to 4096, received 0" in refused(tmp_path, layer)
 
@@ -252,7 +252,7 @@ def test_metadata_without_layers(tmp_path, tree):
         open_source(tmp_path / "m.safetensors")
 
 
-def test_a_quantised_file_is_known_by_its_bytes(tmp_path):
+def test_a_quantized_file_is_known_by_its_bytes(tmp_path):
     layer = BUILDERS["int8"](seeded(7))
     with opened(tmp_path, {"l": layer}) as source:
         first = source.fingerprint()

@@ -1,4 +1,4 @@
-"""Scaled fp8 against comfy-kitchen's own dequantiser where it is installed, and by hand."""
+"""Scaled fp8 against comfy-kitchen's own dequantizer where it is installed, and by hand."""
 
 import json
 
@@ -91,7 +91,7 @@ def test_conv_weight_and_e5m2(tmp_path):
         assert torch.equal(source.read("l.weight"), expected(weight, scale))
 
 
-def test_plain_fp8_is_no_quantisation(tmp_path):
+def test_plain_fp8_is_no_quantization(tmp_path):
     with opened(tmp_path, {"l.weight": WEIGHT}) as source:
         assert source.entries["l.weight"].quant is None
         assert torch.equal(source.read("l.weight"), WEIGHT.float())
@@ -107,7 +107,7 @@ def test_hash_covers_the_scale(tmp_path):
     assert len(hashes[0]) == 32 and hashes[0] != hashes[1]
 
 
-def test_what_is_quantised_is_hashed_again(tmp_path):
+def test_what_is_quantized_is_hashed_again(tmp_path):
     tensors = {"l.weight": WEIGHT, "l.weight_scale": SCALE, "l.bias": torch.ones(3)}
     with opened(tmp_path, tensors) as source:
         source.trust({"l.weight": "0" * 32, "l.bias": "1" * 32})
@@ -118,12 +118,12 @@ def test_what_is_quantised_is_hashed_again(tmp_path):
     assert found["l.bias"] == "1" * 32 and found["l.weight"] not in ("0" * 32, "1" * 32)
 
 
-def test_not_dequantised_means_left_out(tmp_path):
+def test_not_dequantized_means_left_out(tmp_path):
     tensors = {**FILES["weight_scale"], "l.bias": torch.ones(3)}
-    with opened(tmp_path, tensors, dequantise=False) as source:
+    with opened(tmp_path, tensors, dequantize=False) as source:
         assert list(source.entries) == ["l.bias"]
         assert source.dropped["l.weight"] == (
-            "quantised (fp8_scaled), and dequantising is switched off"
+            "quantized (fp8_scaled), and dequantizing is switched off"
         )
 
 
@@ -131,7 +131,7 @@ def test_unknown_format_is_named(tmp_path):
     tensors = {"l.weight": WEIGHT, "l.comfy_quant": marker(format="float8_e4m3")}
     with pytest.raises(UnsupportedError) as caught:
         opened(tmp_path, tensors)
-    assert 'unknown quantisation "float8_e4m3". Did you mean "float8_e4m3fn"?' in str(caught.value)
+    assert 'unknown quantization "float8_e4m3". Did you mean "float8_e4m3fn"?' in str(caught.value)
 
 
 def test_scale_missing(tmp_path):
@@ -141,13 +141,13 @@ def test_scale_missing(tmp_path):
 
 
 def test_weight_missing(tmp_path):
-    with pytest.raises(HeaderError, match='marks layer "l" as quantised but has no weight'):
+    with pytest.raises(HeaderError, match='marks layer "l" as quantized but has no weight'):
         opened(tmp_path, {"l.comfy_quant": marker(format="float8_e4m3fn")})
 
 
 def test_scale_of_unknown_meaning(tmp_path):
     tensors = {"l.weight": torch.zeros(4, 4, dtype=torch.int8), "l.weight_scale": SCALE}
-    with pytest.raises(UnsupportedError, match=r'nothing says how "l\.weight" is quantised'):
+    with pytest.raises(UnsupportedError, match=r'nothing says how "l\.weight" is quantized'):
         opened(tmp_path, tensors)
 
 
@@ -199,7 +199,7 @@ def test_other_programs_are_refused_by_name(tmp_path, key, program):
 def test_scales_of_unknown_kinds_are_not_overlooked(tmp_path, suffix):
     with pytest.raises(UnsupportedError) as caught:
         opened(tmp_path, {"l.weight": WEIGHT, f"l.{suffix}": torch.ones(1)})
-    assert f'has "l.{suffix}" but nothing says how "l.weight" is quantised' in str(caught.value)
+    assert f'has "l.{suffix}" but nothing says how "l.weight" is quantized' in str(caught.value)
 
 
 def test_parameters_called_scale_are_weights(tmp_path):

@@ -116,12 +116,12 @@ def test_a_file_is_known_by_its_bytes(tmp_path):
                 source.check_unchanged()
 
 
-def test_not_dequantised_means_left_out(tmp_path):
+def test_not_dequantized_means_left_out(tmp_path):
     kind = gguf.GGMLQuantizationType.Q8_0
     write(tmp_path / "m.gguf", {"q": (random_blocks(kind), kind), "p": (np.ones(3, "f4"), None)})
-    with open_source(tmp_path / "m.gguf", dequantise=False) as source:
+    with open_source(tmp_path / "m.gguf", dequantize=False) as source:
         assert list(source.entries) == ["p"]
-        assert "quantised (gguf_q8_0)" in source.dropped["q"]
+        assert "quantized (gguf_q8_0)" in source.dropped["q"]
 
 
 def header(tensors=b"", n_tensors=0, fields=b"", n_fields=0, version=3):

@@ -40,7 +40,7 @@ def test_without_an_index(folder):
         assert set(source.entries) == {"a", "unlisted", "b"}
 
 
-def test_quantised_across_files(folder):
+def test_quantized_across_files(folder):
     weight = torch.randn(4, 4).to(torch.float8_e4m3fn)
     save_file({"l.weight": weight}, folder / PARTS[0])
     save_file({"l.weight_scale": torch.tensor(0.5)}, folder / PARTS[1])

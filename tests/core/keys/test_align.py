@@ -66,25 +66,27 @@ def test_unknown_prefix_is_learned_by_comparison():
     )
 
 
-def test_full_checkpoint_gives_its_diffusion_model():
-    rest = {
-        "first_stage_model.decoder.conv_in.weight": torch.zeros(2, 2),
-        "text_encoders.clip_l.transformer.text_model.embeddings.weight": torch.zeros(2),
-        "conditioner.embedders.0.x": torch.zeros(1),
-        "model_ema.decay": torch.tensor(0.9),
-        "alphas_cumprod": torch.zeros(5),
-        "v_pred": torch.zeros(0),
-    }
-    base = source("full", sd3(), "model.diffusion_model.", **rest)
-    aligned = align(base, [("m", source("m", sd3(1), "model.diffusion_model.", **rest))])
+REST = {
+    "first_stage_model.decoder.conv_in.weight": torch.zeros(2, 2),
+    "text_encoders.clip_l.transformer.text_model.embeddings.weight": torch.zeros(2),
+    "conditioner.embedders.0.x": torch.zeros(1),
+    "model_ema.decay": torch.tensor(0.9),
+    "alphas_cumprod": torch.zeros(5),
+    "v_pred": torch.zeros(0),
+}
+
+
+def test_the_diffusion_model_alone_leaves_the_rest_of_a_checkpoint_out():
+    base = source("full", sd3(), "model.diffusion_model.", **REST)
+    model = source("m", sd3(1), "model.diffusion_model.", **REST)
+    aligned = align(base, [("m", model)], components=False)
     assert aligned.keys == tuple(sd3()) and aligned.carried == ("v_pred",)
     report = aligned.models[0].report
-    assert report.repairs == ("strip_text_encoder", "strip_vae", "fix_prefixes")
+    assert report.repairs == ("fix_prefixes",) and report.parts == ()
     text = " ".join(report.findings)
     for words in (
         "2 tensors are left out: text encoder",
         "1 tensor is left out: VAE",
-        "VAE",
         "EMA copy",
         "alphas_cumprod",
     ):
@@ -92,19 +94,27 @@ def test_full_checkpoint_gives_its_diffusion_model():
     assert aligned.read_base_raw("v_pred").shape == (0,)
 
 
-def test_kept_text_encoder_counts_as_extra_where_the_toggle_is_off():
-    rest = {"text_encoders.clip_l.x": torch.zeros(2)}
-    model = source("m", sd3(1), **rest)
-    aligned = align(source("b", sd3()), [("m", model)], repairs=Repairs(strip_text_encoder=False))
-    assert aligned.models[0].report.extra == 1
+def test_a_full_checkpoint_gives_all_of_its_components():
+    base = source("full", sd3(), "model.diffusion_model.", **REST)
+    aligned = align(base, [("m", source("m", sd3(1), "model.diffusion_model.", **REST))])
+    beside = ("text_encoder.l.text_model.embeddings.weight", "vae.decoder.conv_in.weight")
+    assert set(aligned.keys) == {*sd3(), *beside} and aligned.keys[: len(sd3())] == tuple(sd3())
+    assert set(aligned.carried) == {"v_pred", "alphas_cumprod", "conditioner.embedders.0.x"}
+    report = aligned.models[0].report
+    assert [(p.name, p.matched, p.words) for p in report.parts] == [
+        ("vae", 1, "as in the base"),
+        ("text_encoder.l", 1, "as in the base"),
+    ]
+    assert (report.matched, report.extra, report.coverage_frac) == (len(sd3()), 0, 1.0)
 
 
-def test_text_encoders_of_checkpoints_are_merged_where_the_toggle_is_off():
-    rest = {"text_encoders.clip_l.x": torch.zeros(2), "vae.y": torch.zeros(2)}
-    base, model = (source(n, sd3(i), "model.diffusion_model.", **rest) for i, n in enumerate("bm"))
-    aligned = align(base, [("m", model)], repairs=Repairs(strip_text_encoder=False))
-    assert aligned.keys == (*sd3(), "text_encoders.clip_l.x")
-    assert aligned.models[0].report.coverage_frac == 1.0
+def test_components_that_the_base_lacks_are_said_and_not_merged():
+    model = source("m", sd3(1), **{"text_encoders.clip_l.x": torch.zeros(2)})
+    report = align(source("b", sd3()), [("m", model)]).models[0].report
+    assert report.extra == 0 and report.coverage_frac == 1.0
+    (part,) = report.parts
+    assert (part.name, part.tensors, part.matched) == ("text_encoder.l", 1, 0)
+    assert part.words == "the base has none, so it is not merged"
 
 
 @pytest.mark.parametrize("there", ["weight", "scale"])

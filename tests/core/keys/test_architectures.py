@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import prod
 
 import pytest
 
 from orthomerge_core.errors import CompatibilityError
 from orthomerge_core.keys.architecture import LAYER_TYPES, Architecture, is_matrix
 from orthomerge_core.keys.detect import all_architectures, detect, get_architecture
+from orthomerge_core.keys.markers import is_marker
 from tests.inventories import inventory, small_sd3
 
 # inventory → (architecture, keys, blocks that repeat, blocks in all)
@@ -29,6 +31,72 @@ REAL = {
     "hunyuan-image": ("hunyuan_image", 856, 62, 67),
     "cascade-stage-c": ("stable_cascade", 1550, 194, 199),
     "cascade-stage-b": ("stable_cascade", 1726, 246, 251),
+    "anima": ("anima", 685, 34, 39),
+    "anima-40": ("anima", 925, 46, 51),
+    "cosmos-predict2-2b": ("cosmos_predict2", 567, 28, 32),
+    "cosmos-predict2-2b-i2v": ("cosmos_predict2", 567, 28, 32),
+    "cosmos-predict2-14b": ("cosmos_predict2", 727, 36, 40),
+    "cosmos-predict2-14b-i2v": ("cosmos_predict2", 730, 36, 41),
+    "krea2": ("krea2", 430, 32, 38),
+    "ltxv-2b": ("ltx_video", 715, 28, 33),
+    "ltxv-13b": ("ltx_video", 1215, 48, 53),
+    "ltx-2": ("ltx_2", 3568, 52, 68),
+    "ltx-2.3": ("ltx_2", 4256, 52, 70),
+    "hidream-i1": ("hidream", 1615, 48, 53),
+    "hidream-o1": ("hidream_o1", 740, 63, 68),
+    "z-image-omni": ("z_image_omni", 479, 36, 44),
+    "z-image-pixel": ("z_image_pixel", 488, 38, 45),
+    "newbie": ("newbie", 534, 40, 46),
+    "qwen-image-21": ("qwen_image_21", 265, 32, 38),
+    "ernie-image": ("ernie_image", 409, 36, 42),
+    "lens": ("lens", 1264, 48, 54),
+    "mage-flow": ("mage_flow", 397, 12, 18),
+    "longcat-image": ("longcat_image", 412, 30, 34),
+    "ovis-image": ("ovis_image", 397, 33, 38),
+    "omnigen2": ("omnigen2", 582, 38, 43),
+    "kandinsky5-lite": ("kandinsky5", 814, 34, 39),
+    "kandinsky5-image": ("kandinsky5", 1246, 52, 57),
+    "chroma-radiance": ("chroma_radiance", 659, 61, 67),
+    "mochi": ("mochi", 879, 48, 54),
+    "pixart-alpha": ("pixart", 444, 28, 35),
+    "pixart-sigma": ("pixart", 436, 28, 33),
+    "hunyuan-video-15": ("hunyuan_video_15", 1361, 56, 63),
+}
+
+# architecture → the one that its markers fit too and that a size tells from it
+NARROWER = {"mage_flow": "qwen_image"}
+SIZED = {"mage_flow"}
+
+# a model that shares many names → the architectures it must not be taken for
+NEAR_RELATIVES = {
+    "anima": {"cosmos_predict2", "wan"},
+    "cosmos-predict2-2b": {"anima"},
+    "krea2": {"flux1", "generic"},
+    "ltxv-2b": {"ltx_2", "pixart"},
+    "ltx-2": {"ltx_video"},
+    "hidream-i1": {"hidream_o1", "flux1"},
+    "hidream-o1": {"hidream", "lumina2"},
+    "z-image": {"z_image_omni", "z_image_pixel", "lumina2"},
+    "z-image-omni": {"z_image", "z_image_pixel"},
+    "z-image-pixel": {"z_image", "z_image_omni"},
+    "lumina2": {"newbie", "z_image"},
+    "newbie": {"lumina2", "z_image"},
+    "qwen-image": {"mage_flow", "qwen_image_21", "lens"},
+    "qwen-image-21": {"qwen_image", "mage_flow"},
+    "mage-flow": {"qwen_image"},
+    "ernie-image": {"z_image", "lumina2"},
+    "lens": {"qwen_image", "mage_flow"},
+    "flux1-dev": {"longcat_image", "ovis_image", "chroma"},
+    "longcat-image": {"flux1", "ovis_image"},
+    "ovis-image": {"flux1", "longcat_image"},
+    "omnigen2": {"lumina2"},
+    "kandinsky5-lite": {"generic"},
+    "chroma": {"chroma_radiance", "flux1"},
+    "chroma-radiance": {"chroma", "flux1"},
+    "mochi": {"wan", "cosmos_predict2"},
+    "pixart-sigma": {"ltx_video", "wan"},
+    "hunyuan-video": {"hunyuan_video_15", "hunyuan_image"},
+    "hunyuan-video-15": {"hunyuan_video", "hunyuan_image"},
 }
 
 
@@ -51,6 +119,8 @@ def test_detection_as_it_stands_prefixed_and_in_a_checkpoint(real):
 
 def test_detection_does_not_depend_on_sizes(real):
     _, shapes, architecture = real
+    if architecture.name in SIZED:
+        pytest.skip("known from its twin by two sizes alone, as ComfyUI does")
     half = {k: tuple(max(1, n // 2) if n > 8 else n for n in s) for k, s in shapes.items()}
     assert detect(half) is architecture
 
@@ -58,7 +128,16 @@ def test_detection_does_not_depend_on_sizes(real):
 def test_exactly_one_described_architecture_fits(real):
     _, shapes, architecture = real
     fitting = [a for a in all_architectures() if a.name != "generic" and a.fits(shapes)]
-    assert fitting == [architecture]
+    assert fitting[0] is architecture
+    assert [a.name for a in fitting[1:]] == [n for n in [NARROWER.get(architecture.name)] if n]
+
+
+@pytest.mark.parametrize("name", NEAR_RELATIVES)
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model.", "net."])
+def test_a_near_relative_is_not_taken_for_it(name, prefix):
+    found = detect({prefix + k: s for k, s in inventory(name).items()})
+    assert found.name == REAL[name][0]
+    assert found.name not in NEAR_RELATIVES[name]
 
 
 def test_every_key_has_a_block_and_a_layer_type(real):
@@ -68,9 +147,13 @@ def test_every_key_has_a_block_and_a_layer_type(real):
     assert len(shapes) == keys
     assert len(blocks) == total
     assert sum(any(part.isdigit() for part in b.split(".")) for b in blocks) == repeating
-    kinds = Counter(architecture.layer_type(k) for k in shapes)
+    kinds = Counter(architecture.layer_type(k) for k in shapes if not is_marker(k))
     assert set(kinds) <= set(LAYER_TYPES) and kinds["other"] == 0
-    assert {"mlp", "modulation", "embedding", "projection"} <= set(kinds)
+    # HiDream O1 tells its time to the language model as a token
+    modulated = set() if name == "hidream-o1" else {"modulation"}
+    # Chroma Radiance ends in a convolution
+    last = {"convolution"} if name == "chroma-radiance" else {"projection"}
+    assert {"mlp", "embedding"} | modulated | last <= set(kinds)
     assert kinds["attention"] + kinds["attention+mlp"] >= 20
 
 
@@ -80,23 +163,20 @@ def test_vectors_never_rotate_and_most_elements_do(real):
     assert all(len(shapes[k]) >= 2 and shapes[k][0] > 1 for k in turning)
     assert not {k for k in turning if k.endswith((".bias", ".scale", "pos_embed", "_token"))}
 
-    def elements(keys):
-        total = 0
-        for key in keys:
-            count = 1
-            for n in shapes[key]:
-                count *= n
-            total += count
-        return total
+    table = {"pos_embed", "llm_adapter.embed.weight", "language_model.embed_tokens.weight"}
+    rest = [k for k in shapes if k not in table]
+    assert _elements(shapes, turning) > 0.9 * _elements(shapes, rest)
 
-    assert elements(turning) > 0.9 * elements(k for k in shapes if k != "pos_embed")
+
+def _elements(shapes, keys):
+    return sum(prod(shapes[k]) for k in keys)
 
 
 def test_generic_copes_with_all_of_them(real):
     _, shapes, architecture = real
     generic = get_architecture("generic")
-    kinds = Counter(generic.layer_type(k) for k in shapes)
-    assert kinds["other"] <= 0.05 * len(shapes)
+    other = [k for k in shapes if generic.layer_type(k) == "other"]
+    assert _elements(shapes, other) <= 0.02 * _elements(shapes, shapes)
     own = {architecture.block(k) for k in shapes}
     found = {generic.block(k) for k in shapes}
     if architecture.name == "stable_cascade":  # two numbers to a block: it sees the levels
@@ -148,7 +228,58 @@ def test_generic_copes_with_all_of_them(real):
             "mlp",
         ),
         ("stable_cascade", "down_blocks.1.5.kv_mapper.1.weight", "down_blocks.1.5", "attention"),
+        ("anima", "blocks.27.adaln_modulation_mlp.2.weight", "blocks.27", "modulation"),
+        ("anima", "llm_adapter.blocks.5.mlp.0.bias", "llm_adapter.blocks.5", "mlp"),
+        ("anima", "llm_adapter.embed.weight", "llm_adapter", "embedding"),
+        ("anima", "blocks.3.self_attn.output_proj.weight", "blocks.3", "attention"),
+        ("cosmos_predict2", "x_embedder.proj.1.weight", "x_embedder", "embedding"),
+        ("cosmos_predict2", "final_layer.adaln_modulation.1.weight", "final_layer", "modulation"),
+        ("krea2", "blocks.7.mod.lin", "blocks.7", "modulation"),
+        ("krea2", "blocks.7.attn.gate.weight", "blocks.7", "attention"),
+        ("krea2", "blocks.7.attn.qknorm.qnorm.scale", "blocks.7", "norm"),
+        ("krea2", "txtfusion.refiner_blocks.1.mlp.up.weight", "txtfusion.refiner_blocks.1", "mlp"),
+        ("krea2", "last.linear.weight", "last", "projection"),
+        ("krea2", "last.modulation.lin", "last", "modulation"),
+        ("krea2", "tproj.1.weight", "tproj", "modulation"),
+        ("krea2", "first.weight", "first", "embedding"),
+        ("ltx_2", "transformer_blocks.9.audio_ff.net.2.weight", "transformer_blocks.9", "mlp"),
+        (
+            "ltx_2",
+            "transformer_blocks.9.scale_shift_table_a2v_ca_audio",
+            "transformer_blocks.9",
+            "modulation",
+        ),
+        ("ltx_video", "adaln_single.linear.weight", "adaln_single", "modulation"),
+        (
+            "hidream",
+            "double_stream_blocks.3.block.ff_i.experts.2.w1.weight",
+            "double_stream_blocks.3",
+            "mlp",
+        ),
+        ("hidream", "caption_projection.48.linear.weight", "caption_projection", "embedding"),
+        ("ernie_image", "layers.2.adaLN_sa_ln.weight", "layers.2", "norm"),
+        ("z_image_pixel", "dec_net.res_blocks.3.mlp.2.weight", "dec_net.res_blocks.3", "mlp"),
+        ("z_image_omni", "siglip_refiner.1.ffn_norm1.weight", "siglip_refiner.1", "norm"),
+        ("omnigen2", "ref_image_refiner.0.norm1.linear.bias", "ref_image_refiner.0", "modulation"),
+        ("omnigen2", "norm_out.linear_2.weight", "norm_out", "projection"),
+        ("mochi", "blocks.47.mod_y.weight", "blocks.47", "modulation"),
+        ("pixart", "t_block.1.weight", "t_block", "modulation"),
+        ("qwen_image_21", "modulation.1.weight", "modulation", "modulation"),
+        (
+            "kandinsky5",
+            "visual_transformer_blocks.31.visual_modulation.out_layer.bias",
+            "visual_transformer_blocks.31",
+            "modulation",
+        ),
         ("generic", "net.blocks.4.attn.to_q.weight", "net.blocks.4", "attention"),
+        ("generic", "towers.2.mod.lin.weight", "towers.2", "modulation"),
+        ("generic", "stack.3.adaLN_sa.weight", "stack.3", "modulation"),
+        ("generic", "adaln_modulation_cross.1.weight", "adaln_modulation_cross", "modulation"),
+        ("generic", "adaln_single.linear.bias", "adaln_single", "modulation"),
+        ("generic", "final.scale_shift_table", "final", "modulation"),
+        ("generic", "first.weight", "first", "embedding"),
+        ("generic", "last.linear.weight", "last", "embedding"),
+        ("generic", "q_embedder.0.weight", "q_embedder", "embedding"),
         ("generic", "something_else", "something_else", "other"),
     ],
 )

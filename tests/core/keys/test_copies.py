@@ -56,7 +56,7 @@ def test_a_copy_has_canonical_names_and_the_stored_bytes(aligned, tmp_path):
         "orthomerge.fixed_from",
     }
     told = json.loads(metadata["orthomerge.fixed_from"])
-    assert told == {"file": "fixed.safetensors", "repairs": ["strip_vae", "fix_prefixes"]}
+    assert told == {"file": "fixed.safetensors", "repairs": ["fix_prefixes"]}
 
 
 def test_gaps_come_from_the_base_and_float64_stays_exact(aligned, tmp_path):

@@ -50,7 +50,7 @@ SHAPES = st.dictionaries(KEYS, st.lists(st.integers(0, 6), max_size=4).map(tuple
 def file_elements(view: View) -> Counter[str]:
     """File key → how many of its elements the view uses."""
     used: Counter[str] = Counter()
-    for piece in view.pieces.values():
+    for piece in (*view.pieces.values(), *view.parts.values()):
         for seg in piece.segments:
             used[seg.key] += seg.stop - seg.start
     return used
@@ -66,9 +66,10 @@ def assert_complete(shapes, view: View):
         assert sum(s.stop - s.start for s in piece.segments) == prod(piece.shape)
 
 
-@given(SHAPES, REPAIRS)
-def test_any_keys_are_kept_or_left_out_with_a_reason(shapes, repairs):
-    view = normalise_shapes(shapes, repairs)
+@given(SHAPES, REPAIRS, st.booleans())
+def test_any_keys_are_kept_or_left_out_with_a_reason(shapes, repairs, components):
+    view = normalise_shapes(shapes, repairs, components=components)
+    assert components or not view.parts
     assert view.architecture in all_architectures()
     assert_complete(shapes, view)
     if not repairs.fix_prefixes:

@@ -16,7 +16,7 @@ from orthomerge_core.keys.remap import remap, whole
 from orthomerge_core.keys.setspec import Repairs
 from tests.fakes import MemorySource
 from tests.inventories import diffusers_names, inventory, shrunk
-from tests.quantised import marker
+from tests.quantized import marker
 
 # table → (inventory, architecture, canonical keys that diffusers does not have)
 TABLES = {

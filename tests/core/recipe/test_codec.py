@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from orthomerge_core.errors import RecipeError
 from orthomerge_core.recipe import codec
-from orthomerge_core.recipe.model import ModelRef, Recipe, Row, TextureBoost
+from orthomerge_core.recipe.model import ModelRef, Recipe, Row, TextureBoost, VaeChoice
+from tests.strategies import showable_text
 
 SCHEMA = json.loads(
     (Path(codec.__file__).parent / "recipe.schema.json").read_text(encoding="utf-8")
@@ -51,8 +52,9 @@ rows = st.builds(
     enabled=st.booleans(),
     repeat=st.integers(1, 3),
     layers=st.sampled_from(["", "default=0.5", "double_blocks.0-9=0.5\n*attn*=0"]),
-    info=st.text(max_size=10),
+    info=showable_text(10),
     extra=st.dictionaries(st.just("colour"), st.text(max_size=5), max_size=1),
+    text=st.one_of(st.none(), st.floats(-5, 5), st.tuples(st.floats(-5, 5), st.floats(-5, 5))),
 )
 recipes = st.builds(
     Recipe,
@@ -68,6 +70,13 @@ recipes = st.builds(
     repairs=st.dictionaries(st.just("fix_prefixes"), st.booleans()),
     base_hash=st.one_of(st.none(), st.just("a" * 32)),
     extra=st.dictionaries(st.just("author"), st.text(max_size=5), max_size=1),
+    components=st.just("base"),
+    vae=st.builds(
+        VaeChoice,
+        source=st.sampled_from(["base", "merge", "sub/kl-f8.safetensors"]),
+        content_hash=st.one_of(st.none(), st.just("b" * 32)),
+    ),
+    prediction=st.sampled_from([None, "base", "epsilon", "v", "v+ztsnr"]),
 )
 
 
@@ -121,8 +130,14 @@ def test_a_minimal_recipe_gets_the_documented_defaults():
         (wrong(options=[]), "options: expected an object"),
         (wrong(texture_boost=[]), "texture_boost: expected an object"),
         (wrong(base="a\nb"), "base: expected text without control characters"),
-        (wrong(base="\ud800"), "recipe: a character that is no Unicode"),
-        (wrong(note={"deep": ["\udfff"]}), "recipe: a character that is no Unicode"),
+        (wrong(components="all"), 'unknown components "all"'),
+        (wrong(vae="kl-f8"), 'vae: no model "kl-f8", and no safetensors file of that name'),
+        (wrong(vae={"from": "../x.safetensors"}), "leaves the models folder"),
+        (wrong(prediction="vpred"), 'unknown prediction "vpred"'),
+        (wrong(rows=[{"model": "a", "text": "1"}]), "row 1, text: expected a finite number"),
+        (wrong(rows=[{"model": "a", "text": [1]}]), "a number, or two for encoders L and G"),
+        (wrong(base="\ud800"), "recipe: a character that is not Unicode"),
+        (wrong(note={"deep": ["\udfff"]}), "recipe: a character that is not Unicode"),
         (wrong(note=float("nan")), "recipe is not plain JSON"),
     ],
 )

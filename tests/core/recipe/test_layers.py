@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from orthomerge_core.errors import RecipeError
 from orthomerge_core.recipe.layers import MAX_LAYER_RULES, parse_layers
+from orthomerge_core.recipe.sd_blocks import PRESETS, expanded
 
 
 @pytest.mark.parametrize(
@@ -59,3 +60,81 @@ def test_any_text_is_read_or_refused(text: str):
         return
     assert weight == weight  # finite, never NaN
     assert abs(weight) != float("inf")
+
+
+SD15 = [f"{side}_blocks.{i}" for side in ("input", "output") for i in range(12)]
+SD15 += ["middle_block", "time_embed", "out", "text_encoder.l.layers.3"]
+SDXL = [b for b in SD15 if not b.endswith((".9", ".10", ".11"))] + ["label_emb"]
+
+
+def pairs(blocks):
+    return [(f"{block}.weight", block) for block in blocks]
+
+
+@pytest.mark.parametrize(
+    ("text", "blocks", "hit"),
+    [
+        ("IN00=0", SD15, {"input_blocks.0", "time_embed"}),
+        ("IN00=0", SDXL, {"input_blocks.0", "time_embed", "label_emb"}),
+        ("in04-05=0", SD15, {"input_blocks.4", "input_blocks.5"}),
+        ("IN04-IN05=0", SD15, {"input_blocks.4", "input_blocks.5"}),
+        ("M00=0", SD15, {"middle_block"}),
+        ("MID=0", SD15, {"middle_block"}),
+        ("OUT11=0", SD15, {"output_blocks.11", "out"}),
+        ("OUT08=0", SD15, {"output_blocks.8"}),
+        ("OUT08=0", SDXL, {"output_blocks.8", "out"}),
+        ("BASE=0", SD15, {"text_encoder.l.layers.3"}),
+    ],
+)
+def test_block_names_of_stable_diffusion(text, blocks, hit):
+    layers = parse_layers(text, blocks)
+    assert {b for k, b in pairs(blocks) if layers.weight(k, b) == 0.0} == hit
+
+
+@pytest.mark.parametrize(("count", "size", "base"), [(26, 12, 1), (20, 9, 1), (25, 12, 0)])
+@pytest.mark.parametrize("joint", [",", ", ", " ", "\n"])
+def test_pasted_numbers_are_one_weight_per_block(count, size, base, joint):
+    blocks = SD15 if size == 12 else SDXL
+    numbers = [i / 100 for i in range(1, count + 1)]
+    layers = parse_layers(joint.join(map(str, numbers)), blocks)
+    order = [f"input_blocks.{i}" for i in range(size)] + ["middle_block"]
+    order += [f"output_blocks.{i}" for i in range(size)]
+    order = ["text_encoder.l.layers.3"] * base + order
+    assert [layers.weight(f"{b}.w", b) for b in order] == numbers
+    assert layers.problems(pairs(blocks)) == []
+
+
+def test_other_counts_of_numbers_are_refused():
+    with pytest.raises(RecipeError, match=r'layers: "0\.1" is not a pair'):
+        parse_layers("0.1, 0.2, 0.3")
+
+
+def test_presets_are_curves_over_the_blocks_and_leave_text_encoders_alone():
+    v = parse_layers("GRAD_V", SDXL)
+    weight = {b: v.weight(f"{b}.w", b) for b in SDXL}
+    assert weight["input_blocks.0"] == weight["output_blocks.8"] == 1.0
+    assert weight["middle_block"] == 0.0 and weight["text_encoder.l.layers.3"] == 1.0
+    assert expanded("GRAD_V", 8).startswith("IN00=1, IN01=0.8889") and "OUT09" not in expanded(
+        "GRAD_V", 8
+    )
+    for name in PRESETS:
+        assert parse_layers(name, SD15).problems(pairs(SD15)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "blocks", "says"),
+    [
+        ("IN09=0", SDXL, "This model has the blocks IN00-08, M00 and OUT00-08."),
+        ("double_blocks.1=0", SD15, "The blocks are input_blocks.0"),
+        ("input_block.1=0", SD15, 'Did you mean "input_blocks.1"?'),
+        ("IN00=0", ["double_blocks.0"], "The blocks are double_blocks.0."),
+    ],
+)
+def test_a_pattern_that_matches_nothing_is_an_error_with_a_suggestion(text, blocks, says):
+    (error,) = parse_layers(text, blocks).problems(pairs(blocks))
+    assert str(error).startswith(f'layers: "{text.split("=")[0]}" matches no tensor. ')
+    assert says in str(error)
+
+
+def test_base_may_match_nothing():
+    assert parse_layers("BASE=0.5", ["input_blocks.0"]).problems(pairs(["input_blocks.0"])) == []

@@ -26,7 +26,7 @@ export function restoreFace(node, app) {
 
 function showFace(node, app, payload, failure = "") {
   syncWords(app);
-  const face = failure ? failureFace(failure) : faceFor(payload) ?? emptyFace(node);
+  const face = failure ? failureFace(failure) : (faceFor(payload) ?? emptyFace(node));
   if (!face) return false;
   const widget = node.widgets?.find((item) => item.name === NAME) ?? addFace(node);
   markRenderer(widget.element);
@@ -35,7 +35,8 @@ function showFace(node, app, payload, failure = "") {
 }
 
 /** In place of a failure that is over. */
-const emptyFace = (node) => (node.widgets?.some((item) => item.name === NAME) ? el("div.om-face-text.om-note", {}, t("notRun")) : null);
+const emptyFace = (node) =>
+  node.widgets?.some((item) => item.name === NAME) ? el("div.om-face-text.om-note", {}, t("notRun")) : null;
 
 function makeRoom(node) {
   if (!node.graph) return;
@@ -51,7 +52,11 @@ function addFace(node) {
   const frame = el("div.om-frame", {}, el("div.om.om-face", {}));
   shield(frame, abort.signal);
   const widget = node.addDOMWidget(NAME, "ORTHOMERGE_FACE", frame, {
-    serialize: false, getValue: () => "", setValue: () => {}, hideOnZoom: false, margin: 6,
+    serialize: false,
+    getValue: () => "",
+    setValue: () => {},
+    hideOnZoom: false,
+    margin: 6,
     getMinHeight: () => faceHeight(frame.firstChild),
   });
   widget.serialize = false;
@@ -63,7 +68,10 @@ function addFace(node) {
 const faceHeight = (root) => {
   const content = root.firstElementChild;
   const list = content?.querySelector(".om-small-table") ?? null;
-  const wanted = (list?.offsetHeight ?? 0) + [...(content?.children ?? [])]
-    .filter((child) => !child.contains(list)).reduce((sum, child) => sum + child.offsetHeight, list ? 16 : 24);
+  const wanted =
+    (list?.offsetHeight ?? 0) +
+    [...(content?.children ?? [])]
+      .filter((child) => !child.contains(list))
+      .reduce((sum, child) => sum + child.offsetHeight, list ? 16 : 24);
   return Math.min(360, Math.max(64, wanted));
 };

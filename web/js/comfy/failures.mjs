@@ -19,7 +19,9 @@ export function watchFailures(api, tell) {
     const text = String(detail?.exception_message ?? "").trim();
     if (!node || !text) return;
     setFailure(node, text);
-    setTimeout(() => { if (!isOnScreen(text)) tell(node, text); }, OWN_WINDOW_MS);
+    setTimeout(() => {
+      if (!isOnScreen(text)) tell(node, text);
+    }, OWN_WINDOW_MS);
   });
   api.addEventListener("execution_start", () => nodes.forEach((node) => setFailure(node, "")));
 }

@@ -11,8 +11,10 @@ export const LANGUAGE_SETTING = {
   tooltip: "auto follows ComfyUI. ComfyUI itself may not offer every language that OrthoMerge has.",
   type: "combo",
   options: [
-    { text: "auto", value: "auto" }, { text: "English", value: "en" },
-    { text: "Deutsch", value: "de" }, { text: "中文", value: "zh" },
+    { text: "auto", value: "auto" },
+    { text: "English", value: "en" },
+    { text: "Deutsch", value: "de" },
+    { text: "中文", value: "zh" },
   ],
   defaultValue: "auto",
 };
@@ -20,7 +22,7 @@ export const LANGUAGE_SETTING = {
 function locale(app) {
   const read = (id) => app.extensionManager?.setting?.get?.(id);
   const own = read(LANGUAGE_SETTING.id) ?? "auto";
-  return own === "auto" ? read("Comfy.Locale") ?? "en" : own;
+  return own === "auto" ? (read("Comfy.Locale") ?? "en") : own;
 }
 
 /** Fetches the pack's translations; English stays where that fails. */

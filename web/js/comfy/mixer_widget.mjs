@@ -1,5 +1,5 @@
 /** OrthoMixer's table as a DOM widget: the bridge between ComfyUI's node and the view. */
-import { el } from "../parts/dom.mjs";
+import { el, focusedKey, focusKey } from "../parts/dom.mjs";
 import { adoptPlace, commitEdit, markRenderer, oncePerFrame, onRemoved, runHistory, say } from "./edits.mjs";
 import { failureOf, forgetFailure } from "./failures.mjs";
 import { rowFigures } from "../forecast/figures.mjs";
@@ -24,32 +24,58 @@ export function mixerWidget({ app, api, views, node, name, data }) {
       value = next === null || next === undefined ? "" : String(next);
       view?.refresh();
     },
-    getMinHeight: () => SIZE.least, hideOnZoom: false, socketless: true, margin: 6,
+    getMinHeight: () => SIZE.least,
+    hideOnZoom: false,
+    socketless: true,
+    margin: 6,
   });
   const owner = () => widget.node ?? node;
   const other = (key) => owner().widgets?.find((item) => item.name === key);
   const host = {
     getValue: () => value,
-    commit: (next) => { forgetFailure(owner()); commitEdit(app, widget, owner(), next); },
-    context: () => { syncWords(app); markRenderer(frame); return { ...mixContext(owner(), app), failure: failureOf(owner()) }; },
+    commit: (next) => {
+      forgetFailure(owner());
+      commitEdit(app, widget, owner(), next);
+    },
+    context: () => {
+      syncWords(app);
+      markRenderer(frame);
+      return { ...mixContext(owner(), app), failure: failureOf(owner()) };
+    },
     method: () => String(other("method")?.value ?? ""),
     methods: () => options.orthomerge?.methods ?? {},
-    texture: () => ({ model: String(other("texture_model")?.value ?? ""), alpha: Number(other("texture_alpha")?.value ?? 0) }),
+    texture: () => ({
+      model: String(other("texture_model")?.value ?? ""),
+      alpha: Number(other("texture_alpha")?.value ?? 0),
+    }),
     applyMethod: (method) => setWidget(other("method"), method),
-    figures: (rows, method, chosen) => rowFigures(mixContext(owner(), app).forecast, rows, method, chosen, host.texture()),
+    figures: (rows, method, chosen) =>
+      rowFigures(mixContext(owner(), app).forecast, rows, { name: method, ...host.methods()[method] }, chosen, host.texture()),
     say: (text, severity) => say(app, text, severity),
     history: (step) => {
-      focusAfterHistory = { id: String(owner().id), key: document.activeElement?.dataset?.key, time: performance.now() };
+      focusAfterHistory = {
+        id: String(owner().id),
+        key: focusedKey(view.root),
+        time: performance.now(),
+      };
       runHistory(app, step);
     },
-    presets: presetStore(api), cosmetic: {}, resized: oncePerFrame(() => grow(owner(), frame, view)),
+    presets: presetStore(api),
+    cosmetic: {},
+    resized: oncePerFrame(() => grow(owner(), frame, view)),
   };
   view = createTableView(host, abort.signal);
   frame.append(view.root);
   views.add(view);
-  onRemoved(widget, "onRemove", () => { abort.abort(); views.delete(view); });
+  onRemoved(widget, "onRemove", () => {
+    abort.abort();
+    views.delete(view);
+  });
   adoptPlace("table", node, frame);
-  requestAnimationFrame(() => { follow(owner(), view); setTimeout(() => restoreFocus(owner(), view), 150); });
+  requestAnimationFrame(() => {
+    follow(owner(), view);
+    setTimeout(() => restoreFocus(owner(), view), 150);
+  });
   return { widget, minWidth: 420, minHeight: SIZE.least };
 }
 
@@ -83,7 +109,7 @@ function restoreFocus(node, view) {
   const wanted = focusAfterHistory;
   if (!wanted || wanted.id !== String(node.id) || performance.now() - wanted.time > 3000) return;
   focusAfterHistory = null;
-  view.root.querySelector(`[data-key="${CSS.escape(wanted.key ?? "")}"]`)?.focus({ preventScroll: true });
+  focusKey(view.root, wanted.key);
 }
 
 /** Makes room for all rows when their number changes, up to a screenful; never takes room away. */

@@ -17,21 +17,34 @@ export function modelsWidget({ app, api, node, name, data }) {
       value = next === null || next === undefined ? "" : String(next);
       view?.refresh();
     },
-    getMinHeight: () => 120, hideOnZoom: false, margin: 6, socketless: true,
+    getMinHeight: () => 120,
+    hideOnZoom: false,
+    margin: 6,
+    socketless: true,
   });
   const owner = () => widget.node ?? node;
   const base = () => owner().widgets?.find((item) => item.name === "base");
-  view = createModelsView({
-    getValue: () => { syncWords(app); markRenderer(frame); return value; },
-    commit: (next) => commitEdit(app, widget, owner(), next),
-    base: () => String(base()?.value ?? ""),
-    available: () => listed ?? baseChoices(base()),
-    say: (text, severity) => say(app, text, severity),
-    resized: () => {},
-  }, abort.signal);
+  view = createModelsView(
+    {
+      getValue: () => {
+        syncWords(app);
+        markRenderer(frame);
+        return value;
+      },
+      commit: (next) => commitEdit(app, widget, owner(), next),
+      base: () => String(base()?.value ?? ""),
+      available: () => listed ?? baseChoices(base()),
+      say: (text, severity) => say(app, text, severity),
+      resized: () => {},
+    },
+    abort.signal,
+  );
   frame.append(view.root);
   adoptPlace("models", node, frame);
-  fetchNames(api).then((names) => { listed = names.length ? names : null; view.refresh(); });
+  fetchNames(api).then((names) => {
+    listed = names.length ? names : null;
+    view.refresh();
+  });
   onRemoved(widget, "onRemove", () => abort.abort());
   return { widget, minWidth: 320, minHeight: 120 };
 }
@@ -48,7 +61,7 @@ async function fetchNames(api) {
     const answer = await api.fetchApi("/object_info/OrthoModelSet");
     if (!answer.ok) return [];
     const [kind, extra] = (await answer.json()).OrthoModelSet?.input?.required?.base ?? [];
-    return Array.isArray(kind) ? kind : extra?.options ?? [];
+    return Array.isArray(kind) ? kind : (extra?.options ?? []);
   } catch {
     return []; // the base's own choices stand in
   }

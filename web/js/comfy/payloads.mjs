@@ -66,7 +66,7 @@ export function mixContext(node, app) {
   const above = optimizer ? recall(optimizer, app) : null;
   const isMix = (item) => item?.payload?.kind === "mix";
   const found = [own, above].filter(isMix).sort((a, b) => b.time - a.time)[0]?.payload ?? null;
-  const proposal = isLinked(node, "mix") ? found?.proposal ?? null : [];
+  const proposal = isLinked(node, "mix") ? (found?.proposal ?? null) : [];
   return {
     proposal: proposal === null || proposal.length ? proposal : isLinked(node, "mix") ? null : [],
     names: namesUpstream(node, app) ?? found?.names ?? [],
@@ -79,7 +79,7 @@ export function mixContext(node, app) {
 function readWarning(warning) {
   if (typeof warning === "string") return { text: warning, enable: [] };
   const { action, models } = warning.suggestion ?? {};
-  return { text: warning.text ?? "", enable: action === "enable" ? models ?? [] : [] };
+  return { text: warning.text ?? "", enable: action === "enable" ? (models ?? []) : [] };
 }
 
 /** Names of the nearest node up the `models` wire that has run since. */

@@ -21,7 +21,11 @@ export function textureWidget({ app, views, node, name, data }) {
       value = next === null || next === undefined ? "" : String(next);
       view.refresh();
     },
-    getMinHeight: () => HEIGHT, getMaxHeight: () => HEIGHT, getHeight: () => HEIGHT, hideOnZoom: false, margin: 2,
+    getMinHeight: () => HEIGHT,
+    getMaxHeight: () => HEIGHT,
+    getHeight: () => HEIGHT,
+    hideOnZoom: false,
+    margin: 2,
   });
   fixHeight(widget);
   const owner = () => widget.node ?? node;
@@ -31,7 +35,10 @@ export function textureWidget({ app, views, node, name, data }) {
   };
   const pick = (anchor) => {
     const { names } = mixContext(owner(), app);
-    const items = [{ name: "", label: t("none") }, ...[...new Set([...names, value])].filter(Boolean).map((item) => ({ name: item }))];
+    const items = [
+      { name: "", label: t("none") },
+      ...[...new Set([...names, value])].filter(Boolean).map((item) => ({ name: item })),
+    ];
     openPicker(anchor, { label: t("texture"), items, current: value, onPick: set });
   };
   const view = {
@@ -45,18 +52,26 @@ export function textureWidget({ app, views, node, name, data }) {
       frame.replaceChildren(
         el("span.om-line-label", { "aria-hidden": "true" }, widget.label ?? t("texture")),
         choiceButton({
-          text: shown, label: `${t("texture")}: ${shown}`, key: "texture", onOpen: pick,
+          text: shown,
+          label: `${t("texture")}: ${shown}`,
+          key: "texture",
+          onOpen: pick,
           help: isUnknown ? t("textureUnknown", { model: value }) : options.tooltip,
           classes: isUnknown ? "om-error" : value ? "" : "om-none",
-        }), isUnknown ? icon("warn") : "");
-      if (hadFocus) frame.querySelector("button").focus({ preventScroll: true });
+        }),
+        isUnknown ? icon("warn") : "",
+      );
+      if (hadFocus) frame.querySelector("button")?.focus({ preventScroll: true });
     },
   };
   shield(frame, abort.signal);
   view.refresh();
   views.add(view);
   adoptPlace("texture", node, frame);
-  onRemoved(widget, "onRemove", () => { abort.abort(); views.delete(view); });
+  onRemoved(widget, "onRemove", () => {
+    abort.abort();
+    views.delete(view);
+  });
   return { widget, minHeight: HEIGHT };
 }
 

@@ -9,20 +9,41 @@ const percent = (share) => `${String(Math.round(share * 1000) / 10).replace("-",
 
 /** The face for a payload, or null where its kind has none. */
 export function faceFor(payload) {
-  const make = { compat: compatFace, analysis: analysisFace, mix: mixFace, merge: mergeFace, plan: planFace }[payload?.kind];
+  const make = { compat: compatFace, analysis: analysisFace, mix: mixFace, merge: mergeFace, plan: planFace }[
+    payload?.kind
+  ];
   return make?.(payload) ?? null;
 }
 
 /** Why the last run stopped at this node. */
 export function failureFace(text) {
-  return el("div.om-face-text", { role: "alert" },
-    el("p.om-problem.om-error", {}, icon("warn"), el("strong", {}, t("stopped"))), el("p", {}, text));
+  return el(
+    "div.om-face-text",
+    { role: "alert" },
+    el("p.om-problem.om-error", {}, icon("warn"), el("strong", {}, t("stopped"))),
+    el("p", {}, text),
+  );
 }
 
 function table(heads, rows, label) {
-  return el("div.om-scroll", { tabIndex: 0, role: "region", "aria-label": label }, el("table.om-small-table", { "aria-label": label },
-    el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))),
-    el("tbody", {}, rows)));
+  return el(
+    "div.om-scroll",
+    { tabIndex: 0, role: "region", "aria-label": label },
+    el(
+      "table.om-small-table",
+      { "aria-label": label },
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          heads.map((head) => el("th", { scope: "col" }, head)),
+        ),
+      ),
+      el("tbody", {}, rows),
+    ),
+  );
 }
 
 function compatFace({ models }) {
@@ -33,12 +54,23 @@ function compatRow(report) {
   const coverage = report.coverage_frac ?? 0;
   const left = report.ok === false;
   const [state, notes] = [left ? t("skipped") : t("compatible"), compatNotes(report)];
-  return el("tr", { class: left ? "om-bad" : "" },
-    el("th", { scope: "row", title: report.file ?? report.name }, report.name,
-      barCell({ share: coverage, text: percent(coverage), label: t("coverage"), tone: "om-tone-kept" })),
-    el("td.om-wrap", { title: [report.verdict, ...(report.findings ?? [])].join("\n") },
-      el("strong", {}, state), report.verdict ? `: ${report.verdict}` : "",
-      notes.length ? el("div.om-note", {}, notes.join(" · ")) : null));
+  return el(
+    "tr",
+    { class: left ? "om-bad" : "" },
+    el(
+      "th",
+      { scope: "row", title: report.file ?? report.name },
+      report.name,
+      barCell({ share: coverage, text: percent(coverage), label: t("coverage"), tone: "om-tone-kept" }),
+    ),
+    el(
+      "td.om-wrap",
+      { title: [report.verdict, ...(report.findings ?? [])].join("\n") },
+      el("strong", {}, state),
+      report.verdict ? `: ${report.verdict}` : "",
+      notes.length ? el("div.om-note", {}, notes.join(" · ")) : null,
+    ),
+  );
 }
 
 /** What a person would want to know beside the verdict; what a misfit lacks says nothing. */
@@ -62,27 +94,73 @@ function analysisFace(payload) {
 
 function summaryFace({ summary }) {
   const lines = Array.isArray(summary) ? summary : typeof summary === "string" ? summary.split("\n") : [];
-  const start = lines.slice(0, Math.max(0, lines.findIndex((line, i) => i > 0 && /^\s*(##|\|)/.test(line))) || lines.length);
-  const shown = start.map((line) => String(line).replace(/^[#\-\s]+/, "").trim()).filter(Boolean).slice(0, 6);
-  return shown.length ? el("div.om-face-text", {}, shown.map((line) => el("p", {}, withBold(line)))) : null;
+  const start = lines.slice(
+    0,
+    Math.max(
+      0,
+      lines.findIndex((line, i) => i > 0 && /^\s*(##|\|)/.test(line)),
+    ) || lines.length,
+  );
+  const shown = start
+    .map((line) =>
+      String(line)
+        .replace(/^[#\-\s]+/, "")
+        .trim(),
+    )
+    .filter(Boolean)
+    .slice(0, 6);
+  return shown.length
+    ? el(
+        "div.om-face-text",
+        {},
+        shown.map((line) => el("p", {}, withBold(line))),
+      )
+    : null;
 }
 
 /** `**word**` as bold text. */
-const withBold = (line) => line.split("**").map((part, i) => (i % 2 ? el("strong", {}, part) : part)).filter((part) => part !== "");
+const withBold = (line) =>
+  line
+    .split("**")
+    .map((part, i) => (i % 2 ? el("strong", {}, part) : part))
+    .filter((part) => part !== "");
 
 function mixFace({ proposal, warnings }) {
-  const rows = (proposal ?? []).map((row) => el("tr", { class: row.enabled ? "" : "om-off" },
-    el("th", { scope: "row", title: row.model }, row.model),
-    el("td.om-wrap", {}, el("span", {}, `${row.enabled ? row.delta_from : t("no")}${row.repeat > 1 ? ` · ${row.repeat}×` : ""}`),
-      row.info ? el("div.om-note", {}, row.info) : null)));
-  return el("div.om-face-column", {}, table([t("model"), t("from")], rows, t("model")),
-    ...(warnings ?? []).map((text) => el("div.om-problem.om-warning", {}, icon("warn"), el("span", {}, text.text ?? text))));
+  const rows = (proposal ?? []).map((row) =>
+    el(
+      "tr",
+      { class: row.enabled ? "" : "om-off" },
+      el("th", { scope: "row", title: row.model }, row.model),
+      el(
+        "td.om-wrap",
+        {},
+        el("span", {}, `${row.enabled ? row.delta_from : t("no")}${row.repeat > 1 ? ` · ${row.repeat}×` : ""}`),
+        row.info ? el("div.om-note", {}, row.info) : null,
+      ),
+    ),
+  );
+  return el(
+    "div.om-face-column",
+    {},
+    table([t("model"), t("from")], rows, t("model")),
+    ...(warnings ?? []).map((text) =>
+      el("div.om-problem.om-warning", {}, icon("warn"), el("span", {}, text.text ?? text)),
+    ),
+  );
 }
 
 /** A dry run: its sentences. */
 function planFace({ text }) {
-  const lines = String(text ?? "").split("\n").filter(Boolean);
-  return lines.length ? el("div.om-face-text", {}, lines.map((line) => el("p", {}, line))) : null;
+  const lines = String(text ?? "")
+    .split("\n")
+    .filter(Boolean);
+  return lines.length
+    ? el(
+        "div.om-face-text",
+        {},
+        lines.map((line) => el("p", {}, line)),
+      )
+    : null;
 }
 
 function mergeFace({ report }) {
@@ -95,22 +173,52 @@ function mergeFace({ report }) {
     keys.repaired ? t("repaired", { count: keys.repaired }) : null,
     keys.extra ? t("extraKeys", { count: keys.extra }) : null,
   ].filter(Boolean);
-  return el("div.om-merge-face", {},
-    hashLine(report.content_hash), el("p.om-summary", {}, facts.join(" · ")),
-    table([t("model"), t("kept"), t("alone")], retentionPairs(retention).map(([name, share]) => el("tr", {}, el("th", { scope: "row", title: name }, name),
-      el("td", {}, barCell({ share, text: share === null ? "" : percent(share), label: t("kept"), tone: "om-tone-kept" })),
-      el("td", {}, typeof alone[name] === "number" ? percent(alone[name]) : ""))), t("retention")));
+  return el(
+    "div.om-merge-face",
+    {},
+    hashLine(report.content_hash),
+    el("p.om-summary", {}, facts.join(" · ")),
+    table(
+      [t("model"), t("kept"), t("alone")],
+      retentionPairs(retention).map(([name, share]) =>
+        el(
+          "tr",
+          {},
+          el("th", { scope: "row", title: name }, name),
+          el(
+            "td",
+            {},
+            barCell({ share, text: share === null ? "" : percent(share), label: t("kept"), tone: "om-tone-kept" }),
+          ),
+          el("td", {}, typeof alone[name] === "number" ? percent(alone[name]) : ""),
+        ),
+      ),
+      t("retention"),
+    ),
+  );
 }
 
 /** Retention as pairs, whether it came as a list or by name. */
 function retentionPairs(retention) {
   if (!Array.isArray(retention)) return Object.entries(retention ?? {});
-  return retention.map((item, i) => (typeof item === "object" && item !== null
-    ? [item.model ?? item.row ?? String(i + 1), item.retention ?? item.share ?? null] : [String(i + 1), item]));
+  return retention.map((item, i) =>
+    typeof item === "object" && item !== null
+      ? [item.model ?? item.row ?? String(i + 1), item.retention ?? item.share ?? null]
+      : [String(i + 1), item],
+  );
 }
 
 function hashLine(hash) {
   if (!hash) return null;
-  return el("div.om-hash", {}, el("span", {}, t("hash")), el("code", { title: hash }, hash),
-    el("button.om-button", { type: "button", "aria-label": t("copyHash"), on: { click: () => copyText(hash) } }, t("copyHash")));
+  return el(
+    "div.om-hash",
+    {},
+    el("span", {}, t("hash")),
+    el("code", { title: hash }, hash),
+    el(
+      "button.om-button",
+      { type: "button", "aria-label": t("copyHash"), on: { click: () => copyText(hash) } },
+      t("copyHash"),
+    ),
+  );
 }

@@ -16,18 +16,57 @@ export function shortCosine(value) {
 /** @param {{names: string[], grade: string[], change: number[], cosine: number[][], conflict: number[][]}} figures */
 export function pairsTable({ names, grade, change, cosine, conflict }) {
   const heads = [t("model"), t("grade"), t("change"), ...names.map((name, i) => [String(i + 1), name])];
-  return el("div.om-scroll", { tabIndex: 0, role: "region", "aria-label": t("cosine") },
-    el("table.om-small-table.om-pairs", { "aria-label": t("cosine") },
-      el("thead", {}, el("tr", {}, heads.map((head) => (Array.isArray(head)
-        ? el("th", { scope: "col", title: head[1], "aria-label": head[1] }, head[0]) : el("th", { scope: "col" }, head))))),
-      el("tbody", {}, names.map((name, i) => el("tr", {},
-        el("th", { scope: "row", title: name }, `${i + 1} ${name}`),
-        el("td", {}, grade[i]), el("td.om-number", {}, percent(change[i])),
-        ...names.map((other, j) => (i === j ? el("td.om-pair.om-self", {}) : pairCell(name, other, cosine[i][j], conflict[i][j]))))))));
+  return el(
+    "div.om-scroll",
+    { tabIndex: 0, role: "region", "aria-label": t("cosine") },
+    el(
+      "table.om-small-table.om-pairs",
+      { "aria-label": t("cosine") },
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          heads.map((head) =>
+            Array.isArray(head)
+              ? el("th", { scope: "col", title: head[1], "aria-label": head[1] }, head[0])
+              : el("th", { scope: "col" }, head),
+          ),
+        ),
+      ),
+      el(
+        "tbody",
+        {},
+        names.map((name, i) =>
+          el(
+            "tr",
+            {},
+            el("th", { scope: "row", title: name }, `${i + 1} ${name}`),
+            el("td", {}, grade[i]),
+            el("td.om-number", {}, percent(change[i])),
+            ...names.map((other, j) =>
+              i === j ? el("td.om-pair.om-self", {}) : pairCell(name, other, cosine[i][j], conflict[i][j]),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 function pairCell(a, b, cosine, conflict) {
   const strength = `${Math.round(70 * Math.abs(cosine))}%`;
-  const said = t("pairHelp", { a, b, cosine: minus(cosine.toFixed(2)), fresh: percent(1 - cosine * cosine), conflict: percent(conflict) });
-  return el("td.om-pair", { class: cosine < 0 ? "om-opposed" : "", title: said, style: { "--om-strength": strength } }, shortCosine(cosine));
+  const said = t("pairHelp", {
+    a,
+    b,
+    cosine: minus(cosine.toFixed(2)),
+    fresh: percent(1 - cosine * cosine),
+    conflict: percent(conflict),
+  });
+  return el(
+    "td.om-pair",
+    { class: cosine < 0 ? "om-opposed" : "", title: said, style: { "--om-strength": strength } },
+    shortCosine(cosine),
+  );
 }

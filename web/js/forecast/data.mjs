@@ -48,9 +48,19 @@ function unpack(reduced) {
   const node = new Map([[BASE, 0], ...reduced.names.map((name, i) => [name, i + 1])]);
   const baseEnergy = reduced.base_energy.reduce((sum, e) => sum + e, 0);
   return {
-    keys, count, distances, node, baseEnergy, names: reduced.keys, blocks: reduced.blocks,
-    blockOf: reduced.block_of, spin: reduced.spin, side: reduced.side,
-    layers: new Map(), grams: null, projections: null,
+    keys,
+    count,
+    distances,
+    node,
+    baseEnergy,
+    names: reduced.keys,
+    blocks: reduced.blocks,
+    blockOf: reduced.block_of,
+    spin: reduced.spin,
+    side: reduced.side,
+    layers: new Map(),
+    grams: null,
+    projections: null,
   };
 }
 
@@ -92,7 +102,8 @@ export function rowGrams(data, nodes) {
 
 function emptyGrams({ keys, blocks }, size) {
   return {
-    id: "", size,
+    id: "",
+    size,
     nodes: Array.from({ length: size }, () => [-1, -1]),
     values: new Float64Array(keys * size * size),
     total: new Float64Array(size * size),

@@ -1,5 +1,5 @@
 /**
- * Estimates that must see each tensor, as `orthomerge_core/optimize/estimate.py`. Pure.
+ * Estimates that must see each tensor, as `shares` in `orthomerge_core/methods`. Pure.
  *
  * The share `spin` of every delta's energy is merged with the coefficients `turn`, the rest with `asked`;
  * `kept` and `turned` are their products with the Gram.
@@ -11,8 +11,20 @@ export function mergeTensorwise(data, method, read, grams, boost, sums) {
   const { size, values } = grams;
   const array = () => new Float64Array(size);
   const work = {
-    size, boost, on: [], gram: null, copies: 0, spin: 0, own: array(), alphas: array(), repeats: array(),
-    asked: array(), turn: array(), kept: array(), turned: array(), factor: 1,
+    size,
+    boost,
+    on: [],
+    gram: null,
+    copies: 0,
+    spin: 0,
+    own: array(),
+    alphas: array(),
+    repeats: array(),
+    asked: array(),
+    turn: array(),
+    kept: array(),
+    turned: array(),
+    factor: 1,
   };
   const estimate = ESTIMATES[method.tensorwise];
   for (let k = 0; k < data.keys; k += 1) {
@@ -73,10 +85,10 @@ function askedEnergy({ on, asked, gram, size }) {
   return total;
 }
 
-const ESTIMATES = { rotate, stock, median };
+const ESTIMATES = { rotated, stock, median };
 
 /** OrthoMerge: a share as a rotation by direction, length and cap, as if generators met as deltas do. */
-function rotate(work, options, data, k) {
+function rotated(work, options, data, k) {
   if (!(data.side[k] > 0 && data.side[k] <= options.max_rotation_dim)) return;
   work.spin = data.spin[k];
   const { on, alphas, repeats, own, turn, turned } = work;

@@ -18,11 +18,28 @@ export function showNumber(value) {
  */
 export function alphaCell({ value, label, keys, help, onPreview, onCommit }) {
   const slider = el("input.om-slider", {
-    type: "range", min: "0", max: "2", step: "0.05", "aria-label": `${label}: ${t("alpha")}`, title: help, data: { key: keys.slider },
+    type: "range",
+    min: "0",
+    max: "2",
+    step: "0.05",
+    "aria-label": `${label}: ${t("alpha")}`,
+    title: help,
+    data: { key: keys.slider },
   });
   const input = numberInput({
-    value, low: -5, high: 5, step: 0.05, label: `${label}: ${t("alpha")}`, key: keys.input, help,
-    show: showNumber, onPreview: (v) => { paint(v); onPreview(v); }, onCommit,
+    value,
+    low: -5,
+    high: 5,
+    step: 0.05,
+    label: `${label}: ${t("alpha")}`,
+    key: keys.input,
+    help,
+    show: showNumber,
+    onPreview: (v) => {
+      paint(v);
+      onPreview(v);
+    },
+    onCommit,
   });
   const paint = (v) => {
     slider.value = String(clamp(v, 0, 2));
@@ -40,11 +57,37 @@ export function alphaCell({ value, label, keys, help, onPreview, onCommit }) {
   return el("div.om-alpha", {}, slider, input);
 }
 
-/** A typed number: arrows step, Enter commits, Escape takes back, dragging sideways scrubs. */
-export function numberInput({ value, low, high, step, label, key, help, show = String, integer = false, onPreview, onCommit }) {
+/**
+ * A typed number: arrows step, Enter commits, Escape takes back, dragging sideways scrubs.
+ * @param {{value: number, low: number, high: number, step: number, label: string, key: string, help?: string,
+ *   show?: (value: number) => string, integer?: boolean, onPreview?: (value: number) => void,
+ *   onCommit: (value: number) => void}} field
+ */
+export function numberInput({
+  value,
+  low,
+  high,
+  step,
+  label,
+  key,
+  help,
+  show = String,
+  integer = false,
+  onPreview,
+  onCommit,
+}) {
   const input = el("input.om-input.om-number", {
-    type: "text", inputMode: "decimal", value: show(value), autocomplete: "off", role: "spinbutton", title: help,
-    "aria-label": label, "aria-valuemin": low, "aria-valuemax": high, "aria-valuenow": value, data: { key },
+    type: "text",
+    inputMode: "decimal",
+    value: show(value),
+    autocomplete: "off",
+    role: "spinbutton",
+    title: help,
+    "aria-label": label,
+    "aria-valuemin": low,
+    "aria-valuemax": high,
+    "aria-valuenow": value,
+    data: { key },
   });
   let current = value;
   const settle = (v) => tidy(clamp(integer ? Math.round(v) : v, low, high));
@@ -122,21 +165,41 @@ function scrubbing(input, { current, step, preview, commit }) {
 
 /** A button that shows a choice and opens a list. */
 export function choiceButton({ text, label, key, help, onOpen, classes = "" }) {
-  const button = el("button.om-choice", {
-    type: "button", class: classes, title: help ?? text, "aria-haspopup": "listbox", "aria-label": label, data: { key },
-  }, el("span.om-choice-text", {}, text), icon("down"));
+  const button = el(
+    "button.om-choice",
+    {
+      type: "button",
+      class: classes,
+      title: help ?? text,
+      "aria-haspopup": "listbox",
+      "aria-label": label,
+      data: { key },
+    },
+    el("span.om-choice-text", {}, text),
+    icon("down"),
+  );
   button.addEventListener("click", () => onOpen(button));
   return button;
 }
 
-/** A share as a number over a thin bar. `share` null: nothing known. */
+/**
+ * A share as a number over a thin bar. `share` null: nothing known.
+ * @param {{share: number | null | undefined, text: string, label: string, help?: string, tone?: string, estimate?: boolean}} cell
+ */
 export function barCell({ share, text, label, help, tone = "", estimate = false }) {
   if (share === null || share === undefined || !Number.isFinite(share)) {
     return el("div.om-figure.om-unknown", { title: help, "aria-label": `${label}: –` }, "–");
   }
   const width = `${clamp(Math.abs(share), 0, 1) * 100}%`;
-  return el("div.om-figure", {
-    class: `${tone} ${share < 0 ? "om-negative" : ""}`, title: help, role: "img", "aria-label": `${label}: ${estimate ? "≈ " : ""}${text}`,
-  }, el("span.om-figure-text", {}, `${estimate ? "≈" : ""}${text}`),
-  el("span.om-track", {}, el("span.om-fill", { style: { width } })));
+  return el(
+    "div.om-figure",
+    {
+      class: `${tone} ${share < 0 ? "om-negative" : ""}`,
+      title: help,
+      role: "img",
+      "aria-label": `${label}: ${estimate ? "≈ " : ""}${text}`,
+    },
+    el("span.om-figure-text", {}, `${estimate ? "≈" : ""}${text}`),
+    el("span.om-track", {}, el("span.om-fill", { style: { width } })),
+  );
 }

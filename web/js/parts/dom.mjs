@@ -1,17 +1,24 @@
 /** Small element makers. Text always goes in as text: model names come from file names. */
 
 /**
- * @param {string} tag with optional classes: "div.om-bar"
- * @param {Record<string, unknown>} props `on` holds listeners, `data` dataset, `style` properties;
+ * @template {string} T
+ * @param {T} tag with optional classes: "div.om-bar"
+ * @param {Record<string, any>} props `on` holds listeners, `data` dataset, `style` properties;
  *   aria-*, role and the like become attributes; the rest are properties.
+ * @param {import("./types").Child[]} children
+ * @returns {import("./types").ElementOf<T>}
  */
 export function el(tag, props = {}, ...children) {
   const [name, ...classes] = tag.split(".");
   const node = document.createElement(name);
   if (classes.length) node.className = classes.join(" ");
   for (const [key, value] of Object.entries(props)) setProp(node, key, value);
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
-  return node;
+  node.append(
+    .../** @type {any[]} */ (children.flat(9)).filter(
+      (child) => child !== null && child !== undefined && child !== false,
+    ),
+  );
+  return /** @type {any} */ (node);
 }
 
 function setProp(node, key, value) {
@@ -54,9 +61,30 @@ export function icon(name) {
 
 /** A button with an icon and a spoken name. */
 export function iconButton(name, label, onClick, props = {}) {
-  return el("button.om-button.om-icon-button", {
-    type: "button", title: label, "aria-label": label, ...props, on: { click: onClick, ...props.on },
-  }, icon(name));
+  return el(
+    "button.om-button.om-icon-button",
+    {
+      type: "button",
+      title: label,
+      "aria-label": label,
+      ...props,
+      on: { click: onClick, ...props.on },
+    },
+    icon(name),
+  );
+}
+
+/** The `data-key` of the focused control inside `root`, or null. */
+export function focusedKey(root) {
+  const active = /** @type {HTMLElement | null} */ (document.activeElement);
+  return active && root.contains(active) ? (active.dataset.key ?? null) : null;
+}
+
+/** Focuses the control with this `data-key`; false where there is none. */
+export function focusKey(root, key) {
+  const found = key ? root.querySelector(`[data-key="${CSS.escape(key)}"]`) : null;
+  found?.focus({ preventScroll: true });
+  return Boolean(found);
 }
 
 let lastId = 0;
@@ -65,17 +93,35 @@ export const uniqueId = (prefix) => `${prefix}-${(lastId += 1)}`;
 /** Keeps events of our controls from the canvas beneath; lets the shortcuts of the page through. */
 export function shield(root, signal) {
   const stop = (event) => event.stopPropagation();
-  for (const type of ["pointerdown", "pointermove", "pointerup", "mousedown", "dblclick", "contextmenu", "copy", "paste", "cut"]) {
+  for (const type of [
+    "pointerdown",
+    "pointermove",
+    "pointerup",
+    "mousedown",
+    "dblclick",
+    "contextmenu",
+    "copy",
+    "paste",
+    "cut",
+  ]) {
     root.addEventListener(type, stop, { signal });
   }
-  root.addEventListener("keydown", (event) => {
-    const isPageShortcut = (event.ctrlKey || event.metaKey)
-      && ["enter", "s", "z", "y"].includes(event.key.toLowerCase());
-    if (!isPageShortcut) event.stopPropagation();
-  }, { signal });
-  root.addEventListener("wheel", (event) => {
-    const area = event.target.closest?.(".om-scroll");
-    const room = area && area.scrollHeight > area.clientHeight + 1;
-    if (room && !event.ctrlKey && !event.metaKey) event.stopPropagation();
-  }, { signal, passive: true });
+  root.addEventListener(
+    "keydown",
+    (event) => {
+      const isPageShortcut =
+        (event.ctrlKey || event.metaKey) && ["enter", "s", "z", "y"].includes(event.key.toLowerCase());
+      if (!isPageShortcut) event.stopPropagation();
+    },
+    { signal },
+  );
+  root.addEventListener(
+    "wheel",
+    (event) => {
+      const area = event.target.closest?.(".om-scroll");
+      const room = area && area.scrollHeight > area.clientHeight + 1;
+      if (room && !event.ctrlKey && !event.metaKey) event.stopPropagation();
+    },
+    { signal, passive: true },
+  );
 }

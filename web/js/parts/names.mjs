@@ -12,13 +12,18 @@ export function filterItems(items, query) {
   return items.filter((item) => words.every((word) => item.name.toLowerCase().includes(word)));
 }
 
-/** Items of the top folder first, then folder by folder, each in its given order. */
+/**
+ * Items of the top folder first, then folder by folder, each in its given order.
+ * @template {{name: string}} T
+ * @param {T[]} items
+ */
 export function groupByFolder(items) {
+  /** @type {Map<string, T[]>} */
   const groups = new Map([["", []]]);
   for (const item of items) {
     const [folder] = splitFolder(item.name);
     if (!groups.has(folder)) groups.set(folder, []);
-    groups.get(folder).push(item);
+    groups.get(folder)?.push(item);
   }
   return [...groups.values()].flat();
 }

@@ -12,6 +12,7 @@ import { t } from "../parts/words.mjs";
 /** What the view's elements call: every edit goes through `change`, as one step of undo. */
 export function actions(view) {
   const { host } = view;
+  /** @param {string | null} [focus] */
   const change = (state, focus = null) => {
     view.focusNext = focus;
     view.updated = null;
@@ -46,13 +47,19 @@ export function actions(view) {
     drag: rowDragging(view),
     menu: (index, anchor) => rowMenu(view, index, anchor),
     tableMenu: (anchor) => tableMenu(view, anchor),
-    presets: (anchor) => openPresets(anchor, {
-      store: host.presets, say: host.say, current: () => snapshot(view), apply: (preset) => applySnapshot(view, preset),
-    }),
-    pickNew: (anchor) => pick(view, anchor, t("addRow"), null, (name) => {
-      change(model.addRow(at(), name), `${at().entries.length}:alpha`);
-    }),
-    pickModel: (index, anchor) => pick(view, anchor, t("model"), at().entries[index].row.model, (name) => act.set(index, "model", name)),
+    presets: (anchor) =>
+      openPresets(anchor, {
+        store: host.presets,
+        say: host.say,
+        current: () => snapshot(view),
+        apply: (preset) => applySnapshot(view, preset),
+      }),
+    pickNew: (anchor) =>
+      pick(view, anchor, t("addRow"), null, (name) => {
+        change(model.addRow(at(), name), `${at().entries.length}:alpha`);
+      }),
+    pickModel: (index, anchor) =>
+      pick(view, anchor, t("model"), at().entries[index].row.model, (name) => act.set(index, "model", name)),
     pickParent: (index, anchor) => pickParent(view, index, anchor),
   };
   return act;
@@ -84,12 +91,22 @@ function pickParent(view, index, anchor) {
   const rows = view.state.entries.map((e) => e.row);
   const names = view.host.context().names;
   const known = names.length ? names : [...new Set(rows.map((r) => r.model))];
-  const loops = (name) => findProblems(rows.map((r, i) => (i === index ? { ...r, enabled: true, delta_from: name } : r)), known)
-    .some((p) => p.row === index && p.code === "cycle");
+  const loops = (name) =>
+    findProblems(
+      rows.map((r, i) => (i === index ? { ...r, enabled: true, delta_from: name } : r)),
+      known,
+    ).some((p) => p.row === index && p.code === "cycle");
   const items = [BASE, ...known.filter((name) => name !== row.model)].map((name) => ({
-    name, disabled: name !== BASE && loops(name), note: loops(name) ? "↻" : "",
+    name,
+    disabled: name !== BASE && loops(name),
+    note: loops(name) ? "↻" : "",
   }));
-  openPicker(anchor, { label: `${t("from")}: ${parentName(row.model)}`, items, current: row.delta_from, onPick: (name) => view.act.set(index, "delta_from", name) });
+  openPicker(anchor, {
+    label: `${t("from")}: ${parentName(row.model)}`,
+    items,
+    current: row.delta_from,
+    onPick: (name) => view.act.set(index, "delta_from", name),
+  });
 }
 
 function rowMenu(view, index, anchor) {
@@ -102,14 +119,20 @@ function rowMenu(view, index, anchor) {
     { label: t("moveUp"), keys: "Alt ↑", disabled: index === 0, action: () => act.move(index, index - 1, "menu") },
     { label: t("moveDown"), keys: "Alt ↓", disabled: index === last, action: () => act.move(index, index + 1, "menu") },
     null,
-    { label: t("resetRow"), disabled: !state.entries[index].touched.length, action: () => act.change(model.resetRow(view.state, index), `${index}:menu`) },
+    {
+      label: t("resetRow"),
+      disabled: !state.entries[index].touched.length,
+      action: () => act.change(model.resetRow(view.state, index), `${index}:menu`),
+    },
     { label: t("remove"), keys: "Del", action: () => act.remove(index) },
   ]);
 }
 
 function solo(state, index) {
-  return state.entries.reduce((next, entry, i) =>
-    (entry.row.enabled === (i === index) ? next : model.setCell(next, i, "enabled", i === index)), state);
+  return state.entries.reduce(
+    (next, entry, i) => (entry.row.enabled === (i === index) ? next : model.setCell(next, i, "enabled", i === index)),
+    state,
+  );
 }
 
 function tableMenu(view, anchor) {
@@ -119,24 +142,34 @@ function tableMenu(view, anchor) {
     if (await copyText(text)) host.say(t("copied", { count: rows().length }));
   };
   openMenu(anchor, t("more"), [
-    { label: t("copyJson"), action: () => copy(toJson(rows(), host.method(), view.state.table.options[host.method()])) },
+    {
+      label: t("copyJson"),
+      action: () => copy(toJson(rows(), host.method(), view.state.table.options[host.method()])),
+    },
     { label: t("copyTsv"), action: () => copy(toTsv(rows())) },
-    { label: t("paste"), action: () => openPaste(anchor, (found, options) => {
-      act.change(model.replaceRows(view.state, found, options), "more");
-      host.say(t("pasted", { count: found.length }));
-    }) },
+    {
+      label: t("paste"),
+      action: () =>
+        openPaste(anchor, (found, options) => {
+          act.change(model.replaceRows(view.state, found, options), "more");
+          host.say(t("pasted", { count: found.length }));
+        }),
+    },
     null,
     { label: t("resetTable"), action: () => act.change(model.resetTable(view.state), "more") },
   ]);
 }
 
 const snapshot = (view) => ({
-  rows: view.state.entries.map(({ row: { info: _, ...row } }) => row), method: view.host.method(), options: view.state.table.options,
+  rows: view.state.entries.map(({ row: { info: _, ...row } }) => row),
+  method: view.host.method(),
+  options: view.state.table.options,
 });
 
 function applySnapshot(view, preset) {
   if (preset?.method) view.host.applyMethod(preset.method);
-  const isSound = (row) => typeof row?.model === "string" && COLUMNS.every((c) => !(c in row) || model.isValid(c, row[c]));
+  const isSound = (row) =>
+    typeof row?.model === "string" && COLUMNS.every((c) => !(c in row) || model.isValid(c, row[c]));
   const rows = (preset?.rows ?? []).filter(isSound); // the file is the person's: it may have been edited
   view.act.change(model.replaceRows(view.state, rows, preset?.options ?? {}), "presets");
 }

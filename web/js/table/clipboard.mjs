@@ -21,17 +21,21 @@ function copyByField(text) {
   field.select();
   const done = document.execCommand("copy"); // the only way in a page served without TLS
   field.remove();
-  before?.focus?.({ preventScroll: true });
+  /** @type {HTMLElement | null} */ (before)?.focus?.({ preventScroll: true });
   return done;
 }
 
 /** Asks for text and hands the rows over; says which cells were not understood before it applies. */
 export function openPaste(anchor, onRows) {
   const field = el("textarea.om-input.om-paste", {
-    rows: 8, placeholder: t("pasteHere"), "aria-label": t("pasteHere"), spellcheck: false,
+    rows: 8,
+    placeholder: t("pasteHere"),
+    "aria-label": t("pasteHere"),
+    spellcheck: false,
   });
   const report = el("ul.om-report", { role: "status", "aria-live": "polite" });
   const apply = el("button.om-button.om-primary", { type: "button", disabled: true }, t("apply"));
+  /** @type {ReturnType<typeof fromText>} */
   let found = { rows: [], problems: [] };
   field.addEventListener("input", () => {
     found = fromText(field.value);
@@ -42,8 +46,21 @@ export function openPaste(anchor, onRows) {
     closePopup();
     onRows(found.rows, found.options);
   });
-  openPopup(anchor, el("div.om-paste-box", {}, field, report,
-    el("div.om-buttons", {}, el("button.om-button", { type: "button", on: { click: closePopup } }, t("cancel")), apply)),
-  { label: t("paste"), width: 380 });
+  openPopup(
+    anchor,
+    el(
+      "div.om-paste-box",
+      {},
+      field,
+      report,
+      el(
+        "div.om-buttons",
+        {},
+        el("button.om-button", { type: "button", on: { click: closePopup } }, t("cancel")),
+        apply,
+      ),
+    ),
+    { label: t("paste"), width: 380 },
+  );
   field.focus();
 }

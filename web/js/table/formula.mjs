@@ -22,10 +22,12 @@ export function formula(rows, { method, textureModel = "", textureAlpha = 0 }) {
   const active = rows.filter(isActive);
   const texture = textureModel && textureAlpha ? ` + ${number(textureAlpha)} · Δ${leaf(textureModel)}` : "";
   if (!active.length) return `W = ${BASE}${texture}`;
-  const terms = active.map((row, i) => {
-    const lead = i === 0 && row.alpha > 0 ? "" : `${sign(row)} `;
-    return lead + term(row);
-  }).join(" ");
+  const terms = active
+    .map((row, i) => {
+      const lead = i === 0 && row.alpha > 0 ? "" : `${sign(row)} `;
+      return lead + term(row);
+    })
+    .join(" ");
   if (method === "task_arithmetic") return `W = ${BASE} ${active[0].alpha > 0 ? "+ " : ""}${terms}${texture}`;
   const count = active.reduce((sum, row) => sum + row.repeat, 0);
   if (SUMS.has(method)) return `W = ${BASE} + [${terms}] ∕ ${count}${texture}`;

@@ -1,34 +1,45 @@
 /** Keys that work anywhere in the table: move, duplicate, remove, next row, undo. */
 
+import { focusKey } from "../parts/dom.mjs";
+
 const TYPES_TEXT = (node) => node.tagName === "TEXTAREA" || (node.tagName === "INPUT" && node.type === "text");
 
 export function tableKeys(view, signal) {
   const { root } = view;
-  root.addEventListener("keydown", (event) => {
-    const target = /** @type {HTMLElement} */ (event.target);
-    if (historyKey(view, event, target)) return;
-    const row = target.closest?.("tr.om-row");
-    if (!row) return;
-    const index = Number(row.dataset.index);
-    const part = target.dataset.key?.split(":")[1] ?? "menu";
-    const steps = { ArrowUp: -1, ArrowDown: 1 };
-    if (event.altKey && event.key in steps) {
-      event.preventDefault();
-      commitField(target);
-      view.act.move(index, index + steps[event.key], part);
-    } else if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "d") {
-      event.preventDefault();
-      view.act.duplicate(index);
-    } else if (event.key === "Delete" && !TYPES_TEXT(target)) {
-      event.preventDefault();
-      view.act.remove(index);
-    }
-  }, { signal });
-  root.addEventListener("om-next", (event) => {
-    const [index, part] = event.target.dataset.key?.split(":") ?? [];
-    const next = `${Number(index) + event.detail}:${part}`;
-    root.querySelector(`[data-key="${CSS.escape(next)}"]`)?.focus();
-  }, { signal });
+  root.addEventListener(
+    "keydown",
+    (event) => {
+      const target = /** @type {HTMLElement} */ (event.target);
+      if (historyKey(view, event, target)) return;
+      const row = /** @type {HTMLElement | null} */ (target.closest?.("tr.om-row"));
+      if (!row) return;
+      const index = Number(row.dataset.index);
+      const part = target.dataset.key?.split(":")[1] ?? "menu";
+      const steps = { ArrowUp: -1, ArrowDown: 1 };
+      if (event.altKey && event.key in steps) {
+        event.preventDefault();
+        commitField(target);
+        view.act.move(index, index + steps[event.key], part);
+      } else if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "d") {
+        event.preventDefault();
+        view.act.duplicate(index);
+      } else if (event.key === "Delete" && !TYPES_TEXT(target)) {
+        event.preventDefault();
+        view.act.remove(index);
+      }
+    },
+    { signal },
+  );
+  root.addEventListener(
+    "om-next",
+    (event) => {
+      const field = /** @type {HTMLElement} */ (event.target);
+      const [index, part] = field.dataset.key?.split(":") ?? [];
+      const next = `${Number(index) + /** @type {CustomEvent} */ (event).detail}:${part}`;
+      focusKey(root, next);
+    },
+    { signal },
+  );
 }
 
 /** Text being typed is settled before its row moves. */

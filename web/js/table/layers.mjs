@@ -11,7 +11,8 @@ const RANGE = /^(\d+)-(\d+)$/;
 export class LayersError extends Error {
   constructor(code, part = "") {
     super(`layers: ${code} ${part}`);
-    Object.assign(this, { code, part });
+    this.code = code;
+    this.part = part;
   }
 }
 
@@ -24,7 +25,10 @@ export class LayersError extends Error {
 export function parseLayers(text) {
   const rules = [];
   let fallback = 1;
-  for (const piece of text.split(/[,\n;]/).map((part) => part.trim()).filter(Boolean)) {
+  for (const piece of text
+    .split(/[,\n;]/)
+    .map((part) => part.trim())
+    .filter(Boolean)) {
     const rule = parseRule(piece);
     if (rule.pattern === "default") fallback = rule.weight;
     else rules.push({ ...rule, matches: matcher(rule.pattern) });
@@ -69,11 +73,14 @@ function matcher(pattern) {
 }
 
 function startsWith(names, parts) {
-  return names.length >= parts.length && parts.every(({ part, range }, i) => (
-    range && /^\d+$/.test(names[i])
-      ? Number(range[1]) <= Number(names[i]) && Number(names[i]) <= Number(range[2])
-      : part === names[i]
-  ));
+  return (
+    names.length >= parts.length &&
+    parts.every(({ part, range }, i) =>
+      range && /^\d+$/.test(names[i])
+        ? Number(range[1]) <= Number(names[i]) && Number(names[i]) <= Number(range[2])
+        : part === names[i],
+    )
+  );
 }
 
 /** A glob as a list of "*" and predicates on one character; `[seq]` and `[!seq]` as in the shell. */

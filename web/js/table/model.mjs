@@ -21,7 +21,9 @@ export const emptyTable = () => ({ rows: [], ordered: false, removed: [], option
 export class TableError extends Error {
   constructor(code, { row = 0, column = "" } = {}) {
     super(`${code}${row ? ` in row ${row}` : ""}${column ? `, column ${column}` : ""}`);
-    Object.assign(this, { code, row, column });
+    this.code = code;
+    this.row = row;
+    this.column = column;
   }
 }
 
@@ -108,8 +110,10 @@ function writeRow({ row, touched }) {
 /** One cell. A cell set back to what is proposed counts as untouched again. */
 export function setCell(state, index, column, value) {
   if (!isValid(column, value)) return state;
-  return withEntries(state, state.entries.map((entry, i) =>
-    i === index ? touchedEntry(entry, column, value) : entry));
+  return withEntries(
+    state,
+    state.entries.map((entry, i) => (i === index ? touchedEntry(entry, column, value) : entry)),
+  );
 }
 
 function touchedEntry(entry, column, value) {
@@ -131,8 +135,10 @@ export function toggleState(state) {
 
 export function toggleAll(state) {
   const enabled = toggleState(state) !== "all";
-  return withEntries(state, state.entries.map((entry) =>
-    entry.row.enabled === enabled ? entry : touchedEntry(entry, "enabled", enabled)));
+  return withEntries(
+    state,
+    state.entries.map((entry) => (entry.row.enabled === enabled ? entry : touchedEntry(entry, "enabled", enabled))),
+  );
 }
 
 /** Every model in play: its first row on and at a strength that counts, or a new row of its own. */
@@ -151,16 +157,22 @@ export function addRow(state, model, fields = {}) {
 }
 
 export function removeRow(state, index) {
-  return withEntries(state, state.entries.filter((_, i) => i !== index));
+  return withEntries(
+    state,
+    state.entries.filter((_, i) => i !== index),
+  );
 }
 
 export function duplicateRow(state, index) {
   const { row } = state.entries[index];
   const { info: _, ...kept } = row;
   const copy = { row: kept, touched: ["model"], proposed: null };
-  return withEntries(state, state.entries.toSpliced
-    ? state.entries.toSpliced(index + 1, 0, copy)
-    : [...state.entries.slice(0, index + 1), copy, ...state.entries.slice(index + 1)]);
+  return withEntries(
+    state,
+    state.entries.toSpliced
+      ? state.entries.toSpliced(index + 1, 0, copy)
+      : [...state.entries.slice(0, index + 1), copy, ...state.entries.slice(index + 1)],
+  );
 }
 
 export function moveRow(state, from, to) {
@@ -178,11 +190,14 @@ export function resetCell(state, index, column) {
 }
 
 export function resetRow(state, index) {
-  return withEntries(state, state.entries.map((entry, i) => {
-    if (i !== index) return entry;
-    if (entry.proposed) return { row: entry.proposed, touched: [], proposed: entry.proposed };
-    return { row: plainRow(entry.row.model), touched: ["model"], proposed: null };
-  }));
+  return withEntries(
+    state,
+    state.entries.map((entry, i) => {
+      if (i !== index) return entry;
+      if (entry.proposed) return { row: entry.proposed, touched: [], proposed: entry.proposed };
+      return { row: plainRow(entry.row.model), touched: ["model"], proposed: null };
+    }),
+  );
 }
 
 /** Back to the proposal: rows, order and removals; options stay. */
@@ -202,8 +217,9 @@ export function setOption(state, method, param, value) {
 
 /** Rows from a paste or preset take the table's place. */
 export function replaceRows(state, rows, options = undefined) {
-  const entries = rows.slice(0, MAX_ROWS).map((row) =>
-    ({ row: { ...plainRow(row.model), ...row }, touched: [...COLUMNS], proposed: null }));
+  const entries = rows
+    .slice(0, MAX_ROWS)
+    .map((row) => ({ row: { ...plainRow(row.model), ...row }, touched: [...COLUMNS], proposed: null }));
   const next = withEntries(state, entries);
   if (!options) return next;
   return makeState({ ...next.table, options }, state.proposal, state.names);
@@ -219,12 +235,14 @@ function withEntries(state, entries) {
 function tableOf(state, entries) {
   const { table, proposal, names } = state;
   if (!proposal?.length) return tableWithoutProposal(state, entries);
-  const matched = matchRows(entries.map((e) => e.row.model), proposal);
+  const matched = matchRows(
+    entries.map((e) => e.row.model),
+    proposal,
+  );
   const rows = entries.map((entry, i) => anchored(entry, matched[i] === null ? null : proposal[matched[i]]));
   const present = new Set(entries.map((e) => e.row.model));
   const missing = proposal.filter((_, i) => !matched.includes(i)).map((row) => row.model);
-  const foreign = table.removed.filter((name) =>
-    !present.has(name) && !proposal.some((row) => row.model === name));
+  const foreign = table.removed.filter((name) => !present.has(name) && !proposal.some((row) => row.model === name));
   const removed = [...new Set([...missing, ...foreign])];
   const lean = { ...table, rows: leanRows(rows), ordered: false, removed };
   if (sameRows(effectiveEntries(lean, proposal, names), rows)) return lean;
@@ -241,9 +259,11 @@ function anchored(entry, proposed) {
 
 /** Touched rows, and the untouched ones before them that are needed to count their model's rows. */
 function leanRows(rows) {
-  return rows.filter((entry, i) =>
-    entry.touched.length
-    || rows.some((later, j) => j > i && later.touched.length && later.row.model === entry.row.model));
+  return rows.filter(
+    (entry, i) =>
+      entry.touched.length ||
+      rows.some((later, j) => j > i && later.touched.length && later.row.model === entry.row.model),
+  );
 }
 
 function tableWithoutProposal({ table, proposal, names, entries: before }, entries) {
@@ -264,8 +284,9 @@ function isSubsequence(entries, before) {
 }
 
 function sameRows(left, right) {
-  return left.length === right.length
-    && left.every((entry, i) => COLUMNS.every((c) => entry.row[c] === right[i].row[c]));
+  return (
+    left.length === right.length && left.every((entry, i) => COLUMNS.every((c) => entry.row[c] === right[i].row[c]))
+  );
 }
 
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);

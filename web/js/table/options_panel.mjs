@@ -12,13 +12,24 @@ export function optionsPanel({ method, schema, values, open, onToggle, onChange 
   const params = schema?.params ?? [];
   const label = schema?.label ?? method;
   const changed = params.filter((p) => p.name in values && values[p.name] !== p.default).length;
-  const details = el("details.om-options", { open }, el("summary", { data: { key: "options" } },
-    icon("down"), el("span", {}, t("options", { method: label })),
-    changed ? el("span.om-badge", {}, t("optionsChanged", { count: changed })) : null));
+  const details = el(
+    "details.om-options",
+    { open },
+    el(
+      "summary",
+      { data: { key: "options" } },
+      icon("down"),
+      el("span", {}, t("options", { method: label })),
+      changed ? el("span.om-badge", {}, t("optionsChanged", { count: changed })) : null,
+    ),
+  );
   details.addEventListener("toggle", () => onToggle(details.open));
   if (schema?.summary) details.append(el("p.om-summary", {}, schema.summary));
   if (!params.length) details.append(el("p.om-summary", {}, t("noOptions", { method: label })));
-  else details.append(el("div.om-option-grid", {}, ...params.map((p) => optionField(p, values[p.name] ?? p.default, onChange))));
+  else
+    details.append(
+      el("div.om-option-grid", {}, ...params.map((p) => optionField(p, values[p.name] ?? p.default, onChange))),
+    );
   return details;
 }
 
@@ -26,23 +37,42 @@ function optionField(param, value, onChange) {
   const isChanged = value !== param.default;
   const words = param.name.replaceAll("_", " ");
   const shown = typeof param.default === "boolean" ? (param.default ? t("yes") : t("no")) : String(param.default);
-  return el("div.om-field", { class: isChanged ? "om-changed" : "" },
-    el("div.om-field-head", {}, el("span.om-field-name", {}, words), control(param, value, words, onChange),
-      isChanged ? iconButton("undo", t("resetOption", { value: shown }), () => onChange(param, param.default)) : null),
-    el("p.om-help", {}, param.help));
+  return el(
+    "div.om-field",
+    { class: isChanged ? "om-changed" : "" },
+    el(
+      "div.om-field-head",
+      {},
+      el("span.om-field-name", {}, words),
+      control(param, value, words, onChange),
+      isChanged ? iconButton("undo", t("resetOption", { value: shown }), () => onChange(param, param.default)) : null,
+    ),
+    el("p.om-help", {}, param.help),
+  );
 }
 
 function control(param, value, words, onChange) {
   const key = `option:${param.name}`;
   if (param.kind === "flag") {
-    return el("label.om-check", {}, el("input", {
-      type: "checkbox", checked: value === true, "aria-label": words, data: { key },
-      on: { change: (event) => onChange(param, event.target.checked) },
-    }), el("span.om-box", {}, icon("check")));
+    return el(
+      "label.om-check",
+      {},
+      el("input", {
+        type: "checkbox",
+        checked: value === true,
+        "aria-label": words,
+        data: { key },
+        on: { change: (event) => onChange(param, event.target.checked) },
+      }),
+      el("span.om-box", {}, icon("check")),
+    );
   }
   if (param.kind === "choice") {
-    const select = el("select.om-input", { "aria-label": words, data: { key } },
-      ...param.choices.map((choice) => el("option", { value: choice, selected: choice === value }, choice)));
+    const select = el(
+      "select.om-input",
+      { "aria-label": words, data: { key } },
+      ...param.choices.map((choice) => el("option", { value: choice, selected: choice === value }, choice)),
+    );
     select.addEventListener("change", () => onChange(param, select.value));
     return select;
   }
@@ -50,7 +80,14 @@ function control(param, value, words, onChange) {
   const high = param.maximum ?? 1e9;
   const integer = param.kind === "integer";
   return numberInput({
-    value, low, high, label: words, key, help: `${low} … ${high}`, integer,
-    step: integer ? 1 : Math.max(0.001, (Math.min(high, 10) - Math.max(low, -10)) / 100), onCommit: (v) => onChange(param, v),
+    value,
+    low,
+    high,
+    label: words,
+    key,
+    help: `${low} … ${high}`,
+    integer,
+    step: integer ? 1 : Math.max(0.001, (Math.min(high, 10) - Math.max(low, -10)) / 100),
+    onCommit: (v) => onChange(param, v),
   });
 }

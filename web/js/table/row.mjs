@@ -35,32 +35,63 @@ export function rowElement({ entry, index, figures, problems, act }) {
   const cell = (column, ...children) =>
     el("td", { role: "cell", class: `om-c-${column} ${changed.includes(column) ? "om-changed" : ""}` }, ...children);
   const worst = problems.some((p) => p.severity === "error") ? "om-bad" : problems.length ? "om-careful" : "";
-  return el("tr.om-row", {
-    role: "row", class: `${row.enabled ? "" : "om-off"} ${worst} ${changed.length ? "om-touched" : ""}`, data: { index },
-  },
-  cell("enabled", handle(row, index, key, act), toggle(row, index, key, act)),
-  modelCell(entry, index, changed, problems, key, act),
-  cell("delta_from", choiceButton({
-    text: parentName(row.delta_from), label: `${row.model}: ${t("from")} ${parentName(row.delta_from)}`,
-    help: `${t("fromHelp")}\n${row.delta_from}`, key: key("delta_from"), onOpen: (b) => act.pickParent(index, b),
-  })),
-  cell("alpha", alphaCell({
-    value: row.alpha, label: row.model, help: hintFor("alpha", entry, t("alphaHelp")),
-    keys: { slider: key("slider"), input: key("alpha") },
-    onPreview: (v) => act.preview(index, "alpha", v), onCommit: (v) => act.set(index, "alpha", v),
-  })),
-  cell("repeat", repeatChoice(entry, index, key, act)),
-  cell("layers", layersInput(entry, index, key, act)),
-  ...figureCells(figures),
-  cell("menu", iconButton("more", `${row.model}: ${t("menu")}`, (event) => act.menu(index, event.currentTarget), {
-    "aria-haspopup": "menu", data: { key: key("menu") },
-  })));
+  return el(
+    "tr.om-row",
+    {
+      role: "row",
+      class: `${row.enabled ? "" : "om-off"} ${worst} ${changed.length ? "om-touched" : ""}`,
+      data: { index },
+    },
+    cell("enabled", handle(row, index, key, act), toggle(row, index, key, act)),
+    modelCell(entry, index, changed, problems, key, act),
+    cell(
+      "delta_from",
+      choiceButton({
+        text: parentName(row.delta_from),
+        label: `${row.model}: ${t("from")} ${parentName(row.delta_from)}`,
+        help: `${t("fromHelp")}\n${row.delta_from}`,
+        key: key("delta_from"),
+        onOpen: (b) => act.pickParent(index, b),
+      }),
+    ),
+    cell(
+      "alpha",
+      alphaCell({
+        value: row.alpha,
+        label: row.model,
+        help: hintFor("alpha", entry, t("alphaHelp")),
+        keys: { slider: key("slider"), input: key("alpha") },
+        onPreview: (v) => act.preview(index, "alpha", v),
+        onCommit: (v) => act.set(index, "alpha", v),
+      }),
+    ),
+    cell("repeat", repeatChoice(entry, index, key, act)),
+    cell("layers", layersInput(entry, index, key, act)),
+    ...figureCells(figures),
+    cell(
+      "menu",
+      iconButton("more", `${row.model}: ${t("menu")}`, (event) => act.menu(index, event.currentTarget), {
+        "aria-haspopup": "menu",
+        data: { key: key("menu") },
+      }),
+    ),
+  );
 }
 
 export function figureCells(figures) {
-  const figure = (name, share, text, tone) => el("td.om-c-figure", { role: "cell", class: `om-c-${name}`, data: { figure: name } },
-    barCell({ share, text, tone, label: t(name), help: t(`${name}Help`) + (figures?.exact === false && name === "kept" ? `\n${t("keptEstimate")}` : ""),
-      estimate: name === "kept" && figures?.exact === false }));
+  const figure = (name, share, text, tone) =>
+    el(
+      "td.om-c-figure",
+      { role: "cell", class: `om-c-${name}`, data: { figure: name } },
+      barCell({
+        share,
+        text,
+        tone,
+        label: t(name),
+        help: t(`${name}Help`) + (figures?.exact === false && name === "kept" ? `\n${t("keptEstimate")}` : ""),
+        estimate: name === "kept" && figures?.exact === false,
+      }),
+    );
   const { size, relative, fresh, kept } = figures ?? {};
   return [
     figure("size", relative, size === undefined ? "" : shortNumber(size), "om-tone-size"),
@@ -76,7 +107,10 @@ function shortNumber(value) {
 }
 
 function handle(row, index, key, act) {
-  const button = iconButton("grip", `${t("move")}: ${row.model} (Alt ↑ ↓)`, () => {}, { class: "om-handle", data: { key: key("handle") } });
+  const button = iconButton("grip", `${t("move")}: ${row.model} (Alt ↑ ↓)`, () => {}, {
+    class: "om-handle",
+    data: { key: key("handle") },
+  });
   button.addEventListener("pointerdown", (event) => act.drag(index, event, button));
   button.addEventListener("keydown", (event) => {
     const steps = { ArrowUp: -1, ArrowDown: 1 };
@@ -88,41 +122,84 @@ function handle(row, index, key, act) {
 }
 
 function toggle(row, index, key, act) {
-  return el("label.om-check", { title: t("toggleRow", { model: row.model }) }, el("input", {
-    type: "checkbox", checked: row.enabled, "aria-label": t("toggleRow", { model: row.model }), data: { key: key("enabled") },
-    on: { change: (event) => act.set(index, "enabled", event.target.checked) },
-  }), el("span.om-box", {}, icon("check")));
+  return el(
+    "label.om-check",
+    { title: t("toggleRow", { model: row.model }) },
+    el("input", {
+      type: "checkbox",
+      checked: row.enabled,
+      "aria-label": t("toggleRow", { model: row.model }),
+      data: { key: key("enabled") },
+      on: { change: (event) => act.set(index, "enabled", event.target.checked) },
+    }),
+    el("span.om-box", {}, icon("check")),
+  );
 }
 
 function modelCell(entry, index, changed, problems, key, act) {
   const { row } = entry;
   const [folder, name] = splitFolder(row.model);
-  return el("th.om-c-model", { role: "rowheader", scope: "row", class: changed.includes("model") ? "om-changed" : "" },
+  return el(
+    "th.om-c-model",
+    { role: "rowheader", scope: "row", class: changed.includes("model") ? "om-changed" : "" },
     choiceButton({
-      text: name, label: `${t("row", { number: index + 1 })}: ${row.model}`, help: row.model,
-      key: key("model"), classes: folder ? "om-has-folder" : "", onOpen: (b) => act.pickModel(index, b),
+      text: name,
+      label: `${t("row", { number: index + 1 })}: ${row.model}`,
+      help: row.model,
+      key: key("model"),
+      classes: folder ? "om-has-folder" : "",
+      onOpen: (b) => act.pickModel(index, b),
     }),
-    el("div.om-lines", {}, ...problems.map((p) => problemLine(p, index, act)),
+    el(
+      "div.om-lines",
+      {},
+      ...problems.map((p) => problemLine(p, index, act)),
       changed.length ? changeLine(entry, index, changed, act) : null,
-      row.info ? el("div.om-info", { title: row.info }, row.info) : null));
+      row.info ? el("div.om-info", { title: row.info }, row.info) : null,
+    ),
+  );
 }
 
 function problemLine(problem, index, act) {
   const { code, parent, model, part, severity } = problem;
   const button = (label, action) => el("button.om-link", { type: "button", on: { click: action } }, label);
-  const wayOut = code === "parent_off"
-    ? button(problem.hasRow ? t("enable", { model: parentName(parent) }) : t("addModel", { model: parentName(parent) }), () => act.enable(parent))
-    : null;
+  const wayOut =
+    code === "parent_off"
+      ? button(
+          problem.hasRow ? t("enable", { model: parentName(parent) }) : t("addModel", { model: parentName(parent) }),
+          () => act.enable(parent),
+        )
+      : null;
   const text = t(code, { model: splitFolder(model)[1], parent: parentName(parent), part });
-  return el("div.om-problem", { class: severity === "error" ? "om-error" : "om-warning", title: text }, icon("warn"), el("span", {}, text), wayOut);
+  return el(
+    "div.om-problem",
+    { class: severity === "error" ? "om-error" : "om-warning", title: text },
+    icon("warn"),
+    el("span", {}, text),
+    wayOut,
+  );
 }
 
 function changeLine({ row, proposed }, index, changed, act) {
-  return el("div.om-change", {}, el("span.om-dot", {}), ...changed.map((column) => el("button.om-link", {
-    type: "button", title: t("resetCell", { value: SHOWN[column](proposed[column]) }),
-    "aria-label": `${t(LABEL[column])} ${SHOWN[column](row[column])}. ${t("resetCell", { value: SHOWN[column](proposed[column]) })}`,
-    on: { click: () => act.resetCell(index, column) },
-  }, `${t(LABEL[column])} `, el("s", {}, SHOWN[column](proposed[column])), icon("undo"))));
+  return el(
+    "div.om-change",
+    {},
+    el("span.om-dot", {}),
+    ...changed.map((column) =>
+      el(
+        "button.om-link",
+        {
+          type: "button",
+          title: t("resetCell", { value: SHOWN[column](proposed[column]) }),
+          "aria-label": `${t(LABEL[column])} ${SHOWN[column](row[column])}. ${t("resetCell", { value: SHOWN[column](proposed[column]) })}`,
+          on: { click: () => act.resetCell(index, column) },
+        },
+        `${t(LABEL[column])} `,
+        el("s", {}, SHOWN[column](proposed[column])),
+        icon("undo"),
+      ),
+    ),
+  );
 }
 
 function hintFor(column, { row, proposed }, help) {
@@ -132,9 +209,15 @@ function hintFor(column, { row, proposed }, help) {
 
 function repeatChoice(entry, index, key, act) {
   const { row } = entry;
-  const select = el("select.om-input.om-repeat", {
-    title: hintFor("repeat", entry, t("repeatHelp")), "aria-label": `${row.model}: ${t("repeat")}`, data: { key: key("repeat") },
-  }, ...[1, 2, 3].map((n) => el("option", { value: String(n), selected: n === row.repeat }, `${n}×`)));
+  const select = el(
+    "select.om-input.om-repeat",
+    {
+      title: hintFor("repeat", entry, t("repeatHelp")),
+      "aria-label": `${row.model}: ${t("repeat")}`,
+      data: { key: key("repeat") },
+    },
+    ...[1, 2, 3].map((n) => el("option", { value: String(n), selected: n === row.repeat }, `${n}×`)),
+  );
   select.addEventListener("change", () => act.set(index, "repeat", Number(select.value)));
   return select;
 }
@@ -142,9 +225,14 @@ function repeatChoice(entry, index, key, act) {
 function layersInput(entry, index, key, act) {
   const { row } = entry;
   const input = el("input.om-input.om-layers", {
-    type: "text", value: row.layers, placeholder: t("allLayers"), spellcheck: false, autocomplete: "off",
+    type: "text",
+    value: row.layers,
+    placeholder: t("allLayers"),
+    spellcheck: false,
+    autocomplete: "off",
     title: hintFor("layers", entry, row.layers ? `${row.layers}\n${t("layersHelp")}` : t("layersHelp")),
-    "aria-label": `${row.model}: ${t("layers")}`, data: { key: key("layers") },
+    "aria-label": `${row.model}: ${t("layers")}`,
+    data: { key: key("layers") },
   });
   const check = () => {
     const trouble = layersTrouble(input.value);

@@ -12,7 +12,12 @@
 export const BASE = "base";
 export const COLUMNS = ["enabled", "model", "delta_from", "alpha", "repeat", "layers"];
 export const plainRow = (model) => ({
-  enabled: true, model, delta_from: BASE, alpha: 1, repeat: 1, layers: "",
+  enabled: true,
+  model,
+  delta_from: BASE,
+  alpha: 1,
+  repeat: 1,
+  layers: "",
 });
 
 /** Index of the proposal row each table row belongs to: the k-th of a model to the k-th; else null. */
@@ -37,9 +42,11 @@ export function effectiveEntries(table, proposal, names) {
       .filter((name) => !table.removed.includes(name))
       .map((name) => ({ row: plainRow(name), touched: [], proposed: null }));
   }
-  const matched = matchRows(table.rows.map((entry) => entry.row.model), proposal);
-  const entries = table.rows.map((entry, i) =>
-    settled(entry, matched[i] === null ? null : proposal[matched[i]]));
+  const matched = matchRows(
+    table.rows.map((entry) => entry.row.model),
+    proposal,
+  );
+  const entries = table.rows.map((entry, i) => settled(entry, matched[i] === null ? null : proposal[matched[i]]));
   const fresh = proposal
     .map((row, index) => ({ row, index }))
     .filter(({ row, index }) => !matched.includes(index) && !table.removed.includes(row.model));
@@ -89,8 +96,14 @@ export function findProblems(rows, names) {
   }
   const merged = new Set(rows.filter(isActive).map((row) => row.model));
   const problems = rows.flatMap((row, index) =>
-    rowProblems(row, known, parents, merged).map(([code, severity]) =>
-      ({ row: index, code, severity, model: row.model, parent: row.delta_from })));
+    rowProblems(row, known, parents, merged).map(([code, severity]) => ({
+      row: index,
+      code,
+      severity,
+      model: row.model,
+      parent: row.delta_from,
+    })),
+  );
   if (rows.length && !rows.some(isActive)) {
     problems.push({ row: -1, code: "all_off", severity: "error" });
   }

@@ -8,9 +8,8 @@ const NO = new Set(["0", "false", "off", "no", "", "nein", "falsch", "否"]);
 /** @param {import("./rules.mjs").Row[]} rows */
 export function toTsv(rows) {
   const clean = (value) => String(value).replace(/[\t\r\n]+/g, " ");
-  return [COLUMNS, ...rows.map((row) => COLUMNS.map((c) => clean(row[c])))]
-    .map((cells) => cells.join("\t"))
-    .join("\n") + "\n";
+  const lines = [COLUMNS, ...rows.map((row) => COLUMNS.map((c) => clean(row[c])))].map((cells) => cells.join("\t"));
+  return `${lines.join("\n")}\n`;
 }
 
 export function toJson(rows, method, options) {
@@ -68,7 +67,10 @@ function cleanRow(item, line, problems) {
 }
 
 function fromTsv(text) {
-  const lines = text.split(/\r?\n/).map((line) => line.split("\t")).filter((c) => c.some((v) => v.trim()));
+  const lines = text
+    .split(/\r?\n/)
+    .map((line) => line.split("\t"))
+    .filter((c) => c.some((v) => v.trim()));
   if (!lines.length) return { rows: [], problems: [] };
   const head = lines[0].map((cell) => cell.trim().toLowerCase().replace(/\s+/g, "_"));
   const hasHead = head.includes("model");

@@ -12,11 +12,10 @@
  *   say: (text: string, severity?: string) => void, history: (step: "undo" | "redo") => void,
  *   presets: object, cosmetic: Record<string, unknown>, resized: () => void }} Host
  */
-import { el, icon, iconButton, shield } from "../parts/dom.mjs";
-import { formula } from "./formula.mjs";
+import { el, focusedKey, focusKey, icon, iconButton, shield } from "../parts/dom.mjs";
+import { footer, formulaText } from "./footer.mjs";
 import { layersTrouble } from "./layers.mjs";
 import { optionsPanel } from "./options_panel.mjs";
-import { splitFolder } from "../parts/names.mjs";
 import * as model from "./model.mjs";
 import { rowElement } from "./row.mjs";
 import { findProblems, isActive } from "./rules.mjs";
@@ -64,11 +63,9 @@ function refresh(view) {
   if (area) area.scrollTop = scroll;
   const had = view.focusNext !== null || focus !== null;
   view.focusNext = null;
-  if (had && focus) root.querySelector(`[data-key="${CSS.escape(focus)}"]`)?.focus({ preventScroll: true });
+  if (had && focus) focusKey(root, focus);
   view.host.resized();
 }
-
-const focusedKey = (root) => (root.contains(document.activeElement) ? document.activeElement.dataset.key ?? null : null);
 
 function liveRegion(view) {
   view.live ??= el("div.om-live", { role: "status", "aria-live": "polite" });
@@ -82,15 +79,24 @@ function announceUpdates(view) {
   const before = view.seen;
   view.seen = { text, rows: new Map((proposal ?? []).map((row) => [row.model, JSON.stringify(row)])) };
   if (!before || before.text === text || before.text === "[]") return;
-  const changed = view.state.entries.filter((e) => e.proposed && !e.touched.length
-    && before.rows.get(e.row.model) !== JSON.stringify(e.proposed));
+  const changed = view.state.entries.filter(
+    (e) => e.proposed && !e.touched.length && before.rows.get(e.row.model) !== JSON.stringify(e.proposed),
+  );
   view.updated = new Set(changed.map((e) => e.row.model));
-  if (changed.length) queueMicrotask(() => { view.live.textContent = t("updated", { count: changed.length }); });
+  if (changed.length)
+    queueMicrotask(() => {
+      view.live.textContent = t("updated", { count: changed.length });
+    });
 }
 
 function brokenBox(view, error) {
-  return el("div.om-broken", { role: "alert" }, icon("warn"), el("span", {}, t("broken", { reason: error.message })),
-    el("button.om-button", { type: "button", on: { click: () => view.host.commit("") } }, t("brokenReset")));
+  return el(
+    "div.om-broken",
+    { role: "alert" },
+    icon("warn"),
+    el("span", {}, t("broken", { reason: error.message })),
+    el("button.om-button", { type: "button", on: { click: () => view.host.commit("") } }, t("brokenReset")),
+  );
 }
 
 function parts(view) {
@@ -100,13 +106,21 @@ function parts(view) {
   const figures = currentFigures(view, rows);
   return [
     toolbar(view),
-    el("div.om-scroll", { tabIndex: -1 }, el("table.om-table", { role: "table", "aria-label": "OrthoMixer" },
-      header(view), body(view, problems, figures))),
+    el(
+      "div.om-scroll",
+      { tabIndex: -1 },
+      el("table.om-table", { role: "table", "aria-label": "OrthoMixer" }, header(view), body(view, problems, figures)),
+    ),
     footer(view, rows, problems),
     optionsPanel({
-      method: host.method(), schema: host.methods()[host.method()], values: state.table.options[host.method()] ?? {},
+      method: host.method(),
+      schema: host.methods()[host.method()],
+      values: state.table.options[host.method()] ?? {},
       open: host.cosmetic.optionsOpen === true,
-      onToggle: (open) => { host.cosmetic.optionsOpen = open; host.resized(); },
+      onToggle: (open) => {
+        host.cosmetic.optionsOpen = open;
+        host.resized();
+      },
       onChange: (param, value) => view.act.change(model.setOption(state, host.method(), param, value)),
     }),
   ];
@@ -124,7 +138,10 @@ function rowProblems(view, rows) {
     const trouble = row.enabled ? layersTrouble(row.layers) : null;
     return trouble ? [{ ...trouble, row: index, severity: "error", model: row.model, parent: row.delta_from }] : [];
   });
-  return [...findProblems(rows, known), ...layers].map((p) => ({ ...p, hasRow: rows.some((r) => r.model === p.parent) }));
+  return [...findProblems(rows, known), ...layers].map((p) => ({
+    ...p,
+    hasRow: rows.some((r) => r.model === p.parent),
+  }));
 }
 
 // ------------------------------------------------------------------ pieces
@@ -133,37 +150,81 @@ function toolbar(view) {
   const { state, act } = view;
   const active = state.entries.filter((e) => isActive(e.row));
   const strength = active.reduce((sum, e) => sum + e.row.alpha * e.row.repeat, 0);
-  const button = (name, label, onClick, props = {}) => el("button.om-button", {
-    type: "button", ...props, on: { click: (event) => onClick(event.currentTarget) },
-  }, icon(name), el("span", {}, label));
-  return el("div.om-toolbar", {},
+  const button = (name, label, onClick, props = {}) =>
+    el(
+      "button.om-button",
+      {
+        type: "button",
+        ...props,
+        on: { click: (event) => onClick(event.currentTarget) },
+      },
+      icon(name),
+      el("span", {}, label),
+    );
+  return el(
+    "div.om-toolbar",
+    {},
     button("plus", t("addRow"), act.pickNew, { data: { key: "add" }, "aria-haspopup": "listbox" }),
-    el("span.om-sum", {}, t("sum", { active: active.length, total: state.entries.length }),
-      el("span.om-sum-alpha", {}, t("strength", { value: Math.round(strength * 100) / 100 }))),
+    el(
+      "span.om-sum",
+      {},
+      t("sum", { active: active.length, total: state.entries.length }),
+      el("span.om-sum-alpha", {}, t("strength", { value: Math.round(strength * 100) / 100 })),
+    ),
     button("down", t("presets"), act.presets, { data: { key: "presets" }, "aria-haspopup": "dialog" }),
-    iconButton("more", t("more"), (event) => act.tableMenu(event.currentTarget), { data: { key: "more" }, "aria-haspopup": "menu" }));
+    iconButton("more", t("more"), (event) => act.tableMenu(event.currentTarget), {
+      data: { key: "more" },
+      "aria-haspopup": "menu",
+    }),
+  );
 }
 
 function header(view) {
   const { state, act } = view;
   const all = model.toggleState(state);
   const box = el("input", {
-    type: "checkbox", checked: all === "all", indeterminate: all === "some", disabled: !state.entries.length,
-    "aria-label": t("toggleAll"), data: { key: "all" }, on: { change: () => act.change(model.toggleAll(view.state)) },
+    type: "checkbox",
+    checked: all === "all",
+    indeterminate: all === "some",
+    disabled: !state.entries.length,
+    "aria-label": t("toggleAll"),
+    data: { key: "all" },
+    on: { change: () => act.change(model.toggleAll(view.state)) },
   });
-  const first = el("th.om-c-enabled", { role: "columnheader", scope: "col" },
-    el("label.om-check", { title: t("toggleAll") }, box, el("span.om-box", {}, icon("check"))));
-  const cells = HEADS.map(([column, word = column]) => el("th", {
-    role: "columnheader", scope: "col", class: `om-c-${column}`, title: word in { size: 1, fresh: 1, kept: 1 } ? t(`${word}Help`) : "",
-  }, t(word)));
-  return el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, first, ...cells,
-    el("td.om-c-menu", { role: "cell" })));
+  const first = el(
+    "th.om-c-enabled",
+    { role: "columnheader", scope: "col" },
+    el("label.om-check", { title: t("toggleAll") }, box, el("span.om-box", {}, icon("check"))),
+  );
+  const cells = HEADS.map(([column, word = column]) =>
+    el(
+      "th",
+      {
+        role: "columnheader",
+        scope: "col",
+        class: `om-c-${column}`,
+        title: word in { size: 1, fresh: 1, kept: 1 } ? t(`${word}Help`) : "",
+      },
+      t(word),
+    ),
+  );
+  return el(
+    "thead",
+    { role: "rowgroup" },
+    el("tr", { role: "row" }, first, ...cells, el("td.om-c-menu", { role: "cell" })),
+  );
 }
 
 function body(view, problems, figures) {
   const { state, act } = view;
   const rows = state.entries.map((entry, index) => {
-    const row = rowElement({ entry, index, figures: figures[index], problems: problems.filter((p) => p.row === index), act });
+    const row = rowElement({
+      entry,
+      index,
+      figures: figures[index],
+      problems: problems.filter((p) => p.row === index),
+      act,
+    });
     if (view.updated?.has(entry.row.model)) row.classList.add("om-updated");
     return row;
   });
@@ -172,50 +233,4 @@ function body(view, problems, figures) {
     rows.push(el("tr", { role: "row" }, el("td.om-empty", { role: "cell", colSpan: 10 }, words)));
   }
   return el("tbody", { role: "rowgroup" }, ...rows);
-}
-
-function footer(view, rows, problems) {
-  const { warnings = [], failure } = view.host.context();
-  const trouble = [...problems.filter((p) => p.row < 0).map((p) => ({ text: t(p.code), tone: "om-error" })), ...methodTrouble(view, rows)];
-  const isSeen = problems.some((p) => p.severity === "error") || trouble.some((line) => line.tone === "om-error");
-  const lines = [
-    ...(failure && !isSeen ? [{ text: failure, tone: "om-error", role: "alert" }] : []),
-    ...trouble,
-    ...warnings.map(({ text, enable }) => ({ text, tone: "om-warning", enable: missing(rows, enable) })),
-  ];
-  return el("div.om-footer", {},
-    ...lines.map((line) => footerLine(view, line)),
-    el("div.om-formula", { role: "region", tabIndex: 0, "aria-label": t("formula") }, formulaText(view, rows)));
-}
-
-/** Those of `models` that are not merged: what is left of a warning's remedy. */
-const missing = (rows, models) => models.filter((name) => !rows.some((row) => row.model === name && isActive(row)));
-
-function footerLine(view, { text, tone, role, enable = [] }) {
-  const names = enable.map((name) => splitFolder(name)[1]).join(", ");
-  return el("div.om-problem", { class: tone, role }, icon(tone === "om-note-line" ? "info" : "warn"), el("span", {}, text),
-    enable.length ? el("button.om-link", {
-      type: "button", data: { key: `remedy:${enable[0]}` }, on: { click: () => view.act.enable(...enable) },
-    }, t("enable", { model: names })) : null);
-}
-
-function methodTrouble(view, rows) {
-  const { host } = view;
-  const schema = host.methods()[host.method()];
-  const active = rows.filter(isActive).length;
-  const { names } = host.context();
-  const { model: texture } = host.texture();
-  const lines = [];
-  if (schema?.max_rows && active > schema.max_rows) {
-    lines.push({ text: t("maxRows", { method: schema.label ?? host.method(), count: schema.max_rows, active }), tone: "om-error" });
-  }
-  if (texture && names.length && !names.includes(texture)) lines.push({ text: t("textureUnknown", { model: texture }), tone: "om-error" });
-  if (schema?.order_matters && active > 1) lines.push({ text: t("orderMatters"), tone: "om-note-line" });
-  return lines;
-}
-
-function formulaText(view, rows) {
-  const { host } = view;
-  const { model: textureModel, alpha: textureAlpha } = host.texture();
-  return formula(rows, { method: host.method(), textureModel, textureAlpha });
 }

@@ -1,0 +1,265 @@
+"""What a recipe will keep of every model, without touching a file.
+
+Exact for linear methods; `web/js/forecast/forecast.mjs` is the same in the browser. Both run on the
+same fixtures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import RecipeError
+from ..methods.contract import Method
+from ..methods.forecast_rule import Floats, GramRows
+from ..methods.registry import get_method
+from ..recipe.layers import parse_layers
+from ..recipe.model import BASE, Row, TextureBoost
+from .reduction import Reduced, read_reduced, reduce_for_table
+
+__all__ = ["BlockForecast", "Forecast", "RowForecast", "forecast", "reduce_for_table"]
+
+
+@dataclass(frozen=True)
+class RowForecast:
+    """One row of the table, whether it is on or not.
+
+    norm: ‖δ‖ over all tensors. new_information: mean of 1 − cos² against the other active rows.
+    retention: ⟨W−B, δ⟩/‖δ‖² over all tensors: 1 keeps the row's change whole. None where undefined.
+    problem: "" or why the row cannot be evaluated: "model", "delta_from" (not in the analysis),
+    "layers" (not readable).
+    """
+
+    norm: float | None
+    new_information: float | None
+    retention: float | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class BlockForecast:
+    """One block. norm: ‖W−B‖ there. cancellation, retention (one per row) as in `Forecast`."""
+
+    block: str
+    norm: float | None
+    cancellation: float | None
+    retention: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a merge will keep, from `forecast`.
+
+    exact: equal to what the merge measures; False marks an estimate, or (all of norm, base_share,
+    cancellation and retention None) a method whose outcome distances do not tell. norm: ‖W−B‖.
+    base_share: ‖W−B‖/‖B‖. cancellation: 1 − ‖W−B‖² / Σ (w_i ‖δ_i‖)² with w_i what the table asks
+    of the row: 0 for rows that do not meet, up to 1 where they cancel, below 0 where they reinforce
+    each other.
+    """
+
+    method: str
+    exact: bool
+    norm: float | None
+    base_share: float | None
+    cancellation: float | None
+    rows: tuple[RowForecast, ...]
+    blocks: tuple[BlockForecast, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON, as the browser's version returns it."""
+        rows = [dict(vars(r)) for r in self.rows]
+        blocks = [vars(b) | {"retention": list(b.retention)} for b in self.blocks]
+        return vars(self) | {"rows": rows, "blocks": blocks}
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Per tensor: ⟨W−B, δ_r⟩ [keys, rows], ‖δ_r‖² [keys, rows], ‖W−B‖² [keys], Σ (w‖δ‖)² [keys]."""
+
+    dots: Floats
+    norms2: Floats
+    merged2: Floats
+    nominal2: Floats
+
+
+def forecast(
+    reduced: Mapping[str, Any] | Reduced,
+    rows: Sequence[Row],
+    method: str,
+    options: Mapping[str, Any] | None = None,
+    texture: TextureBoost | None = None,
+) -> Forecast:
+    """Norm, retention and cancellation of a merge from `reduce_for_table`'s JSON.
+
+    A row takes part on a tensor as in the executor: enabled, alpha · layer weight ≠ 0, and δ ≠ 0
+    there. Raises `RecipeError` for an unknown method or option; a row that cannot be evaluated has
+    a `problem` and takes no part. Cost: keys · rows³ at most.
+    """
+    data = reduced if isinstance(reduced, Reduced) else read_reduced(reduced)
+    chosen = get_method(method)
+    settings = chosen.check_options(options or {})
+    nodes, weights, problems = _read_rows(data, rows)
+    boost = _texture_node(data, rows, texture)
+    if boost is not None:
+        nodes = [*nodes, boost[0]]
+    grams = _row_grams(data, nodes)
+    sums = _unknown(data, grams, len(rows))
+    rule = chosen.forecast
+    if rule is not None:
+        sums = _merge(data, chosen, settings, weights, [r.repeat for r in rows], grams, boost)
+    base = float(np.sqrt(data.base_energy.sum()))
+    norm = _number(np.sqrt(sums.merged2.sum()))
+    return Forecast(
+        method=method,
+        exact=rule is not None and rule.exact,
+        norm=norm,
+        base_share=norm / base if norm is not None and base > 0 else None,
+        cancellation=_cancellation(sums.merged2.sum(), sums.nominal2.sum()),
+        rows=_row_figures(rows, problems, grams, sums),
+        blocks=_blocks(data, sums, problems),
+    )
+
+
+def _read_rows(
+    data: Reduced, rows: Sequence[Row]
+) -> tuple[list[tuple[int, int]], Floats, list[str]]:
+    """(model, parent) nodes, weights [keys, rows] = alpha · layer weight or 0, problems."""
+    node = {BASE: 0} | {name: i for i, name in enumerate(data.names, 1)}
+    nodes, problems = [], []
+    weights = np.zeros((len(data.keys), len(rows)))
+    for r, row in enumerate(rows):
+        problem = "" if row.model in node and row.model != BASE else "model"
+        problem = problem or ("" if row.delta_from in node else "delta_from")
+        try:
+            layers = parse_layers(row.layers, data.blocks)
+        except RecipeError:
+            problem = problem or "layers"
+        problems.append(problem)
+        nodes.append((0, 0) if problem else (node[row.model], node[row.delta_from]))
+        if not problem and row.active:
+            blocks = [data.blocks[b] for b in data.block_of]
+            found = [layers.weight(k, b) for k, b in zip(data.keys, blocks, strict=True)]
+            weights[:, r] = row.alpha * np.asarray(found)
+    return nodes, weights, problems
+
+
+def _texture_node(
+    data: Reduced, rows: Sequence[Row], texture: TextureBoost | None
+) -> tuple[tuple[int, int], float] | None:
+    """((model, parent), alpha) of an active texture boost, measured as its first row is."""
+    if texture is None or not texture.active or texture.model not in data.names:
+        return None
+    parent = next((r.delta_from for r in rows if r.model == texture.model), BASE)
+    node = {BASE: 0} | {name: i for i, name in enumerate(data.names, 1)}
+    if parent not in node:
+        return None
+    return (node[str(texture.model)], node[parent]), texture.alpha
+
+
+def _row_grams(data: Reduced, nodes: Sequence[tuple[int, int]]) -> Floats:
+    """⟨δ_r, δ_s⟩ per tensor [keys, rows, rows]; a row's norm is exactly 0 where its δ is."""
+    if not nodes:
+        return np.zeros((len(data.keys), 0, 0))
+    model, parent = np.asarray(nodes, dtype=np.intp).T
+    d = data.distances
+    mine, other = model[:, None], parent[:, None]
+    grams = d[:, mine, parent] + d[:, other, model] - d[:, mine, model] - d[:, other, parent]
+    return np.asarray(grams / 2.0)
+
+
+def _merge(
+    data: Reduced,
+    method: Method,
+    options: Mapping[str, Any],
+    weights: Floats,
+    repeats: Sequence[int],
+    grams: Floats,
+    boost: tuple[tuple[int, int], float] | None,
+) -> _Sums:
+    keys, count = weights.shape
+    noise = method.forecast.noise_frac(options) if method.forecast else 0.0
+    size = grams.shape[1]
+    norms2 = np.einsum("krr->kr", grams)
+    dots, merged2, nominal2 = np.zeros((keys, size)), np.zeros(keys), np.zeros(keys)
+    for k in range(keys):
+        on = np.flatnonzero((weights[k] != 0.0) & (norms2[k, :count] > 0.0))
+        found, nominal = [(1.0, np.zeros(0))], np.zeros(0)
+        if len(on):
+            some = GramRows(
+                gram=grams[k][np.ix_(on, on)],
+                alphas=weights[k, on],
+                repeats=np.asarray(repeats, dtype=np.float64)[on],
+                rotation_frac=float(data.rotation_frac[k]),
+                side=data.side[k],
+            )
+            found, nominal = method.shares(some, options), method.nominal_weights(some, options)
+        for share, part in found:
+            full = np.zeros(size)
+            full[on] = part
+            if boost is not None:
+                full[-1] += boost[1]
+            product = grams[k] @ full
+            dots[k] += share * product
+            merged2[k] += share * max(float(full @ product), 0.0)
+        nominal2[k] = float(nominal**2 @ norms2[k, on])
+        merged2[k] += noise * nominal2[k]
+        if boost is not None:
+            nominal2[k] += boost[1] ** 2 * norms2[k, -1]
+    return _Sums(dots[:, :count], norms2[:, :count], merged2, nominal2)
+
+
+def _unknown(data: Reduced, grams: Floats, count: int) -> _Sums:
+    """Sums of a method without a forecast: only the rows' own norms are known."""
+    nothing = np.full(len(data.keys), np.nan)
+    norms2 = np.einsum("krr->kr", grams)[:, :count]
+    return _Sums(np.full_like(norms2, np.nan), norms2, nothing, nothing)
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _cancellation(merged2: float, nominal2: float) -> float | None:
+    return _number(1.0 - merged2 / nominal2) if nominal2 > 0 else None
+
+
+def _row_figures(
+    rows: Sequence[Row], problems: Sequence[str], grams: Floats, sums: _Sums
+) -> tuple[RowForecast, ...]:
+    total = grams.sum(axis=0)
+    own, kept = sums.norms2.sum(axis=0), sums.dots.sum(axis=0)
+    active = [r for r in range(len(rows)) if own[r] > 0 and not problems[r] and rows[r].active]
+    figures = []
+    for r, problem in enumerate(problems):
+        if problem:
+            figures.append(RowForecast(None, None, None, problem))
+            continue
+        others = [s for s in active if s != r] if own[r] > 0 else []
+        news = [1.0 - min(1.0, total[r, s] ** 2 / (own[r] * own[s])) for s in others]
+        figures.append(
+            RowForecast(
+                norm=float(np.sqrt(own[r])),
+                new_information=float(np.mean(news)) if news else None,
+                retention=_number(kept[r] / own[r]) if own[r] > 0 else None,
+            )
+        )
+    return tuple(figures)
+
+
+def _blocks(data: Reduced, sums: _Sums, problems: Sequence[str]) -> tuple[BlockForecast, ...]:
+    block_of = np.asarray(data.block_of, dtype=np.intp)
+    found = []
+    for b, name in enumerate(data.blocks):
+        inside = block_of == b
+        own, kept = sums.norms2[inside].sum(axis=0), sums.dots[inside].sum(axis=0)
+        merged2 = float(sums.merged2[inside].sum())
+        retention = [
+            _number(kept[r] / own[r]) if own[r] > 0 and not problem else None
+            for r, problem in enumerate(problems)
+        ]
+        cancelled = _cancellation(merged2, float(sums.nominal2[inside].sum()))
+        found.append(BlockForecast(name, _number(merged2**0.5), cancelled, tuple(retention)))
+    return tuple(found)

@@ -1,1 +1,0 @@
-"""Everything that can be wrong with a merge, its costs and its files, before a tensor is read."""

@@ -14,12 +14,14 @@ from .architecture import Architecture
 from .components import DIFFUSION, component_label, component_of
 from .duplicates import mark_duplicates
 from .known import get_architecture
+from .lora.source import is_lora, lora_model
 from .markers import is_buffer, is_marker
 from .match import Match, match
 from .misfits import what_else
 from .normalise import OUTSIDE_KEYS, View, normalise_shapes
 from .padding import without_padding
 from .parts import base_parts, match_parts
+from .prediction import markers
 from .remap import Piece, whole
 from .setspec import ModelSpec, Repairs
 from .verdict import dtype_words, findings, quantisation_words, verdict
@@ -57,19 +59,22 @@ def align(
         view = cut
         found = _match_all(cut, known, sources, repairs, (keys, carried), components=components)
     beside, kept = base_parts(view.parts, base)
-    outside = _outside(base, view) if components else {}
+    outside = _outside(base, view) if beside else {}
     pieces = {**view.pieces, **view.parts, **outside}
     carried = (*carried, *kept, *outside)
     shapes = {k: pieces[k].shape for k in (*keys, *beside, *carried)}
-    laid = [
-        _model(spec, source, one, known, {k: shapes[k] for k in keys}, shapes_of(beside, shapes))
-        for (spec, source), one in zip(models, found, strict=True)
-    ]
     left = {
         why: found for why, found in view.left_out.items() if why != OUTSIDE_KEYS or not outside
     }
     whole_view = replace(view, pieces=pieces, left_out=left)
     own = _base(base, whole_view, known, (*keys, *beside), carried)
+    ours, others = shapes_of(keys, shapes), shapes_of(beside, shapes)
+    laid = [
+        _lora(spec, source, own, known, ours | others)
+        if is_lora(source)
+        else _model(spec, source, one, known, ours, others)
+        for (spec, source), one in zip(models, found, strict=True)
+    ]
     aligned = AlignedSet(
         architecture=known,
         base=own,
@@ -194,7 +199,7 @@ def _base(
         findings=(*findings(found, {}, source), *(w[0].upper() + w[1:] for w in words)),
         repairs=found.repairs,
     )
-    return AlignedModel("base", source, segments, report)
+    return AlignedModel("base", source, segments, report, markers(view))
 
 
 def _own_parts(keys: Sequence[str]) -> tuple[PartReport, ...]:
@@ -205,6 +210,17 @@ def _own_parts(keys: Sequence[str]) -> tuple[PartReport, ...]:
         for name, n in counts.items()
         if name != DIFFUSION
     )
+
+
+def _lora(
+    spec: ModelSpec | str,
+    source: Source,
+    base: AlignedModel,
+    known: Architecture,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> AlignedModel:
+    name, file = (spec, source.name) if isinstance(spec, str) else (spec.name, spec.file)
+    return lora_model(name, file, source, base, known, shapes)
 
 
 def _model(
@@ -237,7 +253,8 @@ def _model(
         repairs=found.repairs,
         parts=parts.reports,
     )
-    return AlignedModel(name, source, {**found.segments, **parts.segments}, report)
+    segments = {**found.segments, **parts.segments}
+    return AlignedModel(name, source, segments, report, markers(found.view))
 
 
 def _entries(source: Source, segments: Mapping[str, Sequence[object]]) -> list[Entry]:

@@ -87,12 +87,16 @@ class ModelReport:
 
 @dataclass(frozen=True)
 class AlignedModel:
-    """One model of the set by canonical keys. A key absent from `segments` is missing in it."""
+    """One model of the set by canonical keys. A key absent from `segments` is missing in it.
+
+    `markers`: marker of the prediction → its key in the file; see `keys.prediction`.
+    """
 
     name: str
     source: Source
     segments: Mapping[str, tuple[Segment, ...]]
     report: ModelReport
+    markers: Mapping[str, str] = field(default_factory=dict)
 
     def has(self, key: str) -> bool:
         """Whether the model holds this canonical key with the base's shape."""

@@ -101,7 +101,7 @@ def resolve(name: str) -> Path:
 
 
 class ModelFolders:
-    """The registered folders, for a recipe that looks for its files; see `execute.renamed`."""
+    """The registered folders, for a recipe that looks for its files; see `execute.plan.renamed`."""
 
     def __call__(self, file: str) -> Path:
         """As `resolve`."""

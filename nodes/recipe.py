@@ -5,9 +5,9 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..orthomerge_core.errors import OrthoMergeError, RecipeError
-from ..orthomerge_core.execute.provenance import recipe_from_metadata
-from ..orthomerge_core.execute.renamed import resolve_by_content
-from ..orthomerge_core.execute.sources import spec_from_recipe
+from ..orthomerge_core.execute.output.provenance import recipe_from_metadata
+from ..orthomerge_core.execute.plan.renamed import resolve_by_content
+from ..orthomerge_core.execute.plan.resolve import spec_from_recipe
 from ..orthomerge_core.io.hashing import HashMemo
 from ..orthomerge_core.io.opening import open_source
 from ..orthomerge_core.recipe.model import Recipe

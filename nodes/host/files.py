@@ -119,7 +119,7 @@ def _resolve(name: str, known: Mapping[str, tuple[str, str]]) -> Path:
 
 
 class ModelFolders:
-    """The registered folders, for a recipe that looks for its files; see `execute.renamed`."""
+    """The registered folders, for a recipe that looks for its files; see `execute.plan.renamed`."""
 
     def __call__(self, file: str) -> Path:
         """As `resolve`."""

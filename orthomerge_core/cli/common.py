@@ -106,7 +106,7 @@ def read_recipe(path: Path) -> Recipe:
     """A recipe from its JSON (of stdin for `-`), the header of a merged safetensors file, or
     sd-mecha's `.mecha`."""
     if path.suffix.lower() in (".safetensors", ".sft"):
-        from ..execute.provenance import recipe_from_metadata
+        from ..execute.output.provenance import recipe_from_metadata
         from ..io.header import read_header
 
         return recipe_from_metadata(read_header(path).metadata, path.name)

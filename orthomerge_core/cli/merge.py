@@ -27,8 +27,7 @@ from .common import (
 )
 
 if TYPE_CHECKING:
-    from ..execute.decomposition_cache import DecompositionCache
-    from ..execute.result import MergeReport
+    from ..execute.output.report import MergeReport
 
 __all__ = ["merge"]
 
@@ -137,12 +136,11 @@ def _attempt(job: _Job, caches: Caches, bar: Bar, *, alone: bool) -> dict[str, A
 
 def _merge(job: _Job, caches: Caches, bar: Bar) -> dict[str, Any]:
     recipe = read_recipe(job.recipe)  # before torch is imported: a bad recipe fails at once
-    from ..execute.gram_cache import GramCache
-    from ..execute.plan import plan_merge
-    from ..execute.renamed import resolve_by_content
+    from ..execute.caches import Caches as MergeCaches
+    from ..execute.plan.planner import plan_merge
+    from ..execute.plan.renamed import resolve_by_content
+    from ..execute.plan.resolve import FolderResolver, spec_from_recipe
     from ..execute.run import run_merge
-    from ..execute.sinks import FileSink
-    from ..execute.sources import FolderResolver, spec_from_recipe
     from ..report.merge_text import merge_summary, plan_summary
 
     resolve = resolve_by_content(recipe, FolderResolver(job.folders), caches.memo, bar)
@@ -154,14 +152,11 @@ def _merge(job: _Job, caches: Caches, bar: Bar) -> dict[str, Any]:
             return {"report": plan.to_json(), "said": plan_summary(plan)}
         done = run_merge(
             plan,
-            FileSink(job.target, job.overwrite),
+            MergeCaches(caches.folder),
             progress=bar,
             device=job.device,
-            cache=_decompositions(caches),
-            grams=GramCache(caches.folder / "grams") if caches.folder else None,
-            memo=caches.memo,
             provenance=job.provenance,
-        )
+        ).report
     if job.report is not None:
         _write_report(done, job.report, job.target.stem)
     return {"report": done.to_json(), "said": merge_summary(done) + list(done.notes)}
@@ -179,14 +174,6 @@ def _write_report(done: MergeReport, folder: Path, stem: str) -> None:
     from ..report.merge_plots import retention_picture
 
     imsave(folder / f"{stem}.png", retention_picture(done))
-
-
-def _decompositions(caches: Caches) -> DecompositionCache | None:
-    if caches.folder is None:
-        return None
-    from ..execute.decomposition_cache import DEFAULT_BUDGET_BYTES, DecompositionCache
-
-    return DecompositionCache(caches.folder / "decompositions", DEFAULT_BUDGET_BYTES)
 
 
 def _say(result: dict[str, Any], *, many: bool) -> None:

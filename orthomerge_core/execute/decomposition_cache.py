@@ -21,7 +21,7 @@ from ..io.temp import remove_stale
 from ..io.writer import SafetensorsWriter
 from ..keys.aligned import AlignedModel
 from ..methods.contract import DecomposedMethod
-from .plan import Plan, TensorPlan
+from .plan.model import Plan, TensorPlan
 
 __all__ = ["DEFAULT_BUDGET_BYTES", "DecompositionCache", "decomposition_key"]
 

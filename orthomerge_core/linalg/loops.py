@@ -49,7 +49,7 @@ def sum_halves(stored, kind, columns, rows, bits, marks, words, gram, counts, pe
 
 @exact
 def merge_halves(stored, kind, columns, wide, rows, result, places, coefficients, gram, out):
-    """`execute.fused`: W = B + Σ c δ of a chunk, rounded once; the energy of that rounding.
+    """`execute.linear.kernel`: W = B + Σ c δ of a chunk, rounded once; the energy of that rounding.
 
     `values` [1 + models + 1 or more]; `rows` may be its part from 1 on: then `own`, the rows are
     the models. Where the rows' Gram is `known`, only the products with W − B are added up.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..execute.plan import Plan
-from ..execute.result import MergeReport
+from ..execute.output.report import MergeReport
+from ..execute.plan.model import Plan
 
 __all__ = ["merge_report", "merge_summary", "plan_summary"]
 

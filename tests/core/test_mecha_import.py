@@ -11,10 +11,10 @@ import torch
 
 from orthomerge_core import mecha
 from orthomerge_core.errors import RecipeError
-from orthomerge_core.execute.plan import plan_merge
+from orthomerge_core.execute.output.sinks import StateDictSink
+from orthomerge_core.execute.plan.planner import plan_merge
+from orthomerge_core.execute.plan.resolve import FolderResolver, spec_from_recipe
 from orthomerge_core.execute.run import run_merge
-from orthomerge_core.execute.sinks import StateDictSink
-from orthomerge_core.execute.sources import FolderResolver, spec_from_recipe
 from tests.core.mecha_family import SHAPES, write_models
 
 sd_mecha = pytest.importorskip("sd_mecha")

@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-from orthomerge_core.execute.plan import plan_merge
+from orthomerge_core.execute.output.verify import verify_file
+from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
-from orthomerge_core.execute.sinks import FileSink, StateDictSink
-from orthomerge_core.execute.verify import verify_file
 from orthomerge_core.recipe.model import Row, TextureBoost
 from tests.core.execute.conftest import base_tensors, live_spec, recipe_for, tuned
 from tests.oracles import naive_retention, naive_row_deltas, naive_sum_of_rows
@@ -17,10 +16,10 @@ EXACT = [*LINEAR, "slerp", "orthomerge"]
 
 def merge(models, *rows, **fields):
     """(state dict, report) of a merge of tensors in memory."""
-    spec, sink = live_spec(models), StateDictSink()
+    spec = live_spec(models)
     with plan_merge(recipe_for(spec, *rows, **fields), spec) as plan:
-        report = run_merge(plan, sink)
-    return sink.state_dict, report
+        merged = run_merge(plan)
+    return merged.state_dict, merged.report
 
 
 def same_bytes(a, b):
@@ -223,7 +222,7 @@ def test_preview_equals_saved(family, tmp_path, method):
     tensors, preview = merge(family, *rows, method=method)
     spec, path = live_spec(family), tmp_path / "merged.safetensors"
     with plan_merge(recipe_for(spec, *rows, method=method), spec, target=path) as plan:
-        saved = run_merge(plan, FileSink(path))
+        saved = run_merge(plan).report
     verdict = verify_file(path)
     assert preview.content_hash == saved.content_hash == verdict.computed
     assert verdict.ok
@@ -242,7 +241,7 @@ def test_the_same_recipe_gives_the_same_file(on_disk, tmp_path):
         path.parent.mkdir()
         recipe = recipe_for(spec, Row("a"), Row("child", "a"), method="orthomerge")
         with plan_merge(recipe, spec, target=path) as plan:
-            run_merge(plan, FileSink(path))
+            run_merge(plan)
         files.append(path.read_bytes())
     assert files[0] == files[1]
 
@@ -283,12 +282,11 @@ def test_a_quantised_layer_of_the_base_becomes_bf16(family):
         ModelSpec("base", "base.safetensors", source=sources[0]),
         (ModelSpec("a", "a.safetensors", source=sources[1]),),
     )
-    sink = StateDictSink()
     with plan_merge(recipe_for(spec, Row("a")), spec) as plan:
-        report = run_merge(plan, sink)
-    assert sink.state_dict[key].dtype is torch.bfloat16
-    assert torch.equal(sink.state_dict[key], family["a"][key])
-    assert "Quantised layers of the base (1) are written as bf16." in report.notes
+        merged = run_merge(plan)
+    assert merged.state_dict[key].dtype is torch.bfloat16
+    assert torch.equal(merged.state_dict[key], family["a"][key])
+    assert "Quantised layers of the base (1) are written as bf16." in merged.report.notes
 
 
 def test_leave_one_out_is_one_for_a_lone_row_and_nothing_for_a_twin(family):

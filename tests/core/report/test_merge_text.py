@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from orthomerge_core.execute.result import MergeReport
+from orthomerge_core.execute.output.report import MergeReport
 from orthomerge_core.report.merge_text import merge_report, merge_summary
 
 REPORT = MergeReport(

@@ -8,6 +8,7 @@
  * @typedef {{table: Table, proposal: Row[] | null, names: string[], entries: Entry[]}} State
  *   `proposal` null: an optimizer is wired, but nothing has come from it yet.
  */
+import { ascii } from "../parts/ascii.mjs";
 import { COLUMNS, effectiveEntries, matchRows, plainRow } from "./rules.mjs";
 
 export const TABLE_VERSION = 1;
@@ -96,7 +97,13 @@ export function write(state) {
   if (options.length) body.options = Object.fromEntries(options);
   Object.assign(body, table.extra);
   const isEmpty = Object.keys(body).length === 1 && !body.rows.length;
-  return isEmpty ? "" : JSON.stringify({ version: TABLE_VERSION, ...body });
+  return isEmpty ? "" : ascii(JSON.stringify({ version: TABLE_VERSION, ...body }));
+}
+
+/** The string that says all of a state by itself, for a run without the proposal it rests on. */
+export function writeInFull(state) {
+  const rows = state.entries.map(({ row }) => ({ row, touched: [...COLUMNS] }));
+  return write({ ...state, table: { ...state.table, rows, ordered: true } });
 }
 
 function writeRow({ row, touched }) {

@@ -1,5 +1,6 @@
 /** Rows as text for the clipboard: JSON, and tab-separated for spreadsheets. Pure. */
 import { BASE, COLUMNS, plainRow } from "./rules.mjs";
+import { readNumber } from "../parts/numbers.mjs";
 import { isValid } from "./model.mjs";
 
 const YES = new Set(["1", "true", "on", "yes", "x", "✓", "ja", "wahr", "是"]);
@@ -20,7 +21,7 @@ export function toJson(rows, method, options) {
 /**
  * Rows from pasted text. Accepts our JSON, a bare list, a recipe, TSV with or without a header, and
  * plain lines `model<tab>alpha`. Cells that cannot be read are reported, never guessed.
- * @returns {{rows: object[], options?: object, problems: {line: number, column: string, value: string}[]}}
+ * @returns {{rows: object[], options?: object, problems: {line: number, column: string, value: string, reason?: string}[]}}
  */
 export function fromText(text) {
   const trimmed = text.trim();
@@ -61,9 +62,14 @@ function cleanRow(item, line, problems) {
   for (const column of COLUMNS) {
     if (!(column in item)) continue;
     if (isValid(column, item[column])) row[column] = item[column];
-    else problems.push({ line, column, value: String(item[column]) });
+    else problems.push({ line, column, value: String(item[column]), reason: reasonFor(column, item[column]) });
   }
   return [row];
+}
+
+/** Why a value may not stand in a column: the key of its sentence. */
+function reasonFor(column, value) {
+  return column === "alpha" && Number.isFinite(value) ? "pasteRange" : "pasteBad";
 }
 
 function fromTsv(text) {
@@ -102,10 +108,4 @@ function readCell(column, value) {
   const word = value.toLowerCase();
   if (YES.has(word)) return true;
   return NO.has(word) ? false : value;
-}
-
-/** A number with a decimal point or comma; NaN where it is none. */
-export function readNumber(text) {
-  const value = String(text).trim().replace("−", "-").replace(",", ".");
-  return /^[-+]?(\d+\.?\d*|\.\d+)$/.test(value) ? Number(value) : Number.NaN;
 }

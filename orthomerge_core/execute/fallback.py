@@ -1,0 +1,77 @@
+"""What became of each tensor, and when the base's takes its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from ..progress import Progress
+from ..shapes import Float32, Float64
+from .output.retention import Retention
+from .output.tensor_writer import Emitter
+from .plan.model import Plan, TensorPlan
+
+__all__ = ["Fate", "Outcome", "Work", "is_finite", "only_finite"]
+
+
+class Fate(Enum):
+    """What became of a tensor."""
+
+    MERGED = "merged"
+    FROM_BASE = "from_base"
+    REPAIRED = "repaired"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished tensor.
+
+    `gram` [rows + 1, rows + 1] of the rows' deltas and W − B, None where nothing was measured;
+    `rounding` is the energy of the output's rounding error.
+    """
+
+    fate: Fate
+    gram: Float64[Tensor, "r r"] | None = None
+    rounding: float = 0.0
+
+
+@dataclass
+class Work:
+    """A running merge.
+
+    `counts` of tensors by fate, `repaired` names those that were not finite. `notes` are sentences
+    for the report; `plain` counts, by reason, tensors that a method merged by its simple rule.
+    """
+
+    plan: Plan
+    emitter: Emitter
+    retention: Retention
+    progress: Progress
+    counts: dict[Fate, int] = field(default_factory=lambda: dict.fromkeys(Fate, 0))
+    repaired: list[str] = field(default_factory=list)
+    plain: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def record(self, tensor: TensorPlan, outcome: Outcome) -> None:
+        """Count a tensor and add its measures; call in the plan's order, for equal last digits."""
+        self.counts[outcome.fate] += 1
+        if outcome.fate is Fate.REPAIRED:
+            self.repaired.append(tensor.key)
+        self.retention.rounding_energy += outcome.rounding
+        if outcome.gram is not None:
+            # a row that is not finite, and does not act here, counts as zero
+            gram = torch.nan_to_num(outcome.gram, nan=0.0, posinf=0.0, neginf=0.0)
+            self.retention.add(tensor.block, gram)
+
+
+def is_finite(values: Float32[Tensor, "n"]) -> bool:
+    """Whether all values are; a sum tells it for nearly every tensor, at a fraction of the cost."""
+    return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
+
+
+def only_finite(rows: Float32[Tensor, "rows n"]) -> Float32[Tensor, "rows n"]:
+    """In place: what is not finite becomes zero."""
+    return torch.nan_to_num_(rows, nan=0.0, posinf=0.0, neginf=0.0)

@@ -1,0 +1,127 @@
+"""One tensor on its way out: cast once, scaled for fp8, hashed and stored piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ...io.hashing import Hasher, tensor_bytes, tensor_hash
+from ...keys.aligned import AlignedModel
+from ...linalg.gram import CHUNK
+from ..plan.model import TensorPlan
+from ..plan.storage import scale_key
+from .cast import cast, fp8_scale
+from .sinks import Sink
+
+__all__ = ["Emitter", "Listen", "TensorOut", "read_stored"]
+
+Listen = Callable[[], None]
+
+
+class Emitter:
+    """Everything that reaches the sink, and the hashes of it.
+
+    Threads may send different tensors at the same time. `listen` is called at least every 0.1 s
+    of work and may raise to stop. `hashes`: key → (dtype, shape, XXH3-128 of the stored bytes).
+    """
+
+    def __init__(self, sink: Sink, base: AlignedModel) -> None:
+        self.sink, self.base = sink, base
+        self.hashes: dict[str, tuple[str, tuple[int, ...], str]] = {}
+
+    def raw(self, key: str, tensor: Tensor, dtype: str, shape: tuple[int, ...]) -> None:
+        """Store a tensor as it is."""
+        self.sink.write_flat(key, tensor.reshape(-1), 0)
+        self.hashes[key] = (dtype, shape, tensor_hash(tensor))
+
+    def copy_base(self, plan: TensorPlan, listen: Listen) -> None:
+        """The base's tensor: its very bytes where the dtype stays, else its values cast once."""
+        if not plan.stored.scaled and _is_stored_as(self.base, plan.key, plan.stored.dtype):
+            stored = read_stored(self.base, plan.key)
+            self.raw(plan.key, stored, plan.stored.dtype, plan.shape)
+            return
+        out = TensorOut(self, plan, listen)
+        buffer = torch.empty(min(CHUNK, plan.numel), dtype=torch.float32)
+        for start in range(0, plan.numel, CHUNK):
+            part = buffer[: min(CHUNK, plan.numel - start)]
+            self.base.read_into(plan.key, part, start)
+            out.put(part)
+            listen()
+        out.finish()
+
+
+class TensorOut:
+    """Takes a tensor's float32 values in order; call `finish` after the last.
+
+    A second `TensorOut` for the same tensor replaces the first. Scaled fp8 is held whole until its
+    largest value is known.
+    """
+
+    def __init__(self, emitter: Emitter, plan: TensorPlan, listen: Listen) -> None:
+        self._emitter, self._plan, self._listen = emitter, plan, listen
+        self._hasher = Hasher()
+        self._done = 0
+        self._whole = torch.empty(plan.numel) if plan.stored.scaled else None
+
+    def put(self, values: Tensor) -> float:
+        """Store the next values (1-D float32); returns the energy of their rounding error.
+
+        For scaled fp8 the rounding is known, and returned, only by `finish`.
+        """
+        if self._whole is not None:
+            self._whole[self._done : self._done + len(values)].copy_(values)
+            self._done += len(values)
+            return 0.0
+        stored = cast(values, self._plan.stored.dtype)
+        self._store(stored)
+        if stored.dtype is torch.float32:
+            return 0.0
+        error = stored.float().sub_(values)
+        return float(torch.dot(error, error))
+
+    def put_stored(self, stored: Tensor) -> None:
+        """Store the next values, rounded already to the tensor's dtype; not for scaled fp8."""
+        self._store(stored)
+
+    def finish(self) -> float:
+        """Settle the hash; returns the rounding error's energy where `put` could not."""
+        energy = self._quantise() if self._whole is not None else 0.0
+        plan = self._plan
+        self._emitter.hashes[plan.key] = (plan.stored.dtype, plan.shape, self._hasher.hexdigest())
+        return energy
+
+    def _store(self, stored: Tensor) -> None:
+        self._hasher.update(tensor_bytes(stored))
+        self._emitter.sink.write_flat(self._plan.key, stored, self._done)
+        self._done += len(stored)
+
+    def _quantise(self) -> float:
+        whole, self._done, energy = self._whole, 0, 0.0
+        assert whole is not None  # only called for scaled tensors  # noqa: S101
+        scale = fp8_scale(whole)
+        for values in whole.split(CHUNK) if len(whole) else ():
+            stored = cast(values / scale, self._plan.stored.dtype)
+            self._store(stored)
+            error = stored.float().mul_(scale).sub_(values)
+            energy += float(torch.dot(error, error))
+            self._listen()
+        key = scale_key(self._plan.key)
+        self._emitter.raw(key, torch.tensor(scale, dtype=torch.float32), "F32", ())
+        return energy
+
+
+def _is_stored_as(model: AlignedModel, key: str, dtype: str) -> bool:
+    """Whether all parts of a canonical tensor lie in the file as plain values of that dtype."""
+    entries = (model.source.entries[segment.key] for segment in model.segments[key])
+    return all(entry.dtype == dtype and not entry.quant for entry in entries)
+
+
+def read_stored(model: AlignedModel, key: str) -> Tensor:
+    """A canonical tensor as stored, flat: the bytes behind its segments one after the other."""
+    parts = []
+    for segment in model.segments[key]:
+        flat = model.source.read_raw(segment.key).reshape(-1)
+        parts.append(flat[segment.start : segment.stop])
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -11,7 +11,6 @@ import torch
 
 from orthomerge_core import mecha
 from orthomerge_core.errors import RecipeError
-from orthomerge_core.execute.output.sinks import StateDictSink
 from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.plan.resolve import FolderResolver, spec_from_recipe
 from orthomerge_core.execute.run import run_merge
@@ -119,12 +118,11 @@ def test_what_maps_gives_the_tensors_that_sd_mecha_gives(models: Models, tmp_pat
     assert recipe.method == method and recipe.base == "base.safetensors"
     theirs = sd_mecha.merge(graph, output_dtype=torch.float32)
     theirs.pop("__metadata__", None)
-    sink = StateDictSink()
     spec = spec_from_recipe(recipe, FolderResolver([tmp_path]))
     with plan_merge(recipe, spec, output_dtype="fp32") as plan:
-        run_merge(plan, sink)
-    assert sink.state_dict.keys() == theirs.keys() == SHAPES.keys()
-    for key, ours in sink.state_dict.items():
+        merged = run_merge(plan)
+    assert merged.state_dict.keys() == theirs.keys() == SHAPES.keys()
+    for key, ours in merged.state_dict.items():
         torch.testing.assert_close(ours, theirs[key].reshape(ours.shape), rtol=1e-6, atol=1e-6)
 
 

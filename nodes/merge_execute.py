@@ -13,7 +13,7 @@ from ..orthomerge_core.report.merge_text import merge_report
 from . import host
 from .cells import merge_cell
 from .merging import merge_to_model, planned
-from .widgets import device_input, dry_run_input, picture, schema
+from .widgets import device_input, dry_run_input, picture, schema, told
 from .wire import RecipeSocket, RecipeWire
 
 __all__ = ["OrthoMergeExecute"]
@@ -74,12 +74,12 @@ class OrthoMergeExecute(io.ComfyNode):
         """Plan, merge into memory, hand over."""
         if dry_run:
             plan, nothing = planned(recipe, output_dtype), host.blocked()
-            ui = {"orthomerge": [plan]}
+            ui = told(plan)
             return io.NodeOutput(nothing, nothing, plan["text"], nothing, ui=ui)
         if recipe.group is not None:
             plan, model = merge_cell(recipe, output_dtype, device)
             words = f"Merged when it is sampled.\n\n{plan['text']}"
-            ui = {"orthomerge": [plan | {"text": words}]}
+            ui = told(plan | {"text": words})
             return io.NodeOutput(model, recipe, words, host.blocked(), ui=ui)
         report, model = merge_to_model(recipe, output_dtype, device, cls.hidden.unique_id)
         text = merge_report(report)
@@ -89,4 +89,4 @@ class OrthoMergeExecute(io.ComfyNode):
         )
         wire = replace(recipe, recipe=merged, content_hash=report.content_hash)
         drawn = picture(lambda: retention_picture(report))
-        return io.NodeOutput(model, wire, text, drawn, ui={"orthomerge": [payload]})
+        return io.NodeOutput(model, wire, text, drawn, ui=told(payload))

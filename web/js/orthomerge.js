@@ -10,6 +10,7 @@ import { mixerWidget } from "./comfy/mixer_widget.mjs";
 import { modelsWidget } from "./comfy/models_widget.mjs";
 import { hasFace, isOurs } from "./comfy/pack_nodes.mjs";
 import { carryWithCopies, noteAsked, onResult, remember, takeCarried } from "./comfy/results.mjs";
+import { dropProgressText } from "./comfy/progress.mjs";
 import { loadStyle } from "./comfy/style.mjs";
 import { textureWidget } from "./comfy/texture_widget.mjs";
 import { colorWires } from "./comfy/wire_colors.mjs";
@@ -53,6 +54,7 @@ app.registerExtension({
     if (node.comfyClass === "OrthoMixer") carryWithCopies(node);
     chain(node, "onExecuted", (output) => {
       remember(node, output);
+      dropProgressText(node);
       if (hasFace(node)) attachFace(node, app);
     });
     chain(node, "onConfigure", () => {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..orthomerge_core.analysis.cache import AnalysisCache, analyze_cached
-from ..orthomerge_core.io.hashing import HashMemo
+from ..orthomerge_core.io.hash_memo import HashMemo
 from ..orthomerge_core.keys.opening import open_set
 from ..orthomerge_core.keys.setspec import SetSpec
 from ..orthomerge_core.report.analysis_plots import heatmaps

@@ -63,13 +63,12 @@ class OrthoGrid(io.ComfyNode):
         pages: str = "",
     ) -> io.NodeOutput:
         """Expand the axes; nothing is merged here."""
-        grid = make_grid(recipe.recipe, [columns, rows, pages], recipe.strength)
+        grid = make_grid(recipe.recipe, [columns, rows, pages])
         group = uuid.uuid4().hex
         recipes = [
             replace(
                 recipe,
                 recipe=cell.setting.recipe,
-                strength=cell.setting.strength,
                 content_hash=None,
                 group=group,
                 cell=number,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from comfy_api.latest import io
 
 from ..orthomerge_core.execute.output.provenance import with_hashes
-from ..orthomerge_core.recipe.model import OUTPUT_DTYPES
+from ..orthomerge_core.recipe.model import ALPHA_LIMIT, OUTPUT_DTYPES
 from ..orthomerge_core.report.merge_plots import retention_picture
 from ..orthomerge_core.report.merge_text import merge_report
 from . import host
@@ -50,6 +50,17 @@ class OrthoMergeExecute(io.ComfyNode):
                 ),
                 device_input(),
                 dry_run_input(),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=-ALPHA_LIMIT,
+                    max=ALPHA_LIMIT,
+                    step=0.05,
+                    round=False,
+                    optional=True,
+                    tooltip="How much of the whole merged change is added: 0 is the base, 1 the "
+                    "merge as the recipe says.",
+                ),
             ],
             outputs=[
                 io.Model.Output(display_name="MODEL", tooltip="The merged model."),
@@ -70,8 +81,12 @@ class OrthoMergeExecute(io.ComfyNode):
         output_dtype: str = "base",
         device: str = "auto",
         dry_run: bool = False,
+        strength: float = 1.0,
     ) -> io.NodeOutput:
         """Plan, merge into memory, hand over."""
+        if strength != 1.0:
+            scaled = replace(recipe.recipe, strength=recipe.recipe.strength * strength)
+            recipe = replace(recipe, recipe=scaled)
         if dry_run:
             plan, nothing = planned(recipe, output_dtype), host.blocked()
             ui = told(plan)

@@ -79,7 +79,7 @@ class OrthoModelSet(io.ComfyNode):
         Only `models` is asked for, because the host reports one message at every input named here.
         Newer hosts hold `base` against its list themselves; with older ones `execute` refuses it.
         """
-        return host.explain(lambda: [host.resolve(name) for name in _lines(models)])
+        return host.explain(lambda: host.resolve_all(_lines(models)))
 
     @classmethod
     def fingerprint_inputs(
@@ -127,8 +127,8 @@ def _spec(base: str, picked: list[str], architecture: str) -> SetSpec:
     if len(set(picked)) < len(picked):
         twice = next(name for name in picked if picked.count(name) > 1)
         raise RecipeError(f'"{twice}" is named twice', fix="Remove one of the two lines.")
-    paths = [host.resolve(name) for name in picked]
-    spec = spec_from_paths(host.resolve(base), paths, architecture)
+    first, *paths = host.resolve_all([base, *picked])
+    spec = spec_from_paths(first, paths, architecture)
     named = [replace(m, file=file) for m, file in zip(spec.models, picked, strict=True)]
     return replace(spec, base=replace(spec.base, file=base), models=tuple(named))
 

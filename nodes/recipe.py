@@ -8,7 +8,7 @@ from ..orthomerge_core.errors import OrthoMergeError, RecipeError
 from ..orthomerge_core.execute.output.provenance import recipe_from_metadata
 from ..orthomerge_core.execute.plan.renamed import resolve_by_content
 from ..orthomerge_core.execute.plan.resolve import spec_from_recipe
-from ..orthomerge_core.io.hashing import HashMemo
+from ..orthomerge_core.io.hash_memo import HashMemo
 from ..orthomerge_core.io.opening import open_source
 from ..orthomerge_core.recipe.model import Recipe
 from . import host

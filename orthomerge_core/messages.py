@@ -41,6 +41,7 @@ TEMPLATES: Mapping[str, str] = MappingProxyType(
         "base's tensors were kept.",
         "merge.texture_not_finite": "The texture boost holds values that are not finite in "
         "{count:# tensor|# tensors} ({keys:names}); it does not count there.",
+        "plan.strength_zero": "The strength is 0: the result is the base.",
     }
 )
 """code → sentence. Beside Python's own format specifications two are understood:

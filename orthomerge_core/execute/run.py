@@ -9,7 +9,8 @@ import torch
 
 from ..concurrency.background import run_abandonable
 from ..concurrency.device import usable_device
-from ..io.hashing import HashMemo, content_hash
+from ..io.hash_memo import HashMemo
+from ..io.hashing import content_hash
 from ..keys.content import model_content_hash, recall_hashes
 from ..messages import texts
 from ..methods.contract import LinearMethod

@@ -221,7 +221,7 @@ class WholeMerge:
         merged = _Merged(base)
         with torch.inference_mode():  # a property of the thread
             if loaded.rows:
-                merged = self._call(loaded)
+                merged = self._with_strength(base, self._call(loaded))
             if plan.texture is None:
                 return merged
             alpha, model, parent = plan.texture
@@ -230,6 +230,13 @@ class WholeMerge:
             if not is_finite(texture):
                 return replace(merged, texture=False)
             return replace(merged, values=texture.mul_(alpha).add_(merged.values))
+
+    def _with_strength(self, base: Tensor, merged: _Merged) -> _Merged:
+        """B + strength · (W − B)."""
+        strength = self._work.plan.recipe.strength
+        if strength == 1.0:
+            return merged
+        return replace(merged, values=merged.values.sub(base).mul_(strength).add_(base))
 
     def _call(self, loaded: _Loaded) -> _Merged:
         try:

@@ -263,8 +263,9 @@ class TensorWorker:
             [self._plan.rows[i].row.repeat for i in rows],
             self._plan.options,
         )
+        strength = self._plan.recipe.strength
         for i, value in zip(rows, found.tolist(), strict=True):
-            full[i] = value
+            full[i] = value * strength
         return full
 
     def _chunks(self, tensor: TensorPlan, tick: Tick) -> Iterator[Chunk]:

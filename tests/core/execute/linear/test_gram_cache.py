@@ -14,7 +14,8 @@ from orthomerge_core.execute.linear import merge as linear
 from orthomerge_core.execute.linear.gram_cache import GramCache
 from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
-from orthomerge_core.io.hashing import HashMemo
+from orthomerge_core.io.hash_memo import HashMemo
+from orthomerge_core.io.hashing import bytes_hash
 from orthomerge_core.keys.opening import spec_from_paths
 from orthomerge_core.progress import Progress
 from orthomerge_core.recipe.model import Row, TextureBoost
@@ -229,8 +230,9 @@ def test_it_serves_the_compiled_way_and_the_other(tmp_path, monkeypatch, compile
 @pytest.mark.parametrize("rows", [[["x"], ["y"]], [{}, {}], [1, 2], "ab", None])
 def test_a_first_line_of_another_make_is_unknown(family, known, tmp_path, rows):
     (path,) = (tmp_path / "grams").iterdir()
-    head, _, payload = path.read_bytes().partition(b"\n")
-    path.write_bytes(json.dumps({**json.loads(head), "rows": rows}).encode() + b"\n" + payload)
+    _, head, payload = path.read_bytes().split(b"\n", 2)
+    body = json.dumps({**json.loads(head), "rows": rows}).encode() + b"\n" + payload
+    path.write_bytes(bytes_hash(body).encode() + b"\n" + body)
     wanted, _ = merge(live_spec(family), None, *ROWS)
     found, reads = merge(live_spec(family), GramCache(tmp_path / "grams"), *ROWS)
     assert found.content_hash == wanted.content_hash and reads == [2.0] * 3

@@ -13,7 +13,7 @@ from ..orthomerge_core.keys.detect import all_architectures
 from ..orthomerge_core.keys.opening import open_set, spec_from_paths
 from ..orthomerge_core.keys.setspec import SetSpec
 from . import host
-from .widgets import extended, schema
+from .widgets import extended, schema, told
 from .wire import Models
 
 __all__ = ["OrthoModelSet", "members"]
@@ -115,7 +115,7 @@ class OrthoModelSet(io.ComfyNode):
             "files": {m.name: m.file for m in spec.models},
             "skipped": skipped,
         }
-        return io.NodeOutput(spec, ui={"orthomerge": [payload]})
+        return io.NodeOutput(spec, ui=told(payload))
 
 
 def _lines(text: str | None) -> list[str]:

@@ -14,7 +14,7 @@ from ..orthomerge_core.recipe.model import Recipe
 from . import host
 from .payloads import formula
 from .texts import FORMATS, read_text, write_text
-from .widgets import schema
+from .widgets import schema, told
 from .wire import RecipeSocket, RecipeWire
 
 __all__ = ["OrthoRecipe"]
@@ -108,7 +108,7 @@ class OrthoRecipe(io.ComfyNode):
         wire = recipe or _loaded(json, file, cls.hidden.unique_id)
         text = write_text(wire.recipe, export)
         payload = {"kind": "recipe", "formula": formula(wire.recipe), "text": text}
-        return io.NodeOutput(wire, text, ui={"orthomerge": [payload]})
+        return io.NodeOutput(wire, text, ui=told(payload))
 
 
 def _read(text: str, file: str) -> Recipe:

@@ -70,6 +70,7 @@ RECIPE_FIELDS = (
     "options",
     "texture_boost",
     "output_dtype",
+    "strength",
     "components",
     "vae",
     "prediction",
@@ -133,6 +134,7 @@ def from_json(obj: Any) -> Recipe:
         components=components_from_json(f.mapping(obj, "recipe"), repairs),
         vae=vae_from_json(data.get("vae"), models),
         prediction=prediction_from_json(data.get("prediction"), models),
+        strength=f.number(data.get("strength", 1.0), "strength", -ALPHA_LIMIT, ALPHA_LIMIT),
     )
 
 
@@ -151,6 +153,8 @@ def to_json(recipe: Recipe) -> dict[str, Any]:
         "texture_boost": {"model": boost.model, "alpha": boost.alpha, **boost.extra},
         "output_dtype": recipe.output_dtype,
     }
+    if recipe.strength != 1.0:
+        out["strength"] = recipe.strength
     if recipe.merges_parts:
         out["components"] = recipe.components
     if recipe.vae != VaeChoice():

@@ -170,7 +170,9 @@ def test_what_is_not_finite_is_mended_the_same_way_again(family, cache, bad):
     progress = Counter()
     second, _ = merge(live_spec(family), cache, *ROWS, progress=progress)
     assert progress.done == pytest.approx(progress.total)
-    assert second.repaired_keys == first.repaired_keys == ("blocks.1.mlp.weight",)
+    lost = {name: {"not_finite": ["blocks.1.mlp.weight"]} for name in ("a", "child")}
+    assert second.unused == first.unused == lost
+    assert second.repaired_keys == first.repaired_keys == ()
     assert second.content_hash == first.content_hash and second.retention == first.retention
     # where only other rows act, the tensor is merged
     away = (Row("a", layers="*mlp*=0, default=1"), Row("b"))

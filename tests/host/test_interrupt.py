@@ -1,4 +1,4 @@
-"""The stop button in the middle of a merge: it ends long before the merge would, and no file is left."""
+"""The stop button in the middle of a merge: it ends early, and no file is left."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_clashing_names_get_their_folder(folder):
     assert [m.file for m in spec.models] == [
         f"{folder.name}/a.safetensors",
         "sub/a.safetensors",
-        "base.safetensors",
+        "sub/base.safetensors",  # the base has that name, too
     ]
 
 

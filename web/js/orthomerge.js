@@ -8,7 +8,7 @@ import { onFailure, watchedNodes, watchFailures, watchNode } from "./comfy/failu
 import { LANGUAGE_SETTING, loadWords } from "./comfy/locale.mjs";
 import { mixerWidget } from "./comfy/mixer_widget.mjs";
 import { modelsWidget } from "./comfy/models_widget.mjs";
-import { hasFace, isOurs } from "./comfy/pack_nodes.mjs";
+import { hasFace, hasTable, isOurs } from "./comfy/pack_nodes.mjs";
 import { carryWithCopies, noteAsked, onResult, remember, takeCarried } from "./comfy/results.mjs";
 import { dropProgressText } from "./comfy/progress.mjs";
 import { loadStyle } from "./comfy/style.mjs";
@@ -51,7 +51,7 @@ app.registerExtension({
     if (!isOurs(node)) return;
     labelNode(node, app);
     onRemoved(node, "onRemoved", watchNode(node));
-    if (node.comfyClass === "OrthoMixer") carryWithCopies(node);
+    if (hasTable(node)) carryWithCopies(node);
     chain(node, "onExecuted", (output) => {
       remember(node, output);
       dropProgressText(node);

@@ -40,7 +40,6 @@ export function matchRows(models, proposal) {
 export function effectiveEntries(table, proposal, names) {
   if (!proposal?.length) {
     if (table.rows.length) return table.rows.map((entry) => ({ ...entry, proposed: null }));
-    if (proposal === null) return []; // an optimizer is wired: its rows are on their way
     return names
       .filter((name) => !table.removed.includes(name))
       .map((name) => ({ row: plainRow(name), touched: [], proposed: null }));

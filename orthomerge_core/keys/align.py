@@ -14,12 +14,13 @@ from .architecture import Architecture
 from .components import DIFFUSION, component_label, component_of
 from .duplicates import mark_duplicates
 from .known import get_architecture
-from .markers import is_buffer, is_marker
+from .markers import disagreement, is_buffer, is_marker, markers_of
 from .match import Match, match
 from .misfits import what_else
 from .normalise import OUTSIDE_KEYS, View, normalise_shapes
 from .padding import without_padding
 from .parts import base_parts, match_parts
+from .prefixes import without_wrappers
 from .remap import Piece, whole
 from .setspec import ModelSpec, Repairs
 from .verdict import dtype_words, findings, quantisation_words, verdict
@@ -62,7 +63,15 @@ def align(
     carried = (*carried, *kept, *outside)
     shapes = {k: pieces[k].shape for k in (*keys, *beside, *carried)}
     laid = [
-        _model(spec, source, one, known, {k: shapes[k] for k in keys}, shapes_of(beside, shapes))
+        _model(
+            spec,
+            source,
+            one,
+            known,
+            shapes_of(keys, shapes),
+            shapes_of(beside, shapes),
+            markers_of(view.pieces),
+        )
         for (spec, source), one in zip(models, found, strict=True)
     ]
     left = {
@@ -110,7 +119,7 @@ def _stored_names(source: Source, prefix: str, base: AlignedModel) -> dict[str, 
         whole_tensor = (
             len(run) == 1 and run[0].stop - run[0].start == source.entries[run[0].key].numel
         )
-        names[key] = run[0].key if whole_tensor else prefix + key
+        names[key] = without_wrappers(run[0].key) if whole_tensor else prefix + key
     return names
 
 
@@ -193,8 +202,9 @@ def _base(
         parts=_own_parts(keys),
         findings=(*findings(found, {}, source), *(w[0].upper() + w[1:] for w in words)),
         repairs=found.repairs,
+        markers=markers_of(view.pieces),
     )
-    return AlignedModel("base", source, segments, report)
+    return AlignedModel("base", source, segments, report, _markers(view))
 
 
 def _own_parts(keys: Sequence[str]) -> tuple[PartReport, ...]:
@@ -214,12 +224,14 @@ def _model(
     known: Architecture,
     shapes: Mapping[str, tuple[int, ...]],
     beside: Mapping[str, tuple[int, ...]],
+    markers: Sequence[str],
 ) -> AlignedModel:
     """`shapes`: of the base's diffusion model; `beside`: of its other components."""
     name, file = (spec, source.name) if isinstance(spec, str) else (spec.name, spec.file)
     parts = match_parts(beside, found.view.parts, source)
     entries = _entries(source, found.segments) or list(source.entries.values())
     found = replace(found, repairs=_repairs(found.repairs, entries))
+    said = disagreement(markers, found.view.pieces) if found.ok else ""
     report = ModelReport(
         name=name,
         file=file,
@@ -232,12 +244,19 @@ def _model(
         mismatched=len(found.mismatched) + len(found.unreadable),
         coverage_frac=found.coverage_frac,
         ok=found.ok,
-        verdict=verdict(known, found, source, shapes),
+        verdict=verdict(known, found, source, shapes) + said,
         findings=findings(found, shapes, source),
         repairs=found.repairs,
         parts=parts.reports,
+        markers=markers_of(found.view.pieces),
     )
-    return AlignedModel(name, source, {**found.segments, **parts.segments}, report)
+    segments = {**found.segments, **parts.segments}
+    return AlignedModel(name, source, segments, report, _markers(found.view))
+
+
+def _markers(view: View) -> dict[str, str]:
+    """Canonical marker → its key in the file."""
+    return {m: view.pieces[m].segments[0].key for m in markers_of(view.pieces)}
 
 
 def _entries(source: Source, segments: Mapping[str, Sequence[object]]) -> list[Entry]:

@@ -12,6 +12,7 @@ from ..progress import Progress
 from .aligned import AlignedModel, AlignedSet, ModelReport, PartReport
 from .architecture import Architecture
 from .components import DIFFUSION, component_label, component_of
+from .depth import apply_block_map, depth_words, parse_block_map, width_words
 from .duplicates import mark_duplicates
 from .known import get_architecture
 from .markers import disagreement, is_buffer, is_marker, markers_of
@@ -51,12 +52,12 @@ def align(
     view = normalise_shapes(_shapes(base), repairs, components=components)
     known = view.architecture if architecture == "auto" else get_architecture(architecture)
     keys, carried = _split_base(base, view)
+    found = _match_all(view, known, models, repairs, (keys, carried), components=components)
     sources = [source for _, source in models]
-    found = _match_all(view, known, sources, repairs, (keys, carried), components=components)
     cut = without_padding(base, view, list(zip(sources, found, strict=True)))
     if cut is not view:
         view = cut
-        found = _match_all(cut, known, sources, repairs, (keys, carried), components=components)
+        found = _match_all(cut, known, models, repairs, (keys, carried), components=components)
     beside, kept = base_parts(view.parts, base)
     outside = _outside(base, view) if components else {}
     pieces = {**view.pieces, **view.parts, **outside}
@@ -126,7 +127,7 @@ def _stored_names(source: Source, prefix: str, base: AlignedModel) -> dict[str, 
 def _match_all(
     view: View,
     known: Architecture,
-    sources: Sequence[Source],
+    models: Sequence[tuple[ModelSpec | str, Source]],
     repairs: Repairs,
     names: tuple[Sequence[str], Sequence[str]],
     *,
@@ -137,11 +138,17 @@ def _match_all(
     wanted = {k: view.pieces[k].shape for k in keys}
     known_names = {"generic", known.name, view.architecture.name}
     found = []
-    for source in sources:
+    for spec, source in models:
         theirs = normalise_shapes(_shapes(source), repairs, components=components)
         foreign = known.name != "generic" and theirs.architecture.name not in known_names
+        mapped: tuple[str, ...] = ()
+        block_map = "" if isinstance(spec, str) else spec.block_map
+        if block_map.strip():
+            theirs, mapped = apply_block_map(theirs, wanted, parse_block_map(block_map))
         laid = match(wanted, known, theirs, source, repairs, carried)
-        found.append(replace(laid, foreign=foreign))
+        depth = "" if foreign else depth_words(wanted, laid.view.pieces, mapped)
+        width = "" if foreign or depth else width_words(wanted, laid.mismatched)
+        found.append(replace(laid, foreign=foreign, depth=depth, width=width))
     return found
 
 

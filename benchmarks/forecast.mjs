@@ -6,7 +6,9 @@
  * "edit": alpha, repeat or the texture boost changes. "structure": a parent changes, so Grams and
  * projections are made anew. Median of many calls after warming up, in milliseconds.
  */
-import { forecast } from "../web/js/forecast/forecast.mjs";
+import { readFileSync } from "node:fs";
+
+import { forecast as forecastOf } from "../web/js/forecast/forecast.mjs";
 
 const [MODELS, TENSORS, BLOCKS, SIZE] = [12, 700, 59, 40];
 const METHODS = [
@@ -18,6 +20,9 @@ const METHODS = [
   ["model_stock", {}],
   ["geometric_median", {}],
 ];
+
+const { methods } = JSON.parse(readFileSync(new URL("../tests/fixtures/forecast.json", import.meta.url)));
+const forecast = (data, rows, name, options) => forecastOf(data, rows, { name, ...methods[name] }, options);
 
 let state = 1;
 function random() {

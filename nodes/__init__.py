@@ -7,6 +7,8 @@ from comfy_api.latest import ComfyExtension, io
 from .add_model import OrthoAddModel
 from .analyzer import DeltaGramAnalyzer
 from .compatibility_fix import CompatibilityFix
+from .grid import OrthoGrid
+from .grid_picture import OrthoGridPicture
 from .merge_execute import OrthoMergeExecute
 from .merge_save import OrthoMergeSave
 from .mixer import OrthoMixer
@@ -28,6 +30,8 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     OrthoMergeSave,
     OrthoRecipe,
     OrthoPickModel,
+    OrthoGrid,
+    OrthoGridPicture,
 )
 
 

@@ -11,6 +11,7 @@ from ..orthomerge_core.recipe.model import OUTPUT_DTYPES
 from ..orthomerge_core.report.merge_plots import retention_picture
 from ..orthomerge_core.report.merge_text import merge_report
 from . import host
+from .cells import merge_cell
 from .merging import merge_to_model, planned
 from .widgets import device_input, dry_run_input, picture, schema
 from .wire import RecipeSocket, RecipeWire
@@ -75,6 +76,11 @@ class OrthoMergeExecute(io.ComfyNode):
             plan, nothing = planned(recipe, output_dtype), host.blocked()
             ui = {"orthomerge": [plan]}
             return io.NodeOutput(nothing, nothing, plan["text"], nothing, ui=ui)
+        if recipe.group is not None:
+            plan, model = merge_cell(recipe, output_dtype, device)
+            words = f"Merged when it is sampled.\n\n{plan['text']}"
+            ui = {"orthomerge": [plan | {"text": words}]}
+            return io.NodeOutput(model, recipe, words, host.blocked(), ui=ui)
         report, model = merge_to_model(recipe, output_dtype, device, cls.hidden.unique_id)
         text = merge_report(report)
         payload = {"kind": "merge", "report": report.to_json(), "text": text}

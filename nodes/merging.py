@@ -18,7 +18,7 @@ from . import host
 from .results import Results
 from .wire import RecipeWire
 
-__all__ = ["merge_to_file", "merge_to_model", "planned"]
+__all__ = ["merge_to_file", "merge_to_model", "merge_unshared", "planned"]
 
 _RESULTS = Results()  # weak references and names of what the nodes made, shared by their classes
 
@@ -37,6 +37,14 @@ def merge_to_model(
     model = host.load_model(sink.state_dict, sink.metadata)
     _RESULTS.add_model(identity, report, model)
     return report, model
+
+
+def merge_unshared(wire: RecipeWire, dtype: str, device: str) -> tuple[MergeReport, Any]:
+    """As `merge_to_model`, of a MODEL that nobody else finds: its memory is about to be reused."""
+    sink = StateDictSink()
+    with plan_merge(wire.recipe, wire.spec, output_dtype=dtype) as plan:
+        report = _result(plan, sink, device, None)
+    return report, host.load_model(sink.state_dict, sink.metadata)
 
 
 def merge_to_file(

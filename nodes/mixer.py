@@ -180,14 +180,5 @@ def _check_table(text: str) -> None:
 
 
 def _method_infos() -> dict[str, object]:
-    """Label, summary, limits and options of every method, for the browser."""
-    return {
-        name: {
-            "label": method.label,
-            "summary": method.summary,
-            "max_rows": method.max_rows,
-            "order_matters": method.order_matters,
-            "params": [param.to_json() for param in method.params],
-        }
-        for name, method in all_methods().items()
-    }
+    """What every method states about itself, for the browser."""
+    return {name: method.to_json() for name, method in all_methods().items()}

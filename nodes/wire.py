@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from comfy_api.latest import io
 
 from ..orthomerge_core.analysis.result import Analysis
+from ..orthomerge_core.grid.cells import Grid
 from ..orthomerge_core.keys.setspec import SetSpec
 from ..orthomerge_core.optimize.proposal import Proposal
 from ..orthomerge_core.recipe.model import Recipe
 
 __all__ = [
     "AnalysisWire",
+    "GridSocket",
+    "GridWire",
     "Mix",
     "MixWire",
     "Models",
@@ -29,6 +32,7 @@ Models = io.Custom("ORTHO_MODELS")
 OrthoAnalysis = io.Custom("ORTHO_ANALYSIS")
 Mix = io.Custom("ORTHO_MIX")
 RecipeSocket = io.Custom("ORTHO_RECIPE")
+GridSocket = io.Custom("ORTHO_GRID")
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,12 +59,30 @@ class MixWire:
 
 @dataclass(frozen=True, repr=False)
 class RecipeWire:
-    """A recipe, and where its models lie. `content_hash` is that of the merge, once it was made."""
+    """A recipe, and where its models lie. `content_hash` is that of the merge, once it was made.
+
+    `strength` scales the merged change. A recipe of a grid has the grid's `group` and its number
+    `cell`: the MODELs of a group are made one after the other in the same memory.
+    """
 
     recipe: Recipe
     spec: SetSpec
     content_hash: str | None = None
+    strength: float = 1.0
+    group: str | None = None
+    cell: int = 0
 
     def __repr__(self) -> str:
         active = len(self.recipe.active_rows)
         return f"Recipe(method={self.recipe.method!r}, active_rows={active})"
+
+
+@dataclass(frozen=True, repr=False)
+class GridWire:
+    """The cells of a grid; `group` marks its recipes."""
+
+    grid: Grid
+    group: str
+
+    def __repr__(self) -> str:
+        return f"Grid(shape={self.grid.shape})"

@@ -1,4 +1,4 @@
-"""`python -m orthomerge_core`: see `orthomerge_core.cli`."""
+"""Entry point of `orthomerge` and `python -m orthomerge_core`; see `orthomerge_core.cli`."""
 
 from __future__ import annotations
 

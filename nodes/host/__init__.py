@@ -20,6 +20,7 @@ from .files import (
     siblings,
 )
 from .guard import blocked, explain, guarded
+from .lazy import LazySlot, lazy_model
 from .models import (
     DEVICES,
     free_memory,
@@ -29,11 +30,13 @@ from .models import (
     weight_keys,
     weight_value,
 )
+from .pictures import save_png
 from .progress import HostProgress
 
 __all__ = [
     "DEVICES",
     "HostProgress",
+    "LazySlot",
     "ModelFolders",
     "blocked",
     "cache_dir",
@@ -41,6 +44,7 @@ __all__ = [
     "fingerprint",
     "free_memory",
     "guarded",
+    "lazy_model",
     "load_model",
     "metadata_allowed",
     "names",
@@ -48,6 +52,7 @@ __all__ = [
     "output_target",
     "readable_names",
     "resolve",
+    "save_png",
     "siblings",
     "stored_weight",
     "torch_device",

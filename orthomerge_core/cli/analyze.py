@@ -1,21 +1,17 @@
-"""`analyze`: one pass over a base and its models."""
+"""`orthomerge analyze`: measure models against a base in one pass."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ..analysis.cache import analyze_cached
-from ..analysis.codec import dumps
-from ..concurrency.device import usable_device
-from ..keys.opening import open_set, spec_from_paths
-from ..keys.report import compat_text
-from ..keys.setspec import Repairs
 from .bar import Bar
 from .common import (
     FILE,
+    STDIN,
     Caches,
     cache_options,
     make_folder,
@@ -24,15 +20,12 @@ from .common import (
     write_text,
 )
 
-__all__ = ["analyze"]
+if TYPE_CHECKING:
+    from ..analysis.result import Analysis
 
-_UNREPAIRED = Repairs(
-    strip_text_encoder=False,
-    strip_vae=False,
-    fix_prefixes=False,
-    dequantise=False,
-    fix_norm_names=False,
-    remap_diffusers=False,
+__all__ = ["analyze"]
+_NO_REPAIRS = dict.fromkeys(
+    ("fix_prefixes", "dequantise", "fix_norm_names", "remap_diffusers"), False
 )
 
 
@@ -71,13 +64,19 @@ def analyze(
     quiet: bool,
 ) -> int:
     """Measure how MODELS differ from BASE and from each other (a folder stands for its models)."""
+    from ..analysis.cache import analyze_cached
+    from ..concurrency.device import usable_device
+    from ..keys.opening import open_set, spec_from_paths
+    from ..keys.report import compat_text
+    from ..keys.setspec import Repairs
+
     usable_device(device)
     spec = spec_from_paths(base, models, arch)
     if fix is False:
-        spec = replace(spec, repairs=_UNREPAIRED)
+        spec = replace(spec, repairs=Repairs(**_NO_REPAIRS))
     if report is not None:
         make_folder(report)
-    if json_file is not None and str(json_file) != "-":
+    if json_file is not None and str(json_file) != STDIN:
         require_text_target(json_file)
     caches = Caches(cache_dir, no_cache)
     with Bar(quiet=quiet) as bar, open_set(spec, progress=bar) as aligned:
@@ -91,17 +90,17 @@ def analyze(
             progress=bar,
             device=device,
         )
-    if report is not None:
-        from ..report.analysis_text import write_report
-
-        if "heatmaps.png" not in write_report(report, found):
-            click.echo("No heatmaps: install matplotlib for them.", err=True)
-    if json_file is not None and str(json_file) != "-":
-        write_text(json_file, dumps(found) + "\n")
-    if str(json_file) == "-":
-        click.echo(dumps(found))
-    else:
-        from ..report.analysis_text import analysis_report
-
-        click.echo(analysis_report(found))
+    _write(found, report, json_file)
     return 0
+
+
+def _write(found: Analysis, report: Path | None, json_file: Path | None) -> None:
+    """The analysis as the options ask for it: report files, a JSON file, and stdout."""
+    from ..analysis.codec import dumps
+    from ..report.analysis_text import analysis_report, write_report
+
+    if report is not None and "heatmaps.png" not in write_report(report, found):
+        click.echo("No heatmaps: install matplotlib for them.", err=True)
+    if json_file is not None and str(json_file) != STDIN:
+        write_text(json_file, dumps(found) + "\n")
+    click.echo(dumps(found) if str(json_file) == STDIN else analysis_report(found))

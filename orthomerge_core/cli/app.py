@@ -1,4 +1,4 @@
-"""The command `python -m orthomerge_core` and what happens when one of its commands fails."""
+"""The command `orthomerge`: its subcommands, exit codes and error output."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -51,7 +52,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def _guarded(arguments: list[str] | None) -> int:
     try:
-        result = app.main(arguments, prog_name="python -m orthomerge_core", standalone_mode=False)
+        result = app.main(arguments, prog_name=_program(), standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -67,6 +68,12 @@ def _guarded(arguments: list[str] | None) -> int:
         click.echo(f"Error: {explain_os_error(error)}.", err=True)
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _program() -> str:
+    """The name that usage lines show: as the user started the program."""
+    by_module = Path(sys.argv[0]).stem == "__main__"
+    return "python -m orthomerge_core" if by_module else "orthomerge"
 
 
 def _leave() -> NoReturn:

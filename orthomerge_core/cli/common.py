@@ -1,23 +1,30 @@
-"""What the commands share: options, reading and writing of JSON, caches."""
+"""What the commands share: options, reading and writing of JSON, caches.
+
+Modules of this package import neither torch nor anything that does before a command needs it, so
+that help and wrong usage are answered at once.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..analysis.cache import AnalysisCache
 from ..errors import FileError, RecipeError, WriteError
 from ..io.cachedir import default_cache_dir
-from ..io.hashing import HashMemo
 from ..io.rawfile import explain_os_error
 from ..io.temp import replace_file
 from ..recipe.codec import loads
 from ..recipe.model import Recipe
+
+if TYPE_CHECKING:
+    from ..analysis.cache import AnalysisCache
+    from ..io.hashing import HashMemo
 
 __all__ = [
     "FILE",
@@ -47,13 +54,24 @@ quiet_flag = click.option("-q", "--quiet", is_flag=True, help="No progress bar."
 
 
 class Caches:
-    """The caches of a run; all None with `--no-cache`."""
+    """The caches of a run, each made when it is first asked for; with `--no-cache` none is kept."""
 
     def __init__(self, folder: Path | None, off: bool) -> None:
-        root = None if off else folder or default_cache_dir()
-        self.folder = root
-        self.memo = HashMemo(root / "hashes" if root else None)
-        self.analysis = AnalysisCache(root / "analysis") if root else None
+        self.folder = None if off else folder or default_cache_dir()
+
+    @cached_property
+    def memo(self) -> HashMemo:
+        """Known hashes of files; kept in memory only with `--no-cache`."""
+        from ..io.hashing import HashMemo
+
+        return HashMemo(self.folder / "hashes" if self.folder else None)
+
+    @cached_property
+    def analysis(self) -> AnalysisCache | None:
+        """Analyses of earlier runs."""
+        from ..analysis.cache import AnalysisCache
+
+        return AnalysisCache(self.folder / "analysis") if self.folder else None
 
 
 def cache_options(command: F) -> F:
@@ -62,7 +80,9 @@ def cache_options(command: F) -> F:
         command
     )
     return click.option(
-        "--cache-dir", type=FILE, help="Where results are kept between runs (see README)."
+        "--cache-dir",
+        type=FILE,
+        help="Folder for results that are kept between runs (see docs/shell.md).",
     )(command)
 
 

@@ -1,4 +1,4 @@
-"""`export`: a recipe in other words."""
+"""`orthomerge export`: write a recipe in another format."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from ..mecha import recipe_text, script_text
 from ..recipe.codec import dumps
 from ..recipe.model import Recipe
 from .common import FILE, read_recipe, write_text
@@ -39,4 +38,6 @@ def export(recipe: Path, kind: str, output: Path | None, as_json: bool) -> int:
 def _text(recipe: Recipe, kind: str) -> str:
     if kind == "json":
         return dumps(recipe)
+    from ..mecha import recipe_text, script_text
+
     return recipe_text(recipe) if kind == "mecha" else script_text(recipe)

@@ -1,4 +1,4 @@
-"""`inspect`: what a file is, and whether models fit a base."""
+"""`orthomerge inspect`: describe files, and say whether they are compatible with a base."""
 
 from __future__ import annotations
 
@@ -9,11 +9,6 @@ from typing import Any
 import click
 
 from ..errors import FileError, OrthoMergeError
-from ..execute.provenance import RECIPE
-from ..io.opening import open_source
-from ..keys.normalise import normalise_shapes
-from ..keys.opening import models_in, open_set, spec_from_paths
-from ..keys.report import compat_json, compat_text
 from .bar import Bar
 from .common import FILE, echo_json, json_flag, quiet_flag, shown
 
@@ -33,6 +28,9 @@ def inspect(
 
     A folder stands for its models.
     """
+    from ..keys.opening import open_set, spec_from_paths
+    from ..keys.report import compat_json, compat_text
+
     if base is not None:
         spec = spec_from_paths(base, files, arch)
         with Bar(quiet=quiet) as bar, open_set(spec, allow_empty=True, progress=bar) as aligned:
@@ -51,6 +49,8 @@ def inspect(
 
 
 def _expanded(files: tuple[Path, ...]) -> list[Path]:
+    from ..keys.opening import models_in
+
     paths: list[Path] = []
     for path in files:
         found = models_in(path) if path.is_dir() else [path]
@@ -62,6 +62,10 @@ def _expanded(files: tuple[Path, ...]) -> list[Path]:
 
 
 def _describe(path: Path) -> dict[str, Any]:
+    from ..execute.provenance import RECIPE
+    from ..io.opening import open_source
+    from ..keys.normalise import normalise_shapes
+
     try:
         source = open_source(path)
     except OrthoMergeError as error:

@@ -1,26 +1,17 @@
-"""`merge`: one recipe or a batch of them."""
+"""`orthomerge merge`: merge one recipe, or several as a batch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import Cancelled, OrthoMergeError
-from ..execute.decomposition_cache import DEFAULT_BUDGET_BYTES, DecompositionCache
-from ..execute.gram_cache import GramCache
-from ..execute.plan import plan_merge
-from ..execute.renamed import resolve_by_content
-from ..execute.result import MergeReport
-from ..execute.run import run_merge
-from ..execute.sinks import FileSink
-from ..execute.sources import FolderResolver, spec_from_recipe
 from ..io.rawfile import explain_os_error
 from ..recipe.model import OUTPUT_DTYPES
-from ..report.merge_text import merge_report, merge_summary, plan_summary
 from .bar import Bar
 from .common import (
     FILE,
@@ -34,6 +25,10 @@ from .common import (
     read_recipe,
     write_text,
 )
+
+if TYPE_CHECKING:
+    from ..execute.decomposition_cache import DecompositionCache
+    from ..execute.result import MergeReport
 
 __all__ = ["merge"]
 
@@ -141,7 +136,15 @@ def _attempt(job: _Job, caches: Caches, bar: Bar, *, alone: bool) -> dict[str, A
 
 
 def _merge(job: _Job, caches: Caches, bar: Bar) -> dict[str, Any]:
-    recipe = read_recipe(job.recipe)
+    recipe = read_recipe(job.recipe)  # before torch is imported: a bad recipe fails at once
+    from ..execute.gram_cache import GramCache
+    from ..execute.plan import plan_merge
+    from ..execute.renamed import resolve_by_content
+    from ..execute.run import run_merge
+    from ..execute.sinks import FileSink
+    from ..execute.sources import FolderResolver, spec_from_recipe
+    from ..report.merge_text import merge_summary, plan_summary
+
     resolve = resolve_by_content(recipe, FolderResolver(job.folders), caches.memo, bar)
     spec = spec_from_recipe(recipe, resolve)
     with plan_merge(
@@ -166,6 +169,8 @@ def _merge(job: _Job, caches: Caches, bar: Bar) -> dict[str, Any]:
 
 def _write_report(done: MergeReport, folder: Path, stem: str) -> None:
     """The report as Markdown, and the retention picture where matplotlib is installed."""
+    from ..report.merge_text import merge_report
+
     write_text(folder / f"{stem}.md", merge_report(done))
     try:
         from matplotlib.image import imsave
@@ -179,6 +184,8 @@ def _write_report(done: MergeReport, folder: Path, stem: str) -> None:
 def _decompositions(caches: Caches) -> DecompositionCache | None:
     if caches.folder is None:
         return None
+    from ..execute.decomposition_cache import DEFAULT_BUDGET_BYTES, DecompositionCache
+
     return DecompositionCache(caches.folder / "decompositions", DEFAULT_BUDGET_BYTES)
 
 

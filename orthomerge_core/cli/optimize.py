@@ -1,4 +1,4 @@
-"""`optimize`: from an analysis to a recipe."""
+"""`orthomerge optimize`: write the recipe that an analysis suggests."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ from pathlib import Path
 
 import click
 
-from ..analysis.codec import from_json
-from ..methods.registry import DEFAULT_METHOD
-from ..optimize.delta_base import optimise
-from ..optimize.proposal import proposal_recipe
-from ..optimize.settings import OptimizeSettings
 from ..recipe.codec import dumps, to_json
-from ..report.optimizer_text import optimizer_report
+from ..recipe.model import DEFAULT_METHOD
 from .bar import Bar
 from .common import FILE, echo_json, json_flag, quiet_flag, read_json, write_text
 
@@ -43,6 +38,12 @@ def optimize(
     quiet: bool,
 ) -> int:
     """Find the best delta base of every model in ANALYSIS, the JSON that analyze wrote."""
+    from ..analysis.codec import from_json
+    from ..optimize.delta_base import optimise
+    from ..optimize.proposal import proposal_recipe
+    from ..optimize.settings import OptimizeSettings
+    from ..report.optimizer_text import optimizer_report
+
     settings = OptimizeSettings.from_json(
         {
             "search": search,

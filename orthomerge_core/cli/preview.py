@@ -1,4 +1,4 @@
-"""`preview`: an API workflow on a running ComfyUI, followed to its images."""
+"""`orthomerge preview`: run an API workflow on a running ComfyUI and save its images."""
 
 from __future__ import annotations
 

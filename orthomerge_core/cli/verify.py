@@ -1,4 +1,4 @@
-"""`verify`: does a merged file still hold what was merged?"""
+"""`orthomerge verify`: check a merged file against the content hash in its header."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from ..execute.verify import verify_file
 from .bar import Bar
 from .common import FILE, echo_json, json_flag, quiet_flag
 
@@ -19,6 +18,8 @@ __all__ = ["verify"]
 @quiet_flag
 def verify(file: Path, as_json: bool, quiet: bool) -> int:
     """Compute the content hash of FILE again and compare it with the one in its header."""
+    from ..execute.verify import verify_file
+
     with Bar(quiet=quiet) as bar:
         found = verify_file(file, bar)
     if as_json:

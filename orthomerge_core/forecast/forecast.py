@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import RecipeError
-from ..methods.contract import LinearMethod, Method
+from ..methods.contract import Method
+from ..methods.forecast_rule import Floats, GramRows
 from ..methods.registry import get_method
 from ..recipe.layers import parse_layers
 from ..recipe.model import BASE, Row, TextureBoost
-from .estimate import Tensorwise, asked_weights, can_foresee, noise_frac, shares
-from .reduction import Floats, Reduced, read_reduced, reduce_for_table
+from .reduction import Reduced, read_reduced, reduce_for_table
 
 __all__ = ["BlockForecast", "Forecast", "RowForecast", "forecast", "reduce_for_table"]
 
@@ -51,7 +51,7 @@ class BlockForecast:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What `forecast` foresees.
+    """What a merge will keep, from `forecast`.
 
     exact: equal to what the merge measures; False marks an estimate, or (all of norm, base_share,
     cancellation and retention None) a method whose outcome distances do not tell. norm: ‖W−B‖.
@@ -82,7 +82,7 @@ class _Sums:
     dots: Floats
     norms2: Floats
     merged2: Floats
-    asked2: Floats
+    nominal2: Floats
 
 
 def forecast(
@@ -107,16 +107,17 @@ def forecast(
         nodes = [*nodes, boost[0]]
     grams = _row_grams(data, nodes)
     sums = _unknown(data, grams, len(rows))
-    if can_foresee(chosen):
+    rule = chosen.forecast
+    if rule is not None:
         sums = _merge(data, chosen, settings, weights, [r.repeat for r in rows], grams, boost)
     base = float(np.sqrt(data.base_energy.sum()))
     norm = _number(np.sqrt(sums.merged2.sum()))
     return Forecast(
         method=method,
-        exact=isinstance(chosen, LinearMethod),
+        exact=rule is not None and rule.exact,
         norm=norm,
         base_share=norm / base if norm is not None and base > 0 else None,
-        cancellation=_cancellation(sums.merged2.sum(), sums.asked2.sum()),
+        cancellation=_cancellation(sums.merged2.sum(), sums.nominal2.sum()),
         rows=_row_figures(rows, problems, grams, sums),
         blocks=_blocks(data, sums, problems),
     )
@@ -179,21 +180,22 @@ def _merge(
     boost: tuple[tuple[int, int], float] | None,
 ) -> _Sums:
     keys, count = weights.shape
+    noise = method.forecast.noise_frac(options) if method.forecast else 0.0
     size = grams.shape[1]
     norms2 = np.einsum("krr->kr", grams)
-    dots, merged2, asked2 = np.zeros((keys, size)), np.zeros(keys), np.zeros(keys)
+    dots, merged2, nominal2 = np.zeros((keys, size)), np.zeros(keys), np.zeros(keys)
     for k in range(keys):
         on = np.flatnonzero((weights[k] != 0.0) & (norms2[k, :count] > 0.0))
-        found, asked = [(1.0, np.zeros(0))], np.zeros(0)
+        found, nominal = [(1.0, np.zeros(0))], np.zeros(0)
         if len(on):
-            some = Tensorwise(
+            some = GramRows(
                 gram=grams[k][np.ix_(on, on)],
                 alphas=weights[k, on],
                 repeats=np.asarray(repeats, dtype=np.float64)[on],
-                spin=float(data.spin[k]),
+                rotation_frac=float(data.rotation_frac[k]),
                 side=data.side[k],
             )
-            found, asked = shares(method, options, some), asked_weights(method, options, some)
+            found, nominal = method.shares(some, options), method.nominal_weights(some, options)
         for share, part in found:
             full = np.zeros(size)
             full[on] = part
@@ -202,15 +204,15 @@ def _merge(
             product = grams[k] @ full
             dots[k] += share * product
             merged2[k] += share * max(float(full @ product), 0.0)
-        asked2[k] = float(asked**2 @ norms2[k, on])
-        merged2[k] += noise_frac(options) * asked2[k]
+        nominal2[k] = float(nominal**2 @ norms2[k, on])
+        merged2[k] += noise * nominal2[k]
         if boost is not None:
-            asked2[k] += boost[1] ** 2 * norms2[k, -1]
-    return _Sums(dots[:, :count], norms2[:, :count], merged2, asked2)
+            nominal2[k] += boost[1] ** 2 * norms2[k, -1]
+    return _Sums(dots[:, :count], norms2[:, :count], merged2, nominal2)
 
 
 def _unknown(data: Reduced, grams: Floats, count: int) -> _Sums:
-    """Sums of a method that cannot be foreseen: only the rows' own norms are known."""
+    """Sums of a method without a forecast: only the rows' own norms are known."""
     nothing = np.full(len(data.keys), np.nan)
     norms2 = np.einsum("krr->kr", grams)[:, :count]
     return _Sums(np.full_like(norms2, np.nan), norms2, nothing, nothing)
@@ -220,8 +222,8 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _cancellation(merged2: float, asked2: float) -> float | None:
-    return _number(1.0 - merged2 / asked2) if asked2 > 0 else None
+def _cancellation(merged2: float, nominal2: float) -> float | None:
+    return _number(1.0 - merged2 / nominal2) if nominal2 > 0 else None
 
 
 def _row_figures(
@@ -258,6 +260,6 @@ def _blocks(data: Reduced, sums: _Sums, problems: Sequence[str]) -> tuple[BlockF
             _number(kept[r] / own[r]) if own[r] > 0 and not problem else None
             for r, problem in enumerate(problems)
         ]
-        cancelled = _cancellation(merged2, float(sums.asked2[inside].sum()))
+        cancelled = _cancellation(merged2, float(sums.nominal2[inside].sum()))
         found.append(BlockForecast(name, _number(merged2**0.5), cancelled, tuple(retention)))
     return tuple(found)

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..analysis.result import Analysis
 from ..errors import AnalysisError
+from ..methods.forecast_rule import Floats
 
-__all__ = ["REDUCED_VERSION", "Floats", "Reduced", "read_reduced", "reduce_for_table"]
-
-Floats = NDArray[np.float64]
+__all__ = ["REDUCED_VERSION", "Reduced", "read_reduced", "reduce_for_table"]
 
 REDUCED_VERSION = 1
 
@@ -95,7 +93,7 @@ class Reduced:
     blocks: tuple[str, ...]
     block_of: tuple[int, ...]
     base_energy: Floats
-    spin: Floats
+    rotation_frac: Floats
     side: tuple[int, ...]
     distances: Floats
 
@@ -121,7 +119,7 @@ def read_reduced(value: Mapping[str, Any]) -> Reduced:
         blocks=tuple(value["blocks"]),
         block_of=tuple(value["block_of"]),
         base_energy=np.asarray(value["base_energy"], dtype=np.float64),
-        spin=np.asarray(value["spin"], dtype=np.float64),
+        rotation_frac=np.asarray(value["spin"], dtype=np.float64),
         side=tuple(value["side"]),
         distances=distances,
     )

@@ -146,8 +146,12 @@ def _match_all(
         if block_map.strip():
             theirs, mapped = apply_block_map(theirs, wanted, parse_block_map(block_map))
         laid = match(wanted, known, theirs, source, repairs, carried)
-        depth = "" if foreign else depth_words(wanted, laid.view.pieces, mapped)
-        width = "" if foreign or depth else width_words(wanted, laid.mismatched)
+        depth = width = ""
+        same = known.name != "generic" and theirs.architecture.name == known.name
+        if (laid.ok or same) and not foreign:
+            depth = depth_words(wanted, laid.view.pieces, mapped, parts=not same)
+        if laid.ok:
+            width = width_words(wanted, laid.mismatched, known.input_key)
         found.append(replace(laid, foreign=foreign, depth=depth, width=width))
     return found
 

@@ -22,7 +22,7 @@ _PAIR = re.compile(
 MAX_BLOCKS = 4096
 """The highest block index that a map may name."""
 
-MAX_MISMATCH_FRAC = 0.1
+MAX_MISMATCH_FRAC = 0.5
 """From this share of the blocks' elements on, tensors of another shape make another width."""
 
 BlockMap = Mapping[str, tuple[tuple[int, int], ...]]
@@ -41,11 +41,18 @@ def stacks(keys: Iterable[str]) -> dict[str, set[int]]:
     return found
 
 
-def depth_words(base: Iterable[str], model: Iterable[str], mapped: Iterable[str] = ()) -> str:
+def depth_words(
+    base: Iterable[str],
+    model: Iterable[str],
+    mapped: Iterable[str] = (),
+    *,
+    parts: bool = False,
+) -> str:
     """How the depths differ ("double_blocks: 8, base has 19"), or "" if they agree.
 
     A file that holds some blocks of the base, not from the first on, is a part of a model and no
-    other depth. `mapped`: stacks that a block map has dealt with.
+    other depth. `parts`: so is a file that holds the first ones (of a model nobody has described).
+    `mapped`: stacks that a block map has dealt with.
     """
     ours, theirs = stacks(base), stacks(model)
     done = set(mapped)
@@ -54,7 +61,7 @@ def depth_words(base: Iterable[str], model: Iterable[str], mapped: Iterable[str]
         wanted = ours.get(name)
         if not wanted or held == wanted or name in done:
             continue
-        from_first = held == set(range(len(held)))
+        from_first = held == set(range(len(held))) and not parts
         if from_first or not held <= wanted:
             words.append(f"{name}: {len(held)}, base has {len(wanted)}")
     more = f" and {len(words) - 3} stacks more" if len(words) > 3 else ""
@@ -62,13 +69,15 @@ def depth_words(base: Iterable[str], model: Iterable[str], mapped: Iterable[str]
 
 
 def width_words(
-    base: Mapping[str, tuple[int, ...]], mismatched: Mapping[str, tuple[int, ...]]
+    base: Mapping[str, tuple[int, ...]],
+    mismatched: Mapping[str, tuple[int, ...]],
+    input_key: str = "",
 ) -> str:
-    """How the widths of the blocks differ, in words, or "" where under a tenth of them does.
+    """How the widths of the blocks differ, in words, or "" where under half of them does.
 
-    Tensors of another shape outside the blocks are a variant (more input channels, other text).
+    Tensors of another shape outside the blocks, and `input_key` (the first layer), make a variant.
     """
-    inside = [k for k in mismatched if _STACK.search(k)]
+    inside = [k for k in mismatched if _STACK.search(k) and k != input_key]
     total = sum(prod(shape) for k, shape in base.items() if _STACK.search(k))
     share = sum(prod(base[k]) for k in inside) / max(1, total)
     if share < MAX_MISMATCH_FRAC:

@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ..errors import UnsupportedError
 from ..methods.registry import get_method
 from ..recipe.codec import to_json
 from ..recipe.model import BASE, Recipe
 from .limits import require_storable
 from .method import METHOD, register, used_models
+from .text import MechaText
 
 if TYPE_CHECKING:
     from sd_mecha.recipe_nodes import RecipeNode
@@ -24,8 +24,8 @@ def recipe_node(recipe: Recipe, config: str | None = None, *, native: bool = Tru
 
     Args:
         config: identifier of a model config, or None to let sd-mecha infer it.
-        native: say sums of differences in sd-mecha's own words, which repair no weights that are
-            not finite; False always uses our method.
+        native: express sums of differences by sd-mecha's own methods, which do not repair weights
+            that are not finite; False always uses our method.
     """
     import sd_mecha
 
@@ -42,33 +42,44 @@ def recipe_node(recipe: Recipe, config: str | None = None, *, native: bool = Tru
     register()
     from sd_mecha.extensions import merge_methods
 
-    text = json.dumps(to_json(recipe), separators=(",", ":"), ensure_ascii=True)
-    return merge_methods.resolve(METHOD)(base, *files.values(), recipe=text)
+    return merge_methods.resolve(METHOD)(base, *files.values(), recipe=_call_argument(recipe))
 
 
 def recipe_text(recipe: Recipe, config: str | None = None) -> str:
     """The recipe as `.mecha` text, for `sd_mecha.deserialize` after `register()`.
 
+    It is, byte for byte, what `sd_mecha.serialize` writes of `recipe_node(recipe, config)`.
+    sd-mecha is neither needed nor imported.
+
     Raises:
         RecipeError: the recipe is not valid.
-        UnsupportedError: sd-mecha is not installed.
     """
-    try:
-        import sd_mecha
-    except ImportError as error:
-        raise UnsupportedError(
-            "sd-mecha is not installed, so no .mecha recipe can be written",
-            fix="Install it: pip install sd-mecha.",
-        ) from error
-    # No line break at the end: sd-mecha's reader takes an empty line for a broken command.
-    return str(sd_mecha.serialize(recipe_node(recipe, config), finalize=False))
+    get_method(recipe.method).check_options(recipe.options)
+    text = MechaText()
+    base = text.model(recipe.base, config)
+
+    def file(name: str) -> str:
+        if name == BASE:
+            return base
+        return text.merge("fallback", text.model(recipe.models[name].file, config), base)
+
+    names = used_models(recipe)
+    if not _is_plain(recipe):
+        files = [file(name) for name in names if name != BASE]
+        text.merge(METHOD, base, *files, recipe=text.constant(_call_argument(recipe)))
+        return str(text)
+    merged = base
+    for model, parent, weight in _terms(recipe):
+        change = text.merge("subtract", file(model), file(parent))
+        merged = text.merge("add_difference", merged, change, text.constant(weight))
+    return str(text)
 
 
 def script_text(recipe: Recipe) -> str:
     """A Python script that runs the recipe with sd-mecha: `script.py MODELS_FOLDER OUT [DTYPE]`.
 
-    What sd-mecha cannot say is refused: here where the recipe tells, else when the script has seen
-    the files (`require_plain_files`).
+    What sd-mecha cannot do is refused: here where the recipe alone shows it, else when the script
+    has read the files' headers (`require_plain_files`).
 
     Raises:
         RecipeError: the recipe is not valid.
@@ -130,17 +141,27 @@ def _is_plain(recipe: Recipe) -> bool:
     return recipe.method == "task_arithmetic" and not layered
 
 
+def _call_argument(recipe: Recipe) -> str:
+    """The recipe as the one argument of our method inside sd-mecha."""
+    return json.dumps(to_json(recipe), separators=(",", ":"), ensure_ascii=True)
+
+
+def _terms(recipe: Recipe) -> list[tuple[str, str, float]]:
+    """(model, parent, weight) of every difference that is added, in order."""
+    terms = [(r.model, r.delta_from, float(r.alpha * r.repeat)) for r in recipe.active_rows]
+    if recipe.texture_boost.model is not None and recipe.texture_boost.active:
+        boost = recipe.texture_boost
+        terms.append((str(boost.model), recipe.texture_parent(), float(boost.alpha)))
+    return terms
+
+
 def _added(recipe: Recipe, base: RecipeNode, files: Mapping[str, RecipeNode]) -> RecipeNode:
-    """B + Σ r α (M − P), in sd-mecha's own words."""
+    """B + Σ r α (M − P), by sd-mecha's own methods."""
     import sd_mecha
     from sd_mecha.extensions import merge_methods
 
-    terms = [(r.model, r.delta_from, r.alpha * r.repeat) for r in recipe.active_rows]
-    if recipe.texture_boost.model is not None and recipe.texture_boost.active:
-        boost = recipe.texture_boost
-        terms.append((recipe.texture_boost.model, recipe.texture_parent(), boost.alpha))
     add, merged = merge_methods.resolve("add_difference"), base
-    for model, parent, weight in terms:
+    for model, parent, weight in _terms(recipe):
         other = base if parent == BASE else files[parent]
-        merged = add(merged, sd_mecha.subtract(files[model], other), alpha=float(weight))
+        merged = add(merged, sd_mecha.subtract(files[model], other), alpha=weight)
     return merged

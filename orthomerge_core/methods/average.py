@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .contract import LinearMethod
+from .forecast_rule import ForecastRule
 from .registry import register
 
 __all__ = ["Average", "average_coefficients"]
@@ -30,6 +31,8 @@ class Average(LinearMethod):
     label = "Average"
     summary = "The mean of all differences: never overshoots, keeps less of each model."
     reference = "Wortsman et al. 2022, arXiv:2203.05482"
+    averages = True
+    forecast = ForecastRule("nominal", exact=True)
 
     def coefficients(
         self,

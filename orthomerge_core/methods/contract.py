@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, ClassVar
 
 import torch
@@ -14,15 +13,9 @@ from torch import Tensor
 from ..errors import RecipeError, did_you_mean
 from ..linalg.block_gram import block_gram
 from ..params import Param
+from .forecast_rule import Floats, ForecastRule, GramRows, Shares
 
-__all__ = ["DecomposedMethod", "LinearMethod", "Method", "Rows", "Space"]
-
-
-class Space(Enum):
-    """What a tensor means: a model's weights, or a difference of weights."""
-
-    WEIGHT = "weight"
-    DELTA = "delta"
+__all__ = ["DecomposedMethod", "LinearMethod", "Method", "Rows"]
 
 
 @dataclass(frozen=True)
@@ -44,9 +37,14 @@ class Rows:
 class Method(ABC):
     """A merge of one tensor. Pure: no files, no keys, no device choice, arguments never changed.
 
-    `name` is the field's standard term; `label` and `summary` are for people; `space` is that of
-    the inputs. `max_rows` limits active rows of the whole recipe (slerp: 1).
-    `reference`: the paper or formula it was written from.
+    A method states everything about itself; nothing about it stands in any other file.
+
+    name: the field's standard term, stored in recipes. label, summary: for people. reference: the
+    paper or formula it was written from. params: its options. max_rows: most active rows of the
+    whole recipe (slerp: 1). order_matters: whether the order of rows changes the result.
+    averages: whether weights are divided by Σ r_i over the rows that act on a tensor; where an
+    option decides, (option, value) with the value for which they are. forecast: how distances
+    between models tell its result, None where they do not.
     """
 
     name: ClassVar[str]
@@ -54,9 +52,10 @@ class Method(ABC):
     summary: ClassVar[str]
     reference: ClassVar[str] = ""
     params: ClassVar[tuple[Param, ...]] = ()
-    space: ClassVar[Space] = Space.DELTA
     max_rows: ClassVar[int | None] = None
     order_matters: ClassVar[bool] = False
+    averages: ClassVar[bool | tuple[str, Any]] = False
+    forecast: ClassVar[ForecastRule | None] = None
 
     @abstractmethod
     def merge(
@@ -75,6 +74,37 @@ class Method(ABC):
                 )
         return {n: p.check(options[n]) if n in options else p.default for n, p in known.items()}
 
+    def averages_with(self, options: Mapping[str, Any]) -> bool:
+        """Whether weights are divided by Σ r_i under these complete options."""
+        if isinstance(self.averages, bool):
+            return self.averages
+        option, value = self.averages
+        return bool(options[option] == value)
+
+    def nominal_weights(self, rows: GramRows, options: Mapping[str, Any]) -> Floats:
+        """What the table says of each row, before rows meet: r_i α_i, or r_i α_i / Σ r_i."""
+        return rows.mean if self.averages_with(options) else rows.total
+
+    def shares(self, rows: GramRows, options: Mapping[str, Any]) -> Shares:
+        """How the rows of one tensor are merged, see `forecast_rule`; needs a `forecast`.
+
+        `options` are complete. This one: nominal weights, times the gain of `forecast`.
+        """
+        gain = self.forecast.gain(options) if self.forecast else 1.0
+        return [(1.0, gain * self.nominal_weights(rows, options))]
+
+    def to_json(self) -> dict[str, Any]:
+        """All that the method states, as plain JSON for the browser."""
+        return {
+            "label": self.label,
+            "summary": self.summary,
+            "max_rows": self.max_rows,
+            "order_matters": self.order_matters,
+            "averages": self.averages if isinstance(self.averages, bool) else list(self.averages),
+            "forecast": self.forecast.to_json() if self.forecast else None,
+            "params": [param.to_json() for param in self.params],
+        }
+
     def flops(self, shape: tuple[int, ...], rows: int) -> float:
         """Rough cost of one tensor, for the plan's estimate of time."""
         return 4.0 * rows * float(torch.Size(shape).numel())
@@ -87,6 +117,7 @@ class LinearMethod(Method):
     """
 
     needs_gram: ClassVar[bool] = False
+    forecast: ClassVar[ForecastRule | None] = ForecastRule(exact=True)
 
     @abstractmethod
     def coefficients(
@@ -100,6 +131,12 @@ class LinearMethod(Method):
 
         Where `needs_gram` is False, `gram` may be any tensor of that shape and is not looked at.
         """
+
+    def shares(self, rows: GramRows, options: Mapping[str, Any]) -> Shares:
+        """The one share (1, c)."""
+        gram, repeats = torch.from_numpy(rows.gram), [int(r) for r in rows.repeats]
+        found = self.coefficients(gram, rows.alphas.tolist(), repeats, options)
+        return [(1.0, found.numpy())]
 
     def merge(
         self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator

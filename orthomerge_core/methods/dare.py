@@ -11,6 +11,7 @@ from torch import Tensor
 from ..params import integer, number
 from ._mecha import draw_seed, tensor_function
 from .contract import Method, Rows
+from .forecast_rule import ForecastRule
 from .registry import register
 
 __all__ = ["Dare", "Della"]
@@ -32,6 +33,7 @@ class Dare(Method):
     reference = "Yu et al. 2023, arXiv:2311.03099; sd-mecha dropout"
     order_matters = True  # rows draw their masks in turn
     params = (_DROP, _SEED)
+    forecast = ForecastRule("nominal", drop="drop")
 
     def merge(
         self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
@@ -59,6 +61,7 @@ class Della(Method):
     summary = "Like DARE, but small changes are dropped more often than large ones."
     reference = "Deep et al. 2024, arXiv:2406.11617; sd-mecha ties_sum_with_dropout"
     order_matters = True  # rows draw their masks in turn
+    forecast = ForecastRule("nominal", drop="drop", spread="spread")
     params = (
         _DROP,
         _SEED,

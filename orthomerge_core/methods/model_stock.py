@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ._mecha import copies, tensor_function
 from .average import average_coefficients
 from .contract import Method, Rows
+from .forecast_rule import ForecastRule, GramRows, Shares
 from .registry import register
 
 __all__ = ["ModelStock"]
@@ -32,6 +34,8 @@ class ModelStock(Method):
     summary = "Averages, and pulls back to the base wherever the models point apart."
     reference = "Jang et al. 2024, arXiv:2403.19522; sd-mecha model_stock"
     order_matters = True
+    averages = True
+    forecast = ForecastRule("stock")
 
     def merge(
         self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
@@ -51,3 +55,16 @@ class ModelStock(Method):
         own = torch.linalg.vector_norm(mean.double(), dim=1, keepdim=True)
         joined = torch.where(longer > own, joined * (own / longer), joined)
         return base + joined.to(base.dtype).reshape(base.shape)
+
+    def shares(self, rows: GramRows, options: Mapping[str, Any]) -> Shares:
+        """t · mean, with the whole tensor's cosine of neighbors instead of each output row's."""
+        place = np.repeat(np.arange(len(rows.alphas)), rows.repeats.astype(np.intp))
+        count = len(place)
+        if count == 1:
+            return [(1.0, rows.mean)]
+        norms = np.sqrt(np.diagonal(rows.gram))
+        cosines = rows.gram / (norms[:, None] * norms[None, :])
+        cosines = cosines * np.sign(rows.alphas)[:, None] * np.sign(rows.alphas)[None, :]
+        cosine = float(np.mean(cosines[place[:-1], place[1:]]))
+        below = 1.0 + (count - 1) * cosine
+        return [(1.0, rows.mean * (count * cosine / below if below != 0.0 else 0.0))]

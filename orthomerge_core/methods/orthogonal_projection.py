@@ -11,6 +11,7 @@ from torch import Tensor
 from ..linalg.projection import dual, sequential, symmetric
 from ..params import choice
 from .contract import LinearMethod
+from .forecast_rule import ForecastRule
 from .registry import register
 
 __all__ = ["OrthogonalProjection"]
@@ -33,6 +34,7 @@ class OrthogonalProjection(LinearMethod):
         "Gram–Schmidt; symmetric: Löwdin 1950, doi:10.1063/1.1747632; dual: biorthogonal basis"
     )
     needs_gram = True
+    forecast = ForecastRule("projected", exact=True)
     order_matters = True  # only the sequential variant has one
     params = (
         choice(
@@ -41,7 +43,7 @@ class OrthogonalProjection(LinearMethod):
             "sequential",
             "sequential: earlier rows keep their whole delta, later ones what is new in them. "
             "symmetric: no order, every delta gives way a little. "
-            "dual: no order, alpha is the very share of a delta that is kept.",
+            "dual: no order, alpha is exactly the fraction of a delta that is kept.",
         ),
     )
 

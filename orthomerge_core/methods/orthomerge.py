@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from ..params import choice, flag, integer, number
 from ._rotations import RotationStore, weighted_sums
 from .average import average_coefficients
 from .contract import DecomposedMethod, Rows
+from .forecast_rule import ForecastRule, GramRows, Shares
 from .registry import register
 
 __all__ = ["OrthoMerge"]
@@ -57,6 +59,8 @@ class OrthoMerge(DecomposedMethod):
     label = "OrthoMerge (rotations)"
     summary = "Merges the rotation in every layer as a rotation and averages the rest."
     reference = "Yang, Shi, Liu 2026, arXiv:2602.05943; damping, signs and cap are ours"
+    averages = ("residual_agg", "mean")
+    forecast = ForecastRule("rotated")
     decompose_params = ("conflict_aware", "damping", "max_rotation_dim")
     params = (
         choice(
@@ -69,8 +73,8 @@ class OrthoMerge(DecomposedMethod):
             "direction_weight",
             ("theta", "magnitude", "equal"),
             "theta",
-            "What a row's say in the joint direction grows with: its rotation, its whole delta, "
-            "or nothing.",
+            "What a row's weight in the joint direction grows with: its rotation, its whole "
+            "delta, or nothing.",
         ),
         choice(
             "residual_agg",
@@ -159,7 +163,7 @@ class OrthoMerge(DecomposedMethod):
         if "plain" in parts or (len(rows) == 1 and rows.alphas[0] == 1.0 and share[0] == 1.0):
             return added.add_(base)  # one row at full strength is the fine-tune itself
         allowed = _SERIES * float(torch.linalg.vector_norm(added))
-        turn = _joint_weights(rows, parts, chosen)
+        turn = _joint_weights(rows.alphas, rows.repeats, parts["gram"], parts["norms"], chosen)
         generators, rotations = weighted_sums(parts, turn, share, base.device)
         matrix = base.reshape(base.shape[0], -1)
         flip = matrix.shape[0] > matrix.shape[1]
@@ -167,6 +171,20 @@ class OrthoMerge(DecomposedMethod):
         turned = cayley_on(generators, w0, allowed).sub_(rotations)
         change = product_t(matrix, turned) if flip else product(turned, matrix)
         return added.add_(change.reshape(base.shape)).add_(base)
+
+    def shares(self, rows: GramRows, options: Mapping[str, Any]) -> Shares:
+        """`rotation_frac` as a rotation, as if ⟨A_i, A_j⟩ ∝ ⟨δ_i, δ_j⟩; the rest as nominal.
+
+        The true generators give weak directions of the base more weight.
+        """
+        nominal = self.nominal_weights(rows, options)
+        if not 0 < rows.side <= options["max_rotation_dim"]:
+            return [(1.0, nominal)]
+        norms = torch.from_numpy(np.sqrt(np.diagonal(rows.gram)))
+        repeats = [int(r) for r in rows.repeats]
+        gram = torch.from_numpy(rows.gram)
+        turn = _joint_weights(rows.alphas.tolist(), repeats, gram, norms, options)
+        return [(1.0 - rows.rotation_frac, nominal), (rows.rotation_frac, turn.numpy())]
 
     def plain_reason(self, parts: Mapping[str, Tensor]) -> str:
         """Why a tensor was averaged instead of rotated, or ""."""
@@ -186,26 +204,34 @@ class OrthoMerge(DecomposedMethod):
         return 0.2 * (24.0 * d**3 + 6.0 * d * count + rows * (4.0 * d * count + 6.5 * d**3))
 
 
-def _joint_weights(rows: Rows, parts: Mapping[str, Tensor], chosen: Mapping[str, Any]) -> Tensor:
-    """w [rows] float64 with A = Σ w_i A_i: direction, length and cap, from the generators' Gram."""
-    gram = parts["gram"].double().cpu()
-    alphas = torch.tensor(rows.alphas, dtype=torch.float64)
-    repeats = torch.tensor(rows.repeats, dtype=torch.float64)
+def _joint_weights(
+    alphas: Sequence[float],
+    repeats: Sequence[int],
+    gram: Tensor,
+    norms: Tensor,
+    chosen: Mapping[str, Any],
+) -> Tensor:
+    """w [rows] float64 with A = Σ w_i A_i: joint direction, length and cap.
+
+    gram [rows, rows]: ⟨A_i, A_j⟩ of the generators. norms [rows]: ‖δ_i‖.
+    """
+    gram = gram.double().cpu()
+    scale, count = torch.tensor(alphas, dtype=torch.float64), torch.tensor(repeats).double()
     own = gram.diagonal().clamp_min(0).sqrt()
-    angles = alphas.abs() * own
-    unit = torch.where(own > 0, alphas.sign() / torch.where(own > 0, own, 1.0), 0.0)
-    say = {
+    angles = scale.abs() * own
+    unit = torch.where(own > 0, scale.sign() / torch.where(own > 0, own, 1.0), 0.0)
+    weight = {
         "theta": angles,
-        "magnitude": alphas.abs() * parts["norms"].double().cpu(),
+        "magnitude": scale.abs() * norms.double().cpu(),
         "equal": torch.ones_like(angles),
     }[chosen["direction_weight"]]
-    direction = repeats * say * unit
+    direction = count * weight * unit
     length = float((direction @ gram @ direction).clamp_min(0).sqrt())
-    plain = repeats * alphas / repeats.sum()
-    cap = len(rows) ** 0.5 * float((plain @ gram @ plain).clamp_min(0).sqrt())
-    if length <= 1e-12 * float((repeats * say).sum()):
+    mean = count * scale / count.sum()
+    cap = len(repeats) ** 0.5 * float((mean @ gram @ mean).clamp_min(0).sqrt())
+    if length <= 1e-12 * float((count * weight).sum()):
         return torch.zeros_like(direction)
-    return direction * (min(_aggregate(angles, rows.repeats, chosen["theta_agg"]), cap) / length)
+    return direction * (min(_aggregate(angles, repeats, chosen["theta_agg"]), cap) / length)
 
 
 def _aggregate(angles: Tensor, repeats: Sequence[int], how: str) -> float:

@@ -8,14 +8,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from ..errors import RecipeError, did_you_mean
+from ..recipe.model import DEFAULT_METHOD
 from .contract import Method
 
 __all__ = ["DEFAULT_METHOD", "all_methods", "get_method", "register"]
-
-DEFAULT_METHOD = "orthogonal_projection"
-"""What a new mix starts with: of two to five models it shows about as much as plain addition and
-more of the prompt is right, where averaging methods keep 1/N of each change and show next to none
-(`benchmarks/quality.py`). A recipe that names no method is read as `orthomerge`, as ever."""
 
 
 def register(method: type[Method]) -> type[Method]:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..linalg.interpolate import slerp_coefficients
 from ..params import choice
-from .contract import Method, Rows, Space
+from .contract import Method, Rows
+from .forecast_rule import ForecastRule
 from .registry import register
 
 __all__ = ["Slerp"]
@@ -27,8 +28,8 @@ class Slerp(Method):
     label = "SLERP (spherical)"
     summary = "Turns the base towards one model and keeps the weights' length; exactly one row."
     reference = "Shoemake 1985"
-    space = Space.WEIGHT
     max_rows = 1
+    forecast = ForecastRule("nominal")  # the arc is nearly straight where deltas are small
     params = (
         choice(
             "slerp_axis",

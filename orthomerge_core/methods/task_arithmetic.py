@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .contract import LinearMethod
+from .forecast_rule import ForecastRule
 from .registry import register
 
 __all__ = ["TaskArithmetic"]
@@ -22,6 +23,7 @@ class TaskArithmetic(LinearMethod):
     label = "Add difference (task arithmetic)"
     summary = "Adds every model's difference at full strength; the honest first try."
     reference = "Ilharco et al. 2023, arXiv:2212.04089"
+    forecast = ForecastRule("nominal", exact=True)
 
     def coefficients(
         self,

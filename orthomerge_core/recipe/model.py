@@ -10,6 +10,7 @@ __all__ = [
     "ALPHA_LIMIT",
     "BASE",
     "COMPONENTS",
+    "DEFAULT_METHOD",
     "MAX_ROWS",
     "MERGE",
     "OUTPUT_DTYPES",
@@ -33,6 +34,11 @@ COMPONENTS = ("base", "diffusion")
 
 PREDICTIONS = ("base", "epsilon", "v", "v+ztsnr")
 """What the result predicts, beside the name of a model that is to decide."""
+
+DEFAULT_METHOD = "orthogonal_projection"
+"""What a new mix starts with: of two to five models it shows about as much as plain addition and
+more of the prompt is right, where averaging methods keep 1/N of each change and show next to none
+(`benchmarks/quality.py`). A recipe that names no method is read as `orthomerge`, as ever."""
 
 SCHEMA_VERSION = 1
 MAX_ROWS = 256

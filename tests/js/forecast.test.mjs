@@ -2,9 +2,18 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { forecast } from "../../web/js/forecast/forecast.mjs";
+import { forecast as forecastOf } from "../../web/js/forecast/forecast.mjs";
+import { FORMULAS } from "../../web/js/forecast/methods.mjs";
 
-const { reduced, tables, cases } = JSON.parse(readFileSync(new URL("../fixtures/forecast.json", import.meta.url)));
+const { reduced, methods, tables, cases } = JSON.parse(readFileSync(new URL("../fixtures/forecast.json", import.meta.url)));
+
+const forecast = (data, rows, name, ...more) => forecastOf(data, rows, { name, ...methods[name] }, ...more);
+
+test("every formula that a method states is known here", () => {
+  for (const [name, { forecast: rule }] of Object.entries(methods)) {
+    if (rule?.formula) assert.ok(FORMULAS.includes(rule.formula), name);
+  }
+});
 
 /** The same shape, numbers within rounding of the core's. */
 function same(found, wanted, path = "") {

@@ -19,6 +19,7 @@ OUTPUT_NODES = {
     "OrthoMixer",
     "OrthoMergeSave",
     "OrthoRecipe",
+    "OrthoGridPicture",
 }
 # Lists that depend on the machine, or grow with the core.
 GROWING = {("base", "options"), ("file", "options"), ("architecture", "options")}

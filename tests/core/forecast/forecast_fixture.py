@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from orthomerge_core.forecast.forecast import forecast, reduce_for_table
+from orthomerge_core.methods.registry import all_methods
 from orthomerge_core.recipe.codec import row_from_json
 from orthomerge_core.recipe.model import TextureBoost
 from tests.core.optimize.builders import analysis_of
@@ -101,7 +102,8 @@ def cases() -> dict[str, Any]:
                         "forecast": said.to_json(),
                     }
                 )
-    return {"reduced": data, "tables": TABLES, "cases": found}
+    methods = {name: method.to_json() for name, method in all_methods().items()}
+    return {"reduced": data, "methods": methods, "tables": TABLES, "cases": found}
 
 
 def main() -> None:

@@ -106,9 +106,14 @@ def test_depth_is_compared_within_blocks_too():
 
 
 def test_another_width_is_refused_and_a_few_odd_tensors_are_not():
-    wide = anima(4, 32)
-    (report,) = laid(anima(4), wide).skipped
-    assert report.verdict.startswith("another width of the same architecture: ")
+    norms = {f"blocks.{i}.{n}_norm.weight": torch.ones(4) for i in range(4) for n in "abcdef"}
+    (report,) = laid(anima(4) | norms, anima(4, 32) | norms).skipped
+    assert report.verdict == (
+        "another width of the same architecture: llm_adapter.blocks.0.cross_attn.q_proj.weight is "
+        "[32, 32], base has [16, 16]; 96% of the weights in its blocks have another shape"
+    )
+    (report,) = laid(anima(4), anima(4, 32)).skipped
+    assert report.verdict.startswith("other size of the same architecture: x_embedder.proj.1")
     odd = anima(4) | {"final_layer.linear.weight": torch.zeros(4, 16)}
     assert laid(anima(4), odd).models
 

@@ -1,16 +1,23 @@
 """What every registered method owes; a new method is tested here without being named."""
 
+import json
+
+import numpy as np
 import pytest
 import torch
 
 from orthomerge_core.errors import RecipeError
 from orthomerge_core.linalg.block_gram import block_gram
 from orthomerge_core.methods.contract import LinearMethod, Rows
+from orthomerge_core.methods.forecast_rule import GramRows
 from orthomerge_core.methods.registry import all_methods, get_method
 
 METHODS = list(all_methods().values())
 SHAPES = [(24, 24), (16, 40), (40, 16), (8, 4, 3, 3), (30,), (1,), (), (0,), (0, 4), (4, 0), (1, 5)]
-DROP_AT_RANDOM = {"dare", "della"}
+
+
+def drops_at_random(method):
+    return method.forecast is not None and bool(method.forecast.drop)
 
 
 def chosen(rule):
@@ -57,7 +64,7 @@ def test_same_input_same_bytes(method):
     assert torch.equal(run(method, base, deltas), run(method, base, deltas))
 
 
-@chosen(lambda m: m.name not in DROP_AT_RANDOM)
+@chosen(lambda m: not drops_at_random(m))
 @pytest.mark.parametrize("shape", [(24, 24), (16, 40), (40, 16), (8, 4, 3, 3), (30,)], ids=str)
 def test_one_row_at_full_strength_is_the_fine_tune(method, shape):
     base, deltas = draw(shape, 1)
@@ -71,11 +78,49 @@ def test_small_alpha_tends_to_the_base(method):
     torch.testing.assert_close(merged, base, rtol=0, atol=2e-6)
 
 
-@chosen(lambda m: m.max_rows != 1 and m.name not in {"task_arithmetic", *DROP_AT_RANDOM})
-def test_two_equal_models_give_that_model_where_the_method_averages(method):
+@chosen(lambda m: m.max_rows != 1 and not drops_at_random(m))
+def test_two_equal_models_give_that_model_or_where_the_method_adds_twice_its_change(method):
     base, (delta,) = draw((24, 40), 1)
-    merged = run(method, base, [delta, delta.clone()])
-    assert float((merged - base - delta).norm() / delta.norm()) < 1e-3
+    change = (run(method, base, [delta, delta.clone()]) - base).double()
+    factor = float((change * delta).sum() / delta.double().square().sum())
+    assert float((change - factor * delta).norm() / delta.norm()) < 1e-3
+    averages = method.averages_with(method.check_options({}))
+    assert any(abs(factor - expected) < 1e-3 for expected in ((1,) if averages else (1, 2)))
+
+
+def gram_rows(deltas, alphas, repeats):
+    """What a forecast is given of a 24×40 tensor: a random delta's rotation is 24 / 80."""
+    gram = block_gram(deltas).numpy()
+    return GramRows(gram, np.array(alphas), np.array(repeats, dtype=np.float64), 0.3, 24)
+
+
+@chosen(lambda m: m.forecast is not None)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_forecast_is_what_the_merge_keeps(method, seed):
+    count = rows_of(method)
+    base, deltas = draw((24, 40), count, seed)
+    for other in deltas[1:]:
+        other.add_(deltas[0], alpha=0.3)
+    alphas, repeats = [1.0, 0.5, 0.8][:count], [1, 2, 1][:count]
+    options = method.check_options({})
+    shares = method.shares(gram_rows(deltas, alphas, repeats), options)
+    gram = block_gram(deltas).numpy()
+    told = sum(part * (gram @ weights) for part, weights in shares) / np.diagonal(gram)
+    merged = run(method, base, deltas, alphas, repeats)
+    change = (merged.double() - base.double()).flatten()
+    kept = [float(change @ d.double().flatten() / d.double().square().sum()) for d in deltas]
+    allowed = 1e-5 if method.forecast.exact else 0.15
+    assert kept == pytest.approx(told.tolist(), abs=allowed)
+
+
+@methods
+def test_what_a_method_states_is_json_and_names_its_own_options(method):
+    stated = json.loads(json.dumps(method.to_json()))
+    names = {param["name"] for param in stated["params"]}
+    if isinstance(stated["averages"], list):
+        assert stated["averages"][0] in names
+    if stated["forecast"]:
+        assert {stated["forecast"]["drop"], stated["forecast"]["spread"]} <= names | {""}
 
 
 @chosen(lambda m: not m.order_matters and m.max_rows != 1)

@@ -50,7 +50,7 @@ export function mixerWidget({ app, api, views, node, name, data }) {
     }),
     applyMethod: (method) => setWidget(other("method"), method),
     figures: (rows, method, chosen) =>
-      rowFigures(mixContext(owner(), app).forecast, rows, method, chosen, host.texture()),
+      rowFigures(mixContext(owner(), app).forecast, rows, { name: method, ...host.methods()[method] }, chosen, host.texture()),
     say: (text, severity) => say(app, text, severity),
     history: (step) => {
       focusAfterHistory = {

@@ -18,14 +18,14 @@ const BASE = "base";
 /**
  * @param {object} reduced `reduce_for_table`'s JSON; decoded once as long as it is the same object
  * @param {object[]} rows the table's rows, all of them
- * @param {string} method
+ * @param {{name: string} & object} method its name and what it states about itself, as the mixer's schema sends it
  * @param {object} [options] the method's options, as far as they differ from the defaults
  * @param {{model: string | null, alpha: number} | null} [texture] the texture boost
  * @returns {Forecast} exact: equal to what the merge measures; else an estimate, or all null where
  *   distances between models do not tell what the method does
  */
 export function forecast(reduced, rows, method, options = {}, texture = null) {
-  const chosen = readMethod(method, options);
+  const chosen = readMethod(method.name, method, options);
   const data = decode(reduced);
   const read = rows.map((row) => readRow(data, row));
   const boost = readTexture(data, rows, texture);
@@ -34,7 +34,7 @@ export function forecast(reduced, rows, method, options = {}, texture = null) {
   const merged2 = total(sums.merged2);
   const norm = Math.sqrt(merged2);
   return {
-    method,
+    method: method.name,
     exact: chosen.exact,
     norm: number(norm),
     base_share: data.baseEnergy > 0 ? number(norm / Math.sqrt(data.baseEnergy)) : null,

@@ -1,40 +1,32 @@
-/** Which methods can be forecast, and how, as `orthomerge_core/forecast/estimate.py`. Pure. */
+/** How a method is forecast: read from what the method states about itself (`Method.to_json`). Pure. */
 
-const METHODS = {
-  task_arithmetic: { exact: true },
-  average: { exact: true, averages: true },
-  orthogonal_projection: { exact: true, options: { variant: "sequential" } },
-  slerp: {},
-  dare: { options: { drop: 0.5 } },
-  della: { options: { drop: 0.5, spread: 0.2 } },
-  model_stock: { averages: true, tensorwise: "stock" },
-  geometric_median: { averages: true, tensorwise: "median", options: { iterations: 100 } },
-  orthomerge: {
-    tensorwise: "rotate",
-    options: { theta_agg: "mean", direction_weight: "theta", residual_agg: "mean", max_rotation_dim: 4096 },
-  },
-};
+/** The formulas this folder has; "nominal" merges every row's own delta with its weight in the table. */
+export const FORMULAS = ["nominal", "projected", "rotated", "stock", "median"];
 
 /**
- * A method by name with its options filled in.
- * foreseeable: whether distances tell its outcome; averages: whether weights are divided by Σ r_i;
+ * A method's options filled in, and what its forecast needs.
+ * @param {string} name
+ * @param {{averages?: boolean | [string, any], params?: {name: string, default: any}[],
+ *   forecast?: {formula: string, exact: boolean, drop: string, spread: string} | null}} [stated]
+ * foreseeable: whether distances tell its outcome here; averages: whether weights are divided by Σ r_i;
  * basis: what rows are merged along, their "own" deltas or those made orthogonal; tensorwise: the name
  * of an estimate that must see each tensor, or ""; noise: energy that dropping at random adds, as a
- * share of what is asked; gain: what keeping large changes more often adds to every weight.
+ * share of the nominal energy; gain: what keeping large changes more often adds to every weight.
  */
-export function readMethod(name, options = {}) {
-  const known = METHODS[name];
-  const chosen = { ...known?.options, ...options };
-  const { drop = 0, spread = 0 } = known?.options ? chosen : {};
+export function readMethod(name, stated = {}, options = {}) {
+  const chosen = { ...Object.fromEntries((stated.params ?? []).map((param) => [param.name, param.default])), ...options };
+  const { formula = "", exact = false, drop = "", spread = "" } = stated.forecast ?? {};
+  const averages = stated.averages ?? false;
+  const dropped = drop ? chosen[drop] : 0;
   return {
     name,
     options: chosen,
-    foreseeable: known !== undefined,
-    exact: known?.exact ?? false,
-    averages: name === "orthomerge" ? chosen.residual_agg === "mean" : (known?.averages ?? false),
-    basis: chosen.variant ?? "own",
-    tensorwise: known?.tensorwise ?? "",
-    noise: drop / (1 - drop),
-    gain: 1 + spread / (Math.PI * (1 - drop)),
+    foreseeable: FORMULAS.includes(formula),
+    exact,
+    averages: Array.isArray(averages) ? chosen[averages[0]] === averages[1] : averages,
+    basis: formula === "projected" ? chosen.variant : "own",
+    tensorwise: ["nominal", "projected"].includes(formula) ? "" : formula,
+    noise: dropped / (1 - dropped),
+    gain: 1 + (spread ? chosen[spread] : 0) / (Math.PI * (1 - dropped)),
   };
 }

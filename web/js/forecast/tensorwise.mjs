@@ -1,5 +1,5 @@
 /**
- * Estimates that must see each tensor, as `orthomerge_core/forecast/estimate.py`. Pure.
+ * Estimates that must see each tensor, as `shares` in `orthomerge_core/methods`. Pure.
  *
  * The share `spin` of every delta's energy is merged with the coefficients `turn`, the rest with `asked`;
  * `kept` and `turned` are their products with the Gram.
@@ -85,10 +85,10 @@ function askedEnergy({ on, asked, gram, size }) {
   return total;
 }
 
-const ESTIMATES = { rotate, stock, median };
+const ESTIMATES = { rotated, stock, median };
 
 /** OrthoMerge: a share as a rotation by direction, length and cap, as if generators met as deltas do. */
-function rotate(work, options, data, k) {
+function rotated(work, options, data, k) {
   if (!(data.side[k] > 0 && data.side[k] <= options.max_rotation_dim)) return;
   work.spin = data.spin[k];
   const { on, alphas, repeats, own, turn, turned } = work;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from . import host
 from .add_model import OrthoAddModel
 from .analyzer import DeltaGramAnalyzer
 from .compatibility_fix import CompatibilityFix
@@ -12,7 +13,7 @@ from .grid_picture import OrthoGridPicture
 from .merge_execute import OrthoMergeExecute
 from .merge_save import OrthoMergeSave
 from .mixer import OrthoMixer
-from .model_set import OrthoModelSet
+from .model_set import OrthoModelSet, members
 from .optimizer import DeltaBaseOptimizer
 from .pick_model import OrthoPickModel
 from .recipe import OrthoRecipe
@@ -39,5 +40,6 @@ class Extension(ComfyExtension):
     """What `comfy_entrypoint` hands to ComfyUI."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """Every node of the pack."""
+        """Every node of the pack. The host asks once, before it opens its routes."""
+        host.add_routes(members)
         return list(NODES)

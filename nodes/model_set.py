@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from comfy_api.latest import io
 
@@ -15,7 +16,7 @@ from . import host
 from .widgets import extended, schema
 from .wire import Models
 
-__all__ = ["OrthoModelSet"]
+__all__ = ["OrthoModelSet", "members"]
 
 
 class OrthoModelSet(io.ComfyNode):
@@ -72,9 +73,13 @@ class OrthoModelSet(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, base: str | None = None, models: str | None = None) -> bool | str:
-        """Every name must be a file that a registered folder lists."""
-        return host.explain(lambda: [host.resolve(n) for n in (base, *_lines(models)) if n])
+    def validate_inputs(cls, models: str | None = None) -> bool | str:
+        """Every line must be a file that a registered folder lists.
+
+        Only `models` is asked for, because the host reports one message at every input named here.
+        Newer hosts hold `base` against its list themselves; with older ones `execute` refuses it.
+        """
+        return host.explain(lambda: [host.resolve(name) for name in _lines(models)])
 
     @classmethod
     def fingerprint_inputs(
@@ -140,10 +145,34 @@ def _extended(old: SetSpec, picked: list[str]) -> SetSpec:
     return spec
 
 
+def members(base: str, models: str) -> dict[str, Any]:
+    """Who is in a set, before any file is read: what the browser shows of a set that has not run.
+
+    base, models: as the node has them. Returns `names` as the table will call the models, `files`
+    (name → file), and `missing`: the lines without a file, each with what to do.
+    """
+    missing: list[dict[str, str]] = []
+    picked: list[str] = []
+    for name in dict.fromkeys(_lines(models)):
+        try:
+            host.resolve(name)
+            picked.append(name)
+        except FileError as error:
+            missing.append({"file": name, "text": str(error)})
+    if not picked and not missing:
+        picked = host.siblings(base)
+    spec = _spec(base, picked, "auto")
+    files = {m.name: m.file for m in spec.models}
+    return {"names": list(spec.names()), "files": files, "missing": missing}
+
+
 def _compatible(base: str, architecture: str) -> tuple[list[str], list[dict[str, str]]]:
     """Files beside the base that fit it, and those that do not with the reason."""
     readable: list[str] = []
-    skipped: list[dict[str, str]] = []
+    skipped: list[dict[str, str]] = [
+        {"file": name, "reason": "The file name holds characters that cannot be shown. Rename it."}
+        for name in host.unshowable_siblings(base)
+    ]
     for name in host.siblings(base):
         try:
             open_source(host.resolve(name)).close()

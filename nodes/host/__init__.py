@@ -11,6 +11,7 @@ from .files import (
     ModelFolders,
     cache_dir,
     fingerprint,
+    listing,
     metadata_allowed,
     names,
     output_folder,
@@ -18,6 +19,7 @@ from .files import (
     readable_names,
     resolve,
     siblings,
+    unshowable_siblings,
 )
 from .guard import blocked, explain, guarded
 from .lazy import LazySlot, lazy_model
@@ -32,12 +34,14 @@ from .models import (
 )
 from .pictures import save_png
 from .progress import HostProgress
+from .routes import add_routes
 
 __all__ = [
     "DEVICES",
     "HostProgress",
     "LazySlot",
     "ModelFolders",
+    "add_routes",
     "blocked",
     "cache_dir",
     "explain",
@@ -45,6 +49,7 @@ __all__ = [
     "free_memory",
     "guarded",
     "lazy_model",
+    "listing",
     "load_model",
     "metadata_allowed",
     "names",
@@ -56,6 +61,7 @@ __all__ = [
     "siblings",
     "stored_weight",
     "torch_device",
+    "unshowable_siblings",
     "weight_keys",
     "weight_value",
 ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
+from typing import Any
 
 from ...orthomerge_core import errors
 from ...orthomerge_core.io.opening import is_readable_name
@@ -14,6 +16,7 @@ __all__ = [
     "ModelFolders",
     "cache_dir",
     "fingerprint",
+    "listing",
     "metadata_allowed",
     "names",
     "output_folder",
@@ -21,8 +24,10 @@ __all__ = [
     "readable_names",
     "resolve",
     "siblings",
+    "unshowable_siblings",
 ]
 
+_ALIKE, _LONGEST_NAME = 0.6, 200
 FOLDERS = ("diffusion_models", "checkpoints", "unet_gguf", "orthomerge_gguf")
 GGUF, OWN_GGUF = FOLDERS[2:]  # the pack that loads GGUF registers the first; without it, the second
 
@@ -69,7 +74,9 @@ def resolve(name: str) -> Path:
     import folder_paths
 
     known = names()
-    wanted = name.strip().replace("\\", "/")
+    wanted = name.replace("\\", "/")
+    if wanted not in known:
+        wanted = wanted.strip()
     for folder in FOLDERS:
         if wanted not in known and wanted.startswith(f"{folder}:"):
             wanted = wanted[len(folder) + 1 :]
@@ -106,13 +113,54 @@ class ModelFolders:
 
 
 def _near(wanted: str, known: Sequence[str]) -> str:
-    """Near misses; a bare file name finds the same file in a sub-folder first."""
-    tails = [n for n in known if n.rsplit("/", 1)[-1] == wanted.rsplit("/", 1)[-1]]
-    if tails:
-        return f'Did you mean "{tails[0]}"? '.strip()
+    """Up to three names that may have been meant, likeliest first, or what to do for a new file.
+
+    The same file name in another folder comes first. After it, names rank by how alike their stems
+    are (0 to 1, at least 0.6), with 0.2 more in the folder that was asked for.
+    """
     if not known:
         return "Put weights into models/diffusion_models or models/checkpoints first."
-    return errors.did_you_mean(wanted, list(known))
+    folder, stem = _split(wanted)
+    asked = f"{stem}.{wanted.rpartition('.')[2]}"
+    alike = SequenceMatcher(b=stem.lower()[:_LONGEST_NAME], autojunk=False)
+    ranked: list[tuple[float, str]] = []
+    for name in known:
+        other_folder, other_stem = _split(name)
+        alike.set_seq1(other_stem.lower()[:_LONGEST_NAME])
+        ratio = alike.ratio() if alike.quick_ratio() >= _ALIKE else 0.0
+        if name.endswith(asked) and other_stem == stem:
+            ratio = 2.0
+        if ratio >= _ALIKE:
+            ranked.append((ratio + (0.2 if other_folder == folder else 0.0), name))
+    best = [name for _, name in sorted(ranked, key=lambda pair: (-pair[0], pair[1]))[:3]]
+    if not best:
+        return "Refresh the model lists (R) if the file is new."
+    return f"Did you mean {' or '.join(chr(34) + name + chr(34) for name in best)}?"
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Folder and stem of a shown name."""
+    folder, _, leaf = name.rpartition("/")
+    return folder, leaf.rpartition(".")[0] or leaf
+
+
+def listing() -> list[dict[str, Any]]:
+    """Every readable model file, sorted: shown name, size in bytes, mtime in seconds."""
+    found = []
+    for name in readable_names():
+        try:
+            stat = resolve(name).stat()
+        except (errors.FileError, OSError):  # listed, but gone since
+            continue
+        found.append({"name": name, "bytes": stat.st_size, "modified": int(stat.st_mtime)})
+    return found
+
+
+def unshowable_siblings(name: str) -> list[str]:
+    """Names, made showable, of the weights in the folder of `name` that no list can hold."""
+    folder = resolve(name).parent
+    odd = (p.name for p in folder.iterdir() if not errors.is_showable(p.name) and p.is_file())
+    return sorted(errors.quoted(n) for n in odd if is_readable_name(n))
 
 
 def siblings(name: str) -> list[str]:

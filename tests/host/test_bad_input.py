@@ -43,9 +43,53 @@ def test_wrong_model_name_is_refused_with_the_near_miss(comfy: ComfyHost):
     assert f'Did you mean "{FOLDER}/photo.safetensors"?' in text
 
 
-def test_wrong_base_is_refused(comfy: ComfyHost):
-    errors = refused(comfy, quickstart(OrthoModelSet__base="base.safetensors"), IDS["SaveImage"])
-    assert any(f'Did you mean "{base_name()}"?' in text for _, text in errors)
+def test_each_wrong_name_is_told_once_and_where_it_stands(comfy: ComfyHost):
+    """ComfyUI repeats one message of a node's own check at every input which that check names."""
+    wrong = quickstart(OrthoModelSet__models=f"{FOLDER}/photto.safetensors")
+    ((_, text),) = refused(comfy, wrong, IDS["SaveImage"])
+    assert text.startswith("models - no model file")
+
+
+def test_a_wrong_base_is_told_once_and_at_the_base(comfy: ComfyHost):
+    """Newer hosts hold it against their own list; older ones leave it to the node's run."""
+    graph = quickstart(OrthoModelSet__base="base.safetensors")
+    with pytest.raises((ApiError, PromptError)) as caught:
+        comfy.prompt(graph, [IDS["SaveImage"]])
+    if isinstance(caught.value, ApiError):
+        ((_, text),) = shown_errors(caught.value.body)
+        assert text.startswith("base: 'base.safetensors' not in")
+    else:
+        assert 'no model file "base.safetensors"' in caught.value.message
+        assert f'Did you mean "{base_name()}"' in caught.value.message
+
+
+def test_the_browser_can_ask_who_is_in_a_set_before_a_run(comfy: ComfyHost):
+    asked = {
+        "base": base_name(),
+        "models": f"{FOLDER}/ink.safetensors\n{FOLDER}/photto.safetensors",
+    }
+    said = comfy.post("/orthomerge/set", asked)
+    assert said["names"] == ["ink"] and said["files"] == {"ink": f"{FOLDER}/ink.safetensors"}
+    ((file, text),) = [(m["file"], m["text"]) for m in said["missing"]]
+    assert file == f"{FOLDER}/photto.safetensors" and f'Did you mean "{FOLDER}/photo' in text
+    whole = comfy.post("/orthomerge/set", {"base": base_name(), "models": ""})
+    assert set(whole["files"].values()) == set(family_files()) and whole["missing"] == []
+    assert str(comfy.base_dir) not in json.dumps([said, whole])
+
+
+@pytest.mark.parametrize("asked", [[], {"base": 3}, {"base": "no/such.safetensors"}, "x"])
+def test_a_wrong_question_about_a_set_is_refused(comfy: ComfyHost, asked: Any):
+    with pytest.raises(ApiError) as caught:
+        comfy.post("/orthomerge/set", asked)
+    assert caught.value.status == 400 and "Traceback" not in json.dumps(caught.value.body)
+
+
+def test_the_list_of_files_has_sizes_and_dates_and_no_path(comfy: ComfyHost):
+    files = {f["name"]: f for f in comfy.get("/orthomerge/models")["files"]}
+    base = comfy.base_dir / "models" / "diffusion_models" / base_name()
+    assert files[base_name()]["bytes"] == base.stat().st_size
+    assert files[base_name()]["modified"] == int(base.stat().st_mtime)
+    assert str(comfy.base_dir) not in json.dumps(files)
 
 
 @pytest.mark.parametrize("name", ["../base.safetensors", "/etc/passwd", "..\\x.safetensors"])

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { failureOf, onFailure, watchFailures, watchNode } from "../../web/js/comfy/failures.mjs";
 import { formula } from "../../web/js/table/formula.mjs";
-import { readNames, writeNames } from "../../web/js/faces/model_names.mjs";
+import { fileNote, readNames, writeNames } from "../../web/js/faces/model_names.mjs";
 import { layersTrouble } from "../../web/js/table/layers.mjs";
 import { filterItems, groupByFolder, splitFolder } from "../../web/js/parts/names.mjs";
 import { isLinked, mixContext, recall, remember, upstream } from "../../web/js/comfy/payloads.mjs";
@@ -159,4 +159,15 @@ test("a failure belongs to one node until the next run starts", async () => {
     setTimeout(done, 500);
   });
   assert.deepEqual(toasts, [[7, "no. Do this."]]);
+});
+
+test("model list: size and date in a few characters", () => {
+  const noon = Date.UTC(2026, 10, 30, 12) / 1000;
+  assert.equal(fileNote({ bytes: 4018008, modified: noon }), "4.0 MB · 2026-11-30");
+  assert.match(fileNote({ bytes: 6938040682, modified: noon }), /^6\.9 GB · /);
+  assert.match(fileNote({ bytes: 999_600_000, modified: noon }), /^1\.0 GB · /);
+  assert.match(fileNote({ bytes: 12, modified: noon }), /^12 B · /);
+  assert.equal(fileNote({ bytes: 12, modified: 1e300 }), "12 B");
+  assert.equal(fileNote({ name: "known by name only" }), "");
+  assert.equal(fileNote(undefined), "");
 });

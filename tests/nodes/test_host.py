@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import threading
 import time
 import traceback
@@ -46,6 +47,19 @@ def test_near_misses(host: ModuleType, errors: ModuleType, folders: Path):
         host.resolve("detail.safetensors")
     with pytest.raises(errors.FileError, match=r'Did you mean "sub/flash\.safetensors"\?'):
         host.resolve("sub/flesh.safetensors")
+
+
+def test_suggestions_rank_by_folder_and_stem(host: ModuleType, errors: ModuleType, folders: Path):
+    place = folders / "diffusion_models"
+    for name in ("sub/flash-v2", "other/flash-v1", "flash_v1_but_long"):
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / f"{name}.safetensors").write_bytes(b"")
+    with pytest.raises(errors.FileError) as caught:
+        host.resolve("sub/flash-v1.safetensors")
+    found = re.findall(r'"([^"]+)\.safetensors"', str(caught.value).partition("Did you mean")[2])
+    assert found[:2] == ["other/flash-v1", "sub/flash-v2"]
+    with pytest.raises(errors.FileError, match=r"Refresh the model lists \(R\) if the file is new"):
+        host.resolve("zzzzzz.safetensors")
 
 
 def test_pickles_resolve_so_that_the_reader_can_say_why_not(host: ModuleType, folders: Path):

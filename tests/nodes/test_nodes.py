@@ -69,6 +69,17 @@ def test_empty_list_takes_what_fits_and_says_why_not(pack: ModuleType, family: P
     assert str(family) not in json.dumps(payload)
 
 
+@pytest.mark.parametrize("odd", ["a\tb", "a\nb", "a\u202eb"])
+def test_a_name_that_no_list_can_hold_is_left_out_with_a_note(
+    pack: ModuleType, family: Path, odd: str
+):
+    (family / f"{odd}.safetensors").write_bytes((family / "one.safetensors").read_bytes())
+    (spec,), payload = run(pack.OrthoModelSet, base="fam/base.safetensors", models="")
+    assert spec.names() == ("one", "two")
+    notes = [s for s in payload["skipped"] if "cannot be shown" in s["reason"]]
+    assert len(notes) == 1 and odd not in notes[0]["file"]
+
+
 def test_nothing_beside_the_base(pack: ModuleType, errors: ModuleType, folders: Path):
     with pytest.raises(errors.FileError, match="no compatible model beside"):
         run(pack.OrthoModelSet, base="checkpoints:base.safetensors", models="")

@@ -116,5 +116,5 @@ def test_plain_tables_are_valid(pack: ModuleType, table: str):
 
 def test_linked_inputs_are_not_validated(pack: ModuleType):
     assert pack.OrthoMixer.validate_inputs(table=None) is True
-    assert pack.OrthoModelSet.validate_inputs(base=None, models=None) is True
+    assert pack.OrthoModelSet.validate_inputs(models=None) is True
     assert pack.OrthoAddModel.validate_inputs(name=None) is True

@@ -2,6 +2,8 @@
 import { el } from "../parts/dom.mjs";
 import { adoptPlace, commitEdit, markRenderer, onRemoved, say } from "./edits.mjs";
 import { syncWords } from "./locale.mjs";
+import { onPayload, recall } from "./payloads.mjs";
+import { fetchFiles, forgetMembers, membersOf, onMembers } from "./server_lists.mjs";
 import { createModelsView } from "../faces/models_view.mjs";
 
 export function modelsWidget({ app, api, node, name, data }) {
@@ -24,6 +26,11 @@ export function modelsWidget({ app, api, node, name, data }) {
   });
   const owner = () => widget.node ?? node;
   const base = () => owner().widgets?.find((item) => item.name === "base");
+  const baseName = () => String(base()?.value ?? "");
+  const look = async () => {
+    listed = await fetchFiles(api);
+    view.refresh();
+  };
   view = createModelsView(
     {
       getValue: () => {
@@ -32,8 +39,15 @@ export function modelsWidget({ app, api, node, name, data }) {
         return value;
       },
       commit: (next) => commitEdit(app, widget, owner(), next),
-      base: () => String(base()?.value ?? ""),
-      available: () => listed ?? baseChoices(base()),
+      base: baseName,
+      available: () => listed ?? baseChoices(base()).map((file) => ({ name: file })),
+      members: () => membersOf(api, baseName(), value),
+      lastRun: () => lastRun(owner(), app, baseName()),
+      refresh: async () => {
+        forgetMembers();
+        await app.refreshComboInNodes?.(); // the base's choices and every loader's, as the key R does
+        await look();
+      },
       say: (text, severity) => say(app, text, severity),
       resized: () => {},
     },
@@ -41,11 +55,12 @@ export function modelsWidget({ app, api, node, name, data }) {
   );
   frame.append(view.root);
   adoptPlace("models", node, frame);
-  fetchNames(api).then((names) => {
-    listed = names.length ? names : null;
-    view.refresh();
+  look();
+  const stops = [onMembers(() => view.refresh()), onPayload((from) => from === owner() && view.refresh())];
+  onRemoved(widget, "onRemove", () => {
+    abort.abort();
+    for (const stop of stops) stop();
   });
-  onRemoved(widget, "onRemove", () => abort.abort());
   return { widget, minWidth: 320, minHeight: 120 };
 }
 
@@ -55,14 +70,8 @@ function baseChoices(widget) {
   return (typeof values === "function" ? values() : values) ?? [];
 }
 
-/** The names as the server lists them now: those the node's own check accepts, new files included. */
-async function fetchNames(api) {
-  try {
-    const answer = await api.fetchApi("/object_info/OrthoModelSet");
-    if (!answer.ok) return [];
-    const [kind, extra] = (await answer.json()).OrthoModelSet?.input?.required?.base ?? [];
-    return Array.isArray(kind) ? kind : (extra?.options ?? []);
-  } catch {
-    return []; // the base's own choices stand in
-  }
+/** What the last run took and left out, if it was a run with this base. */
+function lastRun(node, app, base) {
+  const payload = recall(node, app)?.payload;
+  return payload?.kind === "set" && payload.base === base ? payload : null;
 }

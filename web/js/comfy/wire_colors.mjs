@@ -10,6 +10,7 @@ export const WIRE_COLORS = {
 /** Give our types their colours, in both renderers and under every palette. */
 export function colorWires(app) {
   const page = document.head.appendChild(document.createElement("style")).sheet;
+  if (!page) return;
   for (const [type, color] of Object.entries(WIRE_COLORS)) {
     keep(app.canvas?.default_connection_color_byType, type, color);
     keep(globalThis.LGraphCanvas?.link_type_colors, type, color);

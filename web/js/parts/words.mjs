@@ -97,6 +97,7 @@ export const ENGLISH = {
   refresh: "Refresh",
   listFailed: "The list of models could not be loaded.",
   selectShown: "Choose all shown",
+  refreshFiles: "Refresh the files",
   grade: "Grade",
   change: "Change",
   cosine: "Cosine of every pair of changes",

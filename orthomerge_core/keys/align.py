@@ -11,6 +11,7 @@ from ..io.source import Entry, Source
 from ..progress import Progress
 from .aligned import AlignedModel, AlignedSet, ModelReport, PartReport
 from .architecture import Architecture
+from .axes import with_axes
 from .components import DIFFUSION, component_label, component_of
 from .depth import apply_block_map, depth_words, parse_block_map, width_words
 from .duplicates import mark_duplicates
@@ -52,6 +53,7 @@ def align(
     view = normalise_shapes(_shapes(base), repairs, components=components)
     known = view.architecture if architecture == "auto" else get_architecture(architecture)
     keys, carried = _split_base(base, view)
+    view = _with_axes(base, view, known, models, repairs)
     found = _match_all(view, known, models, repairs, (keys, carried), components=components)
     sources = [source for _, source in models]
     cut = without_padding(base, view, list(zip(sources, found, strict=True)))
@@ -92,6 +94,18 @@ def align(
     )
     _check(laid, repairs)
     return mark_duplicates(aligned, progress or Progress()) if find_duplicates else aligned
+
+
+def _with_axes(
+    base: Source,
+    view: View,
+    known: Architecture,
+    models: Sequence[tuple[ModelSpec | str, Source]],
+    repairs: Repairs,
+) -> View:
+    """The base's view with the axes that its container lost; see `keys.axes`."""
+    theirs = [(s, normalise_shapes(_shapes(s), repairs, components=False)) for _, s in models]
+    return with_axes(base, view, known, theirs)
 
 
 def shapes_of(

@@ -16,12 +16,14 @@ from .components import DIFFUSION, component_label, component_of
 from .depth import apply_block_map, depth_words, parse_block_map, width_words
 from .duplicates import mark_duplicates
 from .known import get_architecture
+from .lora.source import is_lora, lora_model
 from .markers import disagreement, is_buffer, is_marker, markers_of
 from .match import Match, match
 from .misfits import what_else
 from .normalise import OUTSIDE_KEYS, View, normalise_shapes
 from .padding import without_padding
 from .parts import base_parts, match_parts
+from .prediction import markers as stored_markers
 from .prefixes import without_wrappers
 from .remap import Piece, whole
 from .setspec import ModelSpec, Repairs
@@ -61,27 +63,22 @@ def align(
         view = cut
         found = _match_all(cut, known, models, repairs, (keys, carried), components=components)
     beside, kept = base_parts(view.parts, base)
-    outside = _outside(base, view) if components else {}
+    outside = _outside(base, view) if beside else {}
     pieces = {**view.pieces, **view.parts, **outside}
     carried = (*carried, *kept, *outside)
     shapes = {k: pieces[k].shape for k in (*keys, *beside, *carried)}
-    laid = [
-        _model(
-            spec,
-            source,
-            one,
-            known,
-            shapes_of(keys, shapes),
-            shapes_of(beside, shapes),
-            markers_of(view.pieces),
-        )
-        for (spec, source), one in zip(models, found, strict=True)
-    ]
     left = {
         why: found for why, found in view.left_out.items() if why != OUTSIDE_KEYS or not outside
     }
     whole_view = replace(view, pieces=pieces, left_out=left)
     own = _base(base, whole_view, known, (*keys, *beside), carried)
+    ours, others = shapes_of(keys, shapes), shapes_of(beside, shapes)
+    laid = [
+        _lora(spec, source, own, known, ours | others)
+        if is_lora(source)
+        else _model(spec, source, one, known, ours, others, markers_of(view.pieces))
+        for (spec, source), one in zip(models, found, strict=True)
+    ]
     aligned = AlignedSet(
         architecture=known,
         base=own,
@@ -229,7 +226,7 @@ def _base(
         repairs=found.repairs,
         markers=markers_of(view.pieces),
     )
-    return AlignedModel("base", source, segments, report, _markers(view))
+    return AlignedModel("base", source, segments, report, stored_markers(view))
 
 
 def _own_parts(keys: Sequence[str]) -> tuple[PartReport, ...]:
@@ -240,6 +237,17 @@ def _own_parts(keys: Sequence[str]) -> tuple[PartReport, ...]:
         for name, n in counts.items()
         if name != DIFFUSION
     )
+
+
+def _lora(
+    spec: ModelSpec | str,
+    source: Source,
+    base: AlignedModel,
+    known: Architecture,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> AlignedModel:
+    name, file = (spec, source.name) if isinstance(spec, str) else (spec.name, spec.file)
+    return lora_model(name, file, source, base, known, shapes)
 
 
 def _model(
@@ -276,12 +284,8 @@ def _model(
         markers=markers_of(found.view.pieces),
     )
     segments = {**found.segments, **parts.segments}
-    return AlignedModel(name, source, segments, report, _markers(found.view))
-
-
-def _markers(view: View) -> dict[str, str]:
-    """Canonical marker → its key in the file."""
-    return {m: view.pieces[m].segments[0].key for m in markers_of(view.pieces)}
+    odd = (*found.mismatched, *found.unreadable)
+    return AlignedModel(name, source, segments, report, stored_markers(found.view), odd)
 
 
 def _entries(source: Source, segments: Mapping[str, Sequence[object]]) -> list[Entry]:

@@ -91,7 +91,8 @@ class ModelReport:
 class AlignedModel:
     """One model of the set by canonical keys. A key absent from `segments` is missing in it.
 
-    `markers`: canonical marker → its key in the file (see `keys.markers`).
+    `markers`: marker of the prediction → its key in the file; see `keys.prediction`.
+    `mismatched`: keys that it holds in another shape, or as numbers that are no weights.
     """
 
     name: str
@@ -99,6 +100,7 @@ class AlignedModel:
     segments: Mapping[str, tuple[Segment, ...]]
     report: ModelReport
     markers: Mapping[str, str] = field(default_factory=dict)
+    mismatched: tuple[str, ...] = ()
 
     def has(self, key: str) -> bool:
         """Whether the model holds this canonical key with the base's shape."""

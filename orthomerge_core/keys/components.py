@@ -18,7 +18,7 @@ __all__ = [
     "claim",
     "component_label",
     "component_of",
-    "is_buffer",
+    "is_schedule",
     "part_block",
     "part_layer_type",
 ]
@@ -82,7 +82,7 @@ def component_label(name: str) -> str:
     return _LABELS.get(name) or f"text encoder {name.removeprefix(TEXT_ENCODER)}"
 
 
-def is_buffer(key: str) -> bool:
+def is_schedule(key: str) -> bool:
     """Whether a tensor is a schedule or a table of positions, which is never merged."""
     return bool(_BUFFERS.search(key))
 

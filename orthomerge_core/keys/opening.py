@@ -21,6 +21,7 @@ from ..io.source import Source
 from ..progress import Progress
 from .align import align
 from .aligned import AlignedSet, ModelReport
+from .lora.source import LoraSource
 from .setspec import ModelSpec, Repairs, SetSpec
 
 __all__ = ["models_in", "open_set", "spec_from_paths"]
@@ -57,6 +58,7 @@ def open_set(
         if spec.models and not aligned.models and not allow_empty:
             raise _none_fits(aligned)
         kept = {id(m.source) for m in (aligned.base, *aligned.models)}
+        kept |= {id(m.source.inner) for m in aligned.models if isinstance(m.source, LoraSource)}
         for model, source in models:
             if id(source) not in kept and model.source is None:
                 source.close()

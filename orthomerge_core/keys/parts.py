@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from ..io.source import Source
 from .aligned import PartReport, Segment
 from .architecture import DiffusersMap
-from .components import component_label, component_of, is_buffer
+from .components import component_label, component_of, is_schedule
 from .match import fit
 from .remap import Piece, remap
 
-__all__ = ["PartMatch", "base_parts", "match_parts"]
+__all__ = ["TO_OPENCLIP", "PartMatch", "base_parts", "match_parts"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def base_parts(parts: Mapping[str, Piece], source: Source) -> tuple[list[str], l
     carried: list[str] = []
     for name, piece in parts.items():
         entries = [source.entries[s.key] for s in piece.segments]
-        weights = all(e.is_float and e.numel for e in entries) and not is_buffer(name)
+        weights = all(e.is_float and e.numel for e in entries) and not is_schedule(name)
         (keys if weights else carried).append(name)
     return keys, carried
 
@@ -101,7 +101,7 @@ def _report(name: str, total: int, held: int, matched: int, odd: int) -> PartRep
 # OpenCLIP and Hugging Face names of one CLIP encoder. `text_projection` is transposed between them.
 _LAYER = r"\.text_model\.encoder\.layers\.(\d+)\."
 _BLOCK = r".transformer.resblocks.\1."
-_TO_OPENCLIP = DiffusersMap(
+TO_OPENCLIP = DiffusersMap(
     marker=_LAYER,
     renames=(
         (r"\.text_model\.embeddings\.position_embedding\.weight$", ".positional_embedding"),
@@ -144,7 +144,7 @@ def _in_form_of(keys: Collection[str], held: Mapping[str, Piece]) -> Mapping[str
     if not held or base_open == held_open:
         return held
     if base_open:
-        return remap(_TO_OPENCLIP, held)[0]
+        return remap(TO_OPENCLIP, held)[0]
     return _to_huggingface(held)
 
 

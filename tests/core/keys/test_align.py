@@ -293,7 +293,10 @@ def test_inpaint_variant_is_named():
     [
         (unet(), "other architecture: Stable Diffusion 1.5, base is Stable Diffusion 3 / 3.5"),
         (sd3(hidden=16), "other size of the same architecture: pos_embed is [1, 16, 16]"),
-        ({"lora_unet_x.lora_up.weight": torch.zeros(2)}, "a LoRA, not a model: load it onto"),
+        (
+            {"lora_unet_x.lora_up.weight": torch.zeros(2)},
+            "a LoRA for another architecture: none of its 1 layers",
+        ),
         ({"decoder.conv_in.weight": torch.zeros(2)}, "a VAE, not a diffusion model"),
         ({"text_model.encoder.layers.0.w": torch.zeros(2)}, "a text encoder, not a"),
         ({"control_model.input_blocks.0.0.weight": torch.zeros(2)}, "a ControlNet"),

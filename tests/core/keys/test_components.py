@@ -9,7 +9,7 @@ import torch
 
 from orthomerge_core.errors import CompatibilityError
 from orthomerge_core.keys.align import align
-from orthomerge_core.keys.components import component_of, is_buffer
+from orthomerge_core.keys.components import component_of, is_schedule
 from orthomerge_core.keys.normalise import normalise_shapes
 from orthomerge_core.keys.report import compat_text
 from orthomerge_core.keys.setspec import Repairs
@@ -35,7 +35,7 @@ def test_real_key_lists_fall_into_their_components(name):
     view = normalise_shapes(checkpoint_shapes(name))
     assert view.architecture.name == name
     assert counts([*view.pieces, *view.parts]) == COUNTS[name]
-    assert all(is_buffer(key) for key in view.left_out["outside the diffusion model"])
+    assert all(is_schedule(key) for key in view.left_out["outside the diffusion model"])
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -46,8 +46,8 @@ def test_every_tensor_of_a_checkpoint_is_merged_or_carried_under_its_own_name(na
     assert sorted(aligned.stored_names.values()) == sorted(base)
     assert list(aligned.stored_names.values()) == list(base), "the order of the base's file"
     assert set(aligned.stored_names) == {*aligned.keys, *aligned.carried}
-    assert all(is_buffer(key) for key in aligned.carried)
-    assert not any(is_buffer(key) for key in aligned.keys)
+    assert all(is_schedule(key) for key in aligned.carried)
+    assert not any(is_schedule(key) for key in aligned.keys)
     (model,) = aligned.models
     assert set(model.segments) == set(aligned.keys)
     assert {p.words for p in model.report.parts} == {"as in the base"}

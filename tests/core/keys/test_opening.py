@@ -96,7 +96,7 @@ def test_no_fitting_model_says_why(folder):
     spec = spec_from_paths(folder / "base.safetensors", [folder / "lo.safetensors"])
     with pytest.raises(CompatibilityError) as error:
         open_set(spec)
-    assert str(error.value).startswith('no model fits the base: "lo" is a LoRA, not a model')
+    assert str(error.value).startswith('no model fits the base: "lo" is a LoRA for another')
     with open_set(spec, allow_empty=True) as aligned:
         assert aligned.models == () and len(aligned.skipped) == 1
 

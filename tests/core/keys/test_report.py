@@ -42,8 +42,8 @@ def test_text_says_the_main_thing_first():
         "twin (twin.safetensors): same architecture as the base.",
         "part (part.safetensors): same architecture as the base, but 1 of its 4 tensors is not "
         "usable here.",
-        "lora (lora.safetensors) [left out]: a LoRA, not a model: load it onto a MODEL and add "
-        "that to the set.",
+        "lora (lora.safetensors) [left out]: a LoRA for another architecture: none of its 1 "
+        "layers is one of the base's.",
     ]
     assert "coverage 75.0 %: 3 matched, 1 missing" in rest[3]
     assert "1 tensor is missing (blocks.3.w): no change there." in rest[3]

@@ -40,7 +40,7 @@ def main() -> int:
     env.say("starting ComfyUI")
     with ComfyHost(env.ensure_comfyui(), base, port=options.port).start() as host:
         env.say("running the quickstart")
-        graph = json.loads((WORKFLOWS / "api" / "quickstart.json").read_text(encoding="utf-8"))
+        graph = json.loads((WORKFLOWS / "api" / "proposal.json").read_text(encoding="utf-8"))
         _report(host, graph, host.prompt(graph, timeout_s=900))
         _compare(host, graph)
         if options.serve:
@@ -108,7 +108,7 @@ def _feeder(graph: dict[str, Any], node: str) -> str:
 
 def _serve(host: ComfyHost) -> None:
     env.say(f"ComfyUI is open at {host.url} (Ctrl+C ends it)")
-    env.say("the workflow: sidebar > Workflows > OrthoMerge quickstart")
+    env.say("the workflow: sidebar > Workflows > OrthoMerge 01 Quickstart")
     webbrowser.open(host.url)
     try:
         host.wait()

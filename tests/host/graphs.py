@@ -27,11 +27,14 @@ __all__ = [
 ]
 
 Graph = dict[str, Any]
-QUICKSTART = Path(__file__).parents[2] / "example_workflows" / "api" / "quickstart.json"
+QUICKSTART = Path(__file__).parents[2] / "example_workflows" / "api" / "proposal.json"
 
 
 def quickstart(**inputs: Any) -> Graph:
-    """The shipped API prompt; `OrthoMixer__table="…"` sets an input of that class's node."""
+    """The shipped API prompt with analysis and proposal.
+
+    `OrthoMixer__table="…"` sets an input of that class's node.
+    """
     graph: Graph = json.loads(QUICKSTART.read_text(encoding="utf-8"))
     for name, value in inputs.items():
         kind, field = name.split("__")
@@ -87,7 +90,7 @@ def sampler(model: list[Any], prefix: str = "", seed: int = 7) -> Graph:
         "clip": node("CLIPLoader", clip_name=CLIP_FILE, type="sd3"),
         "yes": node("CLIPTextEncode", clip=at("clip"), text="a red circle"),
         "no": node("CLIPTextEncode", clip=at("clip"), text=""),
-        "size": node("EmptySD3LatentImage", width=128, height=128, batch_size=1),
+        "size": node("EmptySD3LatentImage", width=256, height=256, batch_size=1),
         "vae": node("VAELoader", vae_name=VAE_FILE),
         "steps": node(
             "KSampler",

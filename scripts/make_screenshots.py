@@ -1,4 +1,4 @@
-"""The README's pictures, taken from a real ComfyUI after a real run of the quickstart.
+"""The README's pictures, taken from a real ComfyUI after a real run of "Analyze and propose".
 
     python scripts/make_screenshots.py
 
@@ -78,7 +78,7 @@ EDITS = {"photo": "0.6"}
 
 
 def main() -> int:
-    """Start ComfyUI, run the quickstart, take both pictures."""
+    """Start ComfyUI, run the workflow, take both pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vue", action="store_true", help="draw with Vue nodes")
     parser.add_argument("--frontend", help="another release of ComfyUI's frontend")

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .latent import to_latent
+from scripts.support import family
+from scripts.support.pictures import STYLES, Style, all_prompts, draw
+
 from .painter import Painter
-from .pictures import STYLES, Style, all_prompts, draw
 from .skills import SKILLS, Subset, composed_style, exam_shapes
 
 __all__ = ["SIZE", "Paper", "composed_paper", "losses", "papers"]
@@ -37,7 +38,7 @@ def paper(style: Style, seed: int, size: int = SIZE) -> Paper:
     generator = torch.Generator().manual_seed(seed)
     asked = all_prompts(style.shapes)
     prompts = [asked[i % len(asked)] for i in range(size)]
-    data = to_latent(draw(prompts, style, generator))
+    data = family.to_latent(draw(prompts, style, generator))
     u = (torch.randperm(size, generator=generator) + 0.5) / size
     noise = torch.randn(data.shape, generator=generator)
     return Paper(data, noise, 3 * u / (1 + 2 * u), prompts)

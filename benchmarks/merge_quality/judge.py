@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .pictures import BASE_SHAPES, COLOURS, SIZE, Style, draw
+from scripts.support.pictures import BASE_SHAPES, COLOURS, SIZE, Style, draw
+
 from .skills import TILT_RAD
 
 __all__ = ["MARKS", "SHAPES", "Judge", "batch"]

@@ -90,7 +90,7 @@ def sampler(model: list[Any], prefix: str = "", seed: int = 7) -> Graph:
         "clip": node("CLIPLoader", clip_name=CLIP_FILE, type="sd3"),
         "yes": node("CLIPTextEncode", clip=at("clip"), text="a red circle"),
         "no": node("CLIPTextEncode", clip=at("clip"), text=""),
-        "size": node("EmptySD3LatentImage", width=256, height=256, batch_size=1),
+        "size": node("EmptySD3LatentImage", width=128, height=128, batch_size=1),
         "vae": node("VAELoader", vae_name=VAE_FILE),
         "steps": node(
             "KSampler",

@@ -26,7 +26,7 @@ PLACES: dict[str, tuple[int, int, int, int]] = {
 
 
 def quickstart(flow: Studio) -> None:
-    """Three fine-tunes of one base become one model: base and merge side by side."""
+    """Two fine-tunes of one base become one model: base and merge side by side."""
     _first(flow)
 
 
@@ -40,7 +40,7 @@ def app_mode(flow: Studio) -> None:
 
 
 def _first(flow: Studio) -> dict[str, Node]:
-    picked = flow.models("star", "paint", "photo")
+    picked = flow.models("star", "photo")
     base = flow.add("OrthoPickModel", "The base alone", models=picked, name="base")
     mixer = flow.add("OrthoMixer", models=picked)
     merged = flow.add("OrthoMergeExecute", recipe=mixer)
@@ -48,9 +48,9 @@ def _first(flow: Studio) -> dict[str, Node]:
     before = flow.add("SaveImage", "Base", images=picture[0], filename_prefix="OrthoMerge/base")
     after = flow.add("SaveImage", "Merge", images=picture[1], filename_prefix="OrthoMerge/merge")
     note = flow.note(
-        "**Run** draws one prompt with the base and with the merge. *star* learned a new shape, "
-        "*paint* a pattern, *photo* a background; the merge has all three. Change a number in the "
-        "table and run again."
+        "**Run** draws one prompt with the base and with the merge. *star* learned a shape that "
+        "the base does not know, *photo* a gray background; the merge has both. Change a number "
+        "in the table and run again."
     )
     nodes = {
         "note": note, "set": picked, "pick": base, "picture": picture, "mixer": mixer,
@@ -59,7 +59,7 @@ def _first(flow: Studio) -> dict[str, Node]:
     for name, (x, y, width, height) in PLACES.items():
         nodes[name].pos, nodes[name].size = (x, y), (width, height)
     flow.scale, flow.offset = 1.0, (90, 130)
-    flow.groups = [Group("Merge three models", "", [], (-20, -80, 1520, 940))]
+    flow.groups = [Group("Merge two models", "", [], (-20, -80, 1520, 940))]
     return nodes
 
 
@@ -74,8 +74,8 @@ def _two_pictures(flow: Studio, base: Node, merged: Node) -> Node:
     pairs = []
     for name in ("Base", "Merge"):
         sampler = inner.add(
-            "KSampler", name, positive=yes, negative=no, latent_image=size, seed=7, steps=12,
-            cfg=2.0, sampler_name="euler", scheduler="simple",
+            "KSampler", name, positive=yes, negative=no, latent_image=size, seed=21, steps=12,
+            cfg=2.5, sampler_name="euler", scheduler="simple",
         )  # fmt: skip
         pairs.append((sampler, inner.add("VAEDecode", samples=sampler, vae=vae)))
     for column, nodes in enumerate(([clip, vae, size], [yes, no], [p[0] for p in pairs])):

@@ -38,6 +38,13 @@ _LISTEN = """() => {
     api.addEventListener(end, ({ detail }) => window.orthomergeDone.add(detail.prompt_id));
   }
 }"""
+# Results of earlier pages are kept in the browser; a page opened anew starts without them.
+_FORGET = """() => {
+  if (sessionStorage.getItem("orthomerge.fresh")) return;
+  sessionStorage.setItem("orthomerge.fresh", "1");
+  Object.keys(localStorage).filter((key) => key.startsWith("orthomerge."))
+    .forEach((key) => localStorage.removeItem(key));
+}"""
 _SETTLED = """() => new Promise((done) => {
   const look = () => {
     const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker;
@@ -89,6 +96,7 @@ class Browser:
         )
         page = self.context.new_page()
         page.set_default_timeout(TIMEOUT_MS)
+        page.add_init_script(f"({_FORGET})()")
         try:
             yield Studio(page, host)
         finally:

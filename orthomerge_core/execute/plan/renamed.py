@@ -61,7 +61,11 @@ class _Search:
         base_lost = recipe.base_hash is not None and self._lost(recipe.base)
         if not lost and not base_lost:
             return
-        candidates = self._resolver.candidates()
+        wanted = {
+            name.replace("\\", "/").rpartition("/")[2] for name in (*lost.values(), recipe.base)
+        }
+        # most likely the content hash decides between files of that name
+        candidates = sorted(self._resolver.candidates(), key=lambda path: path.name not in wanted)
         if base_lost:
             match = (p for p in candidates if self._hash(p, None) == recipe.base_hash)
             path = next(match, None)

@@ -141,7 +141,7 @@ def _report(work: Work, digest: str, hashes: Mapping[str, str], seconds: float) 
         source_hashes=dict(hashes),
         tensor_hashes={key: found[2] for key, found in work.emitter.hashes.items()},
         file=plan.target.name if plan.target else None,
-        notes=(*plan.notes, *work.notes, *texts(messages)),
+        notes=(*plan.notes, *texts(messages)),
         messages=tuple(message.to_json() for message in messages),
         retention_written=kept.named(kept.shares(written=True)),
         retention_written_by_block=kept.by_block(written=True),

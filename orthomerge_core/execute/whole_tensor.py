@@ -13,6 +13,7 @@ from ..concurrency.background import BackgroundCalls
 from ..concurrency.pool import usable_cores
 from ..io.scratch import Scratch
 from ..linalg.gram import last_products, row_gram
+from ..messages import Message
 from ..methods.average import averaged
 from ..methods.contract import DecomposedMethod, Rows
 from ..methods.seeds import key_generator
@@ -97,10 +98,8 @@ class WholeMerge:
             if reason := self._plain.get(index):
                 self._work.plain[reason] = self._work.plain.get(reason, 0) + 1
         if self.on_cpu:
-            self._work.notes.append(
-                f"{self.on_cpu} tensors did not fit the memory of {self._device} and were merged "
-                "on the CPU."
-            )
+            values = {"count": self.on_cpu, "device": str(self._device)}
+            self._work.notes.append(Message("merge.on_cpu", values))
 
     def total(self) -> float:
         """Progress units: bytes to read, and FLOPs, ten to a byte."""

@@ -11,7 +11,7 @@ from ..fallback import TEXTURE, Work
 from ..plan.model import Plan
 from .cast import LIMITS
 
-__all__ = ["merge_notes", "unused_tensors"]
+__all__ = ["merge_notes", "other_weights", "unused_tensors"]
 
 
 def merge_notes(work: Work, hashes: Mapping[str, str]) -> list[Message]:
@@ -22,13 +22,14 @@ def merge_notes(work: Work, hashes: Mapping[str, str]) -> list[Message]:
         hashes: content hashes of the base and of every model that was read.
     """
     return [
+        *work.notes,
         *_repaired(work),
         *_not_finite(work),
         *_clipped(work),
         *_rounding(work),
         *(Message("merge.averaged", {"count": n, "reason": r}) for r, n in work.plain.items()),
         *_unmatched(work.plan),
-        *_other_weights(work.plan, hashes),
+        *other_weights(work.plan, hashes),
     ]
 
 
@@ -113,7 +114,8 @@ def _rows_left(plan: Plan, keys: list[str]) -> tuple[int, int] | None:
     return (left, rows) if 0 < left < rows else None
 
 
-def _other_weights(plan: Plan, hashes: Mapping[str, str]) -> Iterator[Message]:
+def other_weights(plan: Plan, hashes: Mapping[str, str]) -> Iterator[Message]:
+    """Sources whose content is not the one that the recipe knows."""
     expected = {BASE: plan.recipe.base_hash} | {
         name: ref.content_hash for name, ref in plan.recipe.models.items()
     }

@@ -116,18 +116,19 @@ def spec_from_recipe(
     live = live or {}
     problems: list[OrthoMergeError] = []
 
-    def spec(name: str, file: str) -> ModelSpec:
+    def spec(name: str, file: str, block_map: str = "") -> ModelSpec:
         if name in live:
-            return ModelSpec(name, file, source=live[name])
+            return ModelSpec(name, file, source=live[name], block_map=block_map)
         try:
-            return ModelSpec(name, file, path=resolve(file))
+            return ModelSpec(name, file, path=resolve(file), block_map=block_map)
         except OrthoMergeError as error:
             problems.append(error)
             return ModelSpec(name, file)
 
     base = spec(BASE, recipe.base)
     used = [name for name in recipe.used_models() if name in recipe.models]
-    models = tuple(spec(name, recipe.models[name].file) for name in used)
+    refs = recipe.models
+    models = tuple(spec(name, refs[name].file, refs[name].block_map) for name in used)
     if problems:
         raise PlanError([*problems_without_files(recipe), *problems])
     return SetSpec(base, models, recipe.architecture, repairs_from_recipe(recipe))

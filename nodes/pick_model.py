@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import torch
+from dataclasses import replace
+
 from comfy_api.latest import io
 
 from ..orthomerge_core.errors import CompatibilityError, RecipeError, did_you_mean
@@ -62,7 +64,7 @@ class OrthoPickModel(io.ComfyNode):
             models.base, () if name == BASE else (spec,), models.architecture, models.repairs
         )
         progress = host.HostProgress(cls.hidden.unique_id)
-        with open_set(alone) as aligned:
+        with open_set(replace(alone, components="diffusion")) as aligned:
             weights = _weights(aligned, name, progress)
             metadata = aligned.base.source.metadata
         progress.finish()

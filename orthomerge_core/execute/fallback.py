@@ -8,6 +8,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+from ..keys.components import DIFFUSION, component_of
 from ..progress import Progress
 from ..shapes import Float32, Float64
 from .output.retention import Retention
@@ -60,7 +61,8 @@ class Work:
         self.counts[outcome.fate] += 1
         if outcome.fate is Fate.REPAIRED:
             self.repaired.append(tensor.key)
-        self.retention.rounding_energy += outcome.rounding
+        if component_of(tensor.key) == DIFFUSION:
+            self.retention.rounding_energy += outcome.rounding
         if outcome.gram is not None:
             # a row that is not finite, and does not act here, counts as zero
             gram = torch.nan_to_num(outcome.gram, nan=0.0, posinf=0.0, neginf=0.0)

@@ -9,15 +9,16 @@ import torch
 
 from ..concurrency.background import run_abandonable
 from ..concurrency.device import usable_device
+from ..io.dtypes import dtype_of
 from ..io.hashing import HashMemo, content_hash
-from ..keys.content import model_content_hash, recall_hashes
+from ..keys.content import diffusion_part, model_content_hash, recall_hashes
 from ..methods.contract import LinearMethod
 from ..progress import OnlyChecks, Progress
 from ..recipe.model import BASE
 from .caches import Caches
 from .fallback import Fate, Work
 from .linear.merge import LinearMerge
-from .output.provenance import header_metadata, late_metadata
+from .output.provenance import header_metadata, late_metadata, vae_name
 from .output.report import Merged, MergeReport, peak_rss_mib
 from .output.retention import Retention
 from .output.sinks import Sink, StateDictSink, sink_for
@@ -64,7 +65,8 @@ def run_merge(
     with torch.inference_mode():
         sink.begin(plan.layout(), metadata)
         try:
-            work = Work(plan, Emitter(sink, plan.aligned.base), _retention(plan), progress)
+            emitter = Emitter(sink, plan.aligned.base, plan.vae)
+            work = Work(plan, emitter, _retention(plan), progress)
             _merge_all(work, where, caches)
             hashes = _source_hashes(plan, caches.memo, progress)
             for model in plan.sources():
@@ -90,18 +92,20 @@ def _retention(plan: Plan) -> Retention:
 
 def _merge_all(work: Work, device: torch.device, caches: Caches) -> None:
     plan, progress = work.plan, work.progress
-    n_carried = [plan.aligned.base.entry(key).n_bytes for key in plan.aligned.carried]
+    base = plan.aligned.base
+    n_carried = [base.entry(key).n_bytes for key in plan.carried.values()]
     if isinstance(plan.method, LinearMethod):
         merge: LinearMerge | WholeMerge = LinearMerge(work, plan.method, grams=caches.grams)
     else:
         merge = WholeMerge(work, device, caches.decompositions)
     total = float(sum(n_carried)) + merge.total()
     progress.start(total, f"Merging {len(plan.tensors)} tensors ({plan.method.label})")
-    for key, n_bytes in zip(plan.aligned.carried, n_carried, strict=True):
-        stored = read_stored(plan.aligned.base, key)
-        entry, shape = plan.aligned.base.entry(key), plan.aligned.shapes[key]
-        work.emitter.raw(key, stored, entry.dtype, shape)
+    for (name, key), n_bytes in zip(plan.carried.items(), n_carried, strict=True):
+        stored = read_stored(base, key)
+        work.emitter.raw(name, stored, base.entry(key).dtype, plan.aligned.shapes[key])
         progress.advance(n_bytes)
+    for name, added in plan.markers.added.items():
+        work.emitter.raw(name, added, dtype_of(added.dtype), tuple(added.shape))
     merge.run()
 
 
@@ -111,6 +115,8 @@ def _source_hashes(plan: Plan, memo: HashMemo | None, progress: Progress) -> dic
     found = {BASE: model_content_hash(plan.aligned.base, memo, listener)}
     for model in plan.models:
         found[model.name] = model_content_hash(model, memo, listener)
+    if plan.recipe.vae_file is not None and plan.vae is not None:
+        found[vae_name(plan.recipe)] = model_content_hash(plan.vae, memo, listener)
     return found
 
 
@@ -118,7 +124,7 @@ def _report(work: Work, digest: str, hashes: Mapping[str, str], seconds: float) 
     plan, kept = work.plan, work.retention
     keys = {
         "merged": work.counts[Fate.MERGED],
-        "from_base": work.counts[Fate.FROM_BASE] + len(plan.aligned.carried),
+        "from_base": work.counts[Fate.FROM_BASE] + len(plan.carried),
         "repaired": work.counts[Fate.REPAIRED],
         "extra": sum(model.report.extra for model in plan.models),
     }
@@ -128,6 +134,9 @@ def _report(work: Work, digest: str, hashes: Mapping[str, str], seconds: float) 
         output_dtype=plan.recipe.output_dtype,
         retention=kept.named(kept.shares()),
         retention_by_block=kept.by_block(),
+        retention_by_component=kept.by_component(),
+        layout=plan.layout_name,
+        prediction=plan.markers.words,
         leave_one_out=kept.named(kept.leave_one_out()),
         delta_norm=kept.delta_norm(),
         rounding_frac=kept.rounding_frac(),
@@ -160,14 +169,25 @@ def _notes(work: Work, hashes: Mapping[str, str]) -> list[str]:
     expected = {BASE: plan.recipe.base_hash} | {
         name: ref.content_hash for name, ref in plan.recipe.models.items()
     }
+    vae = vae_name(plan.recipe)
+    expected[vae] = plan.recipe.vae.content_hash
+    files = {BASE: plan.recipe.base, vae: plan.recipe.vae.source}
     for name, digest in hashes.items():
-        if expected.get(name) not in (None, digest):
-            file = plan.recipe.base if name == BASE else plan.recipe.models[name].file
+        if expected.get(name) not in (None, digest, _diffusion_hash(plan, name)):
+            file = files[name] if name in files else plan.recipe.models[name].file
             notes.append(
                 f'{name} ("{file}") is not the file that the recipe was made from: it holds other '
                 "weights now."
             )
     return notes
+
+
+def _diffusion_hash(plan: Plan, name: str) -> str | None:
+    """The content hash of a source's diffusion model alone, by which an analysis knows it."""
+    if not plan.is_checkpoint:
+        return None
+    found = [model for model in plan.sources() if model.name == name]
+    return model_content_hash(diffusion_part(plan.aligned, found[0])) if found else None
 
 
 def _tensors(count: int) -> str:

@@ -19,6 +19,9 @@ class MergeReport:
 
     `content_hash` covers every stored tensor; a file and a state dict of the same merge share it.
     `retention`: row label → ⟨W − B, δ⟩/‖δ‖², None for a row without a delta; the same per block.
+    These, `leave_one_out`, `delta_norm` and `rounding_frac` are the diffusion model's;
+    `retention_by_component`: component → row label → share. `layout`: checkpoint or diffusion.
+    `prediction`: what the result predicts.
     `leave_one_out`: share of the result that only this row explains. `rounding_frac`:
     ‖stored − W‖/‖W − B‖. `keys` counts tensors: merged, from_base, repaired, extra (in a model but
     not in the base). `source_hashes`: "base" and each model's name → content hash. `tensor_hashes`:
@@ -41,6 +44,9 @@ class MergeReport:
     tensor_hashes: Mapping[str, str] = field(default_factory=dict, repr=False)
     file: str | None = None
     notes: tuple[str, ...] = ()
+    retention_by_component: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    layout: str = "diffusion"
+    prediction: str = "epsilon"
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...keys.components import DIFFUSION, component_of
 from ...shapes import Float64
 
 __all__ = ["Retention"]
@@ -19,7 +20,8 @@ class Retention:
     """Sums per block the Gram of [δ_1 … δ_R, Δ] with Δ = W − B, in float32 before the output cast.
 
     `labels` name the rows. All shares are plain numbers; a row without a delta has none (NaN in the
-    arrays, None in JSON).
+    arrays, None in JSON). Without a block or a component named, a figure is the diffusion model's:
+    components are never summed together.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -37,9 +39,19 @@ class Retention:
 
     @property
     def gram(self) -> Floats:
-        """Sum over all blocks, [rows + 1, rows + 1]."""
+        """Sum over the diffusion model's blocks, [rows + 1, rows + 1]."""
+        return self.gram_of(DIFFUSION)
+
+    def gram_of(self, component: str) -> Floats:
+        """Sum over the blocks of a component, [rows + 1, rows + 1]."""
         size = len(self.labels) + 1
-        return sum(self._blocks.values(), np.zeros((size, size)))
+        found = (g for block, g in self._blocks.items() if component_of(f"{block}.") == component)
+        return sum(found, np.zeros((size, size)))
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Components that were measured, in the order in which they came."""
+        return tuple(dict.fromkeys(component_of(f"{block}.") for block in self._blocks))
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -48,10 +60,11 @@ class Retention:
 
     def shares(self, block: str | None = None) -> Floats:
         """⟨W − B, δ_i⟩ / ‖δ_i‖² per row, over everything or one block; NaN where δ_i is zero."""
-        gram = self.gram if block is None else self._blocks[block]
-        norms = np.diag(gram)[:-1]
-        safe = np.where(norms > 0, norms, 1.0)
-        return np.where(norms > 0, gram[-1, :-1] / safe, np.nan)
+        return _shares(self.gram if block is None else self._blocks[block])
+
+    def by_component(self) -> dict[str, dict[str, float | None]]:
+        """component → label → share."""
+        return {name: self.named(_shares(self.gram_of(name))) for name in self.components}
 
     def leave_one_out(self) -> Floats:
         """Share of ‖Δ‖² that only row i explains: R² of Δ on all rows minus R² without row i.
@@ -86,6 +99,12 @@ class Retention:
     def named(self, values: Floats) -> dict[str, float | None]:
         """label → value; None for NaN."""
         return {label: _number(v) for label, v in zip(self.labels, values, strict=True)}
+
+
+def _shares(gram: Floats) -> Floats:
+    norms = np.diag(gram)[:-1]
+    safe = np.where(norms > 0, norms, 1.0)
+    return np.where(norms > 0, gram[-1, :-1] / safe, np.nan)
 
 
 def _explained(gram: Floats, rows: list[int]) -> float:

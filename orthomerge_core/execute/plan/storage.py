@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ...io.source import Entry
 from ...keys.architecture import Architecture
+from ...keys.components import DIFFUSION, component_of
 
 __all__ = ["Stored", "fp8_metadata", "scale_key", "stored_as"]
 
@@ -33,10 +34,13 @@ def stored_as(
 
     `base` keeps the base's dtype; a quantised layer becomes BF16, since its scales do not fit the
     merged weights. `fp8_e4m3fn` scales 2-D weights whose sides are multiples of 16, except
-    embeddings and norms; everything else becomes BF16.
+    embeddings and norms; everything else of the diffusion model becomes BF16, and text encoders and
+    VAE keep the base's dtype.
     """
     if output == "base":
         return Stored("BF16" if entry.quant else entry.dtype)
+    if output == "fp8_e4m3fn" and component_of(key) != DIFFUSION:
+        return stored_as(key, shape, entry, "base", architecture)
     if output != "fp8_e4m3fn":
         return Stored(_NAMES[output])
     linear = key.endswith(".weight") and len(shape) == 2 and not _TABLES.search(key)

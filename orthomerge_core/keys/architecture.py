@@ -67,6 +67,8 @@ class Architecture:
     `priority`: a higher one is tried first.
     `components`: how its checkpoints store text encoders and VAE. `marks_prediction`: whether
     marker tensors tell ComfyUI what a file predicts (`v_pred`, `ztsnr`).
+    `axes`: (regex on a key, its axes: 1 where the axis has length 1, None where any), for keys
+    whose axes a GGUF file may lose.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Architecture:
     variants: Mapping[int, str] = field(default_factory=dict)
     priority: int = 0
     components: Sequence[Component] = ()
+    axes: Sequence[tuple[str, tuple[int | None, ...]]] = ()
     marks_prediction: bool = False
 
     def fits(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from ..io.hashing import HashMemo, bytes_hash, content_hash
+from ..io.hash_memo import HashMemo
+from ..io.hashing import bytes_hash, content_hash
 from ..progress import Progress
 from .aligned import AlignedModel, AlignedSet
 from .components import DIFFUSION, component_of

@@ -22,10 +22,13 @@ class MergeReport:
     These, `leave_one_out`, `delta_norm` and `rounding_frac` are the diffusion model's;
     `retention_by_component`: component → row label → share. `layout`: checkpoint or diffusion.
     `prediction`: what the result predicts.
+    `retention_written`: the same of the weights as they are stored, after the output cast.
     `leave_one_out`: share of the result that only this row explains. `rounding_frac`:
     ‖stored − W‖/‖W − B‖. `keys` counts tensors: merged, from_base, repaired, extra (in a model but
     not in the base). `source_hashes`: "base" and each model's name → content hash. `tensor_hashes`:
-    key → hash of the stored bytes; it serves later runs, so the JSON leaves it out.
+    key → hash of the stored bytes; it serves later runs, so the JSON leaves it out. `notes` are
+    sentences, `messages` those of them that have a code, with their values. `unused`: model or row
+    → reason → all tensors in which it took no part.
     """
 
     content_hash: str
@@ -47,6 +50,12 @@ class MergeReport:
     retention_by_component: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     layout: str = "diffusion"
     prediction: str = "epsilon"
+    messages: tuple[Mapping[str, Any], ...] = ()
+    retention_written: Mapping[str, float | None] = field(default_factory=dict)
+    retention_written_by_block: Mapping[str, Mapping[str, float | None]] = field(
+        default_factory=dict
+    )
+    unused: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON."""

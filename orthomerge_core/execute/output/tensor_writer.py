@@ -12,7 +12,7 @@ from ...keys.aligned import AlignedModel
 from ...linalg.gram import CHUNK
 from ..plan.model import TensorPlan
 from ..plan.storage import scale_key
-from .cast import cast, fp8_scale
+from .cast import cast, count_clipped, fp8_scale
 from .sinks import Sink
 
 __all__ = ["Emitter", "Listen", "TensorOut", "read_stored"]
@@ -59,60 +59,61 @@ class TensorOut:
     """Takes a tensor's float32 values in order; call `finish` after the last.
 
     A second `TensorOut` for the same tensor replaces the first. Scaled fp8 is held whole until its
-    largest value is known.
+    largest value is known. `clipped` counts values beyond the range of the stored dtype.
     """
 
     def __init__(self, emitter: Emitter, plan: TensorPlan, listen: Listen) -> None:
         self._emitter, self._plan, self._listen = emitter, plan, listen
         self._hasher = Hasher()
         self._done = 0
+        self.clipped = 0
         self._whole = torch.empty(plan.numel) if plan.stored.scaled else None
 
-    def put(self, values: Tensor) -> float:
-        """Store the next values (1-D float32); returns the energy of their rounding error.
+    def put(self, values: Tensor) -> Tensor | None:
+        """Store the next values (1-D float32); returns stored − values, None where nothing is
+        rounded.
 
-        For scaled fp8 the rounding is known, and returned, only by `finish`.
+        For scaled fp8 the error is known, and returned, only by `finish`.
         """
         if self._whole is not None:
             self._whole[self._done : self._done + len(values)].copy_(values)
             self._done += len(values)
-            return 0.0
+            return None
         stored = cast(values, self._plan.stored.dtype)
         self._store(stored)
         if stored.dtype is torch.float32:
-            return 0.0
-        error = stored.float().sub_(values)
-        return float(torch.dot(error, error))
+            return None
+        self.clipped += count_clipped(values, self._plan.stored.dtype)
+        return stored.float().sub_(values)
 
     def put_stored(self, stored: Tensor) -> None:
         """Store the next values, rounded already to the tensor's dtype; not for scaled fp8."""
         self._store(stored)
 
-    def finish(self) -> float:
-        """Settle the hash; returns the rounding error's energy where `put` could not."""
-        energy = self._quantise() if self._whole is not None else 0.0
+    def finish(self) -> Tensor | None:
+        """Settle the hash; returns stored − values of the whole tensor where `put` could not."""
+        error = self._quantize() if self._whole is not None else None
         plan = self._plan
         self._emitter.hashes[plan.name] = (plan.stored.dtype, plan.shape, self._hasher.hexdigest())
-        return energy
+        return error
 
     def _store(self, stored: Tensor) -> None:
         self._hasher.update(tensor_bytes(stored))
         self._emitter.sink.write_flat(self._plan.name, stored, self._done)
         self._done += len(stored)
 
-    def _quantise(self) -> float:
-        whole, self._done, energy = self._whole, 0, 0.0
+    def _quantize(self) -> Tensor:
+        whole, self._done = self._whole, 0
         assert whole is not None  # only called for scaled tensors  # noqa: S101
         scale = fp8_scale(whole)
         for values in whole.split(CHUNK) if len(whole) else ():
             stored = cast(values / scale, self._plan.stored.dtype)
             self._store(stored)
-            error = stored.float().mul_(scale).sub_(values)
-            energy += float(torch.dot(error, error))
+            torch.sub(stored.float().mul_(scale), values, out=values)  # the error takes its place
             self._listen()
         key = scale_key(self._plan.name)
         self._emitter.raw(key, torch.tensor(scale, dtype=torch.float32), "F32", ())
-        return energy
+        return whole
 
 
 def _is_stored_as(model: AlignedModel, key: str, dtype: str) -> bool:

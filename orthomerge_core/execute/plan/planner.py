@@ -166,11 +166,12 @@ def _lay_out(
     rows = tuple(
         PlanRow(row, label, index[row.model], index[row.delta_from], _layers(row, pairs, problems))
         for row, label in zip(recipe.active_rows, recipe.labels(), strict=True)
+        if recipe.strength
     )
-    boost = recipe.texture_boost
+    boost, strength = recipe.texture_boost, recipe.strength
     texture = None
-    if boost.active:
-        texture = (boost.alpha, index[str(boost.model)], index[recipe.texture_parent()])
+    if boost.active and strength:
+        texture = (boost.alpha * strength, index[str(boost.model)], index[recipe.texture_parent()])
     assert settled.method is not None  # a missing method was a problem above  # noqa: S101
     models = tuple(aligned.model(name) for name in used)
     markers = settle_markers(recipe.prediction, aligned, models, problems)
@@ -185,7 +186,7 @@ def _lay_out(
         models=models,
         rows=rows,
         texture=texture,
-        tensors=_tensors(aligned, models, rows, recipe, names),
+        tensors=_tensors(aligned, models, rows, recipe, names, changes=bool(rows or texture)),
         target=to.target,
         overwrite=to.overwrite,
         names=names,
@@ -204,6 +205,8 @@ def _tensors(
     rows: Sequence[PlanRow],
     recipe: Recipe,
     names: Mapping[str, str],
+    *,
+    changes: bool,
 ) -> tuple[TensorPlan, ...]:
     architecture, out = aligned.architecture, []
     for key in aligned.keys:
@@ -212,7 +215,8 @@ def _tensors(
         alphas = tuple(r.row.alpha_in(component) * r.layers.weight(key, block) for r in rows)
         if copied:
             alphas = (0.0,) * len(rows)
-        stored = stored_as(key, shape, aligned.base.entry(key), recipe.output_dtype, architecture)
+        entry, output = aligned.base.entry(key), recipe.output_dtype
+        stored = stored_as(key, shape, entry, output, architecture, changes=changes)
         there = [m for m in (aligned.base, *(() if copied else models)) if m.has(key)]
         out.append(
             TensorPlan(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ...errors import Cancelled, FileError, OrthoMergeError
-from ...io.hashing import HashMemo
+from ...io.hash_memo import HashMemo
 from ...keys.content import model_content_hash
 from ...keys.opening import open_set
 from ...keys.setspec import ModelSpec, SetSpec
@@ -61,7 +61,11 @@ class _Search:
         base_lost = recipe.base_hash is not None and self._lost(recipe.base)
         if not lost and not base_lost:
             return
-        candidates = self._resolver.candidates()
+        wanted = {
+            name.replace("\\", "/").rpartition("/")[2] for name in (*lost.values(), recipe.base)
+        }
+        # most likely the content hash decides between files of that name
+        candidates = sorted(self._resolver.candidates(), key=lambda path: path.name not in wanted)
         if base_lost:
             match = (p for p in candidates if self._hash(p, None) == recipe.base_hash)
             path = next(match, None)

@@ -21,4 +21,5 @@ ARCHITECTURE = Architecture(
     variants=_unet.VARIANTS,
     components=_components.SDXL,
     marks_prediction=True,
+    axes=_unet.AXES_LINEAR,
 )

@@ -27,6 +27,8 @@ SIZES: Mapping[str, tuple[int, int]] = {
     "KSampler": (340, 290),
     "LoraLoaderModelOnly": (380, 100),
     "OrthoAddModel": (380, 100),
+    "OrthoGrid": (380, 240),
+    "OrthoGridPicture": (420, 420),
     "OrthoMergeExecute": (380, 500),
     "OrthoMergeSave": (380, 480),
     "OrthoMixer": (880, 580),

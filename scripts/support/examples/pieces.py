@@ -33,6 +33,8 @@ TITLES = {
     "DeltaBaseOptimizer": "Delta Base Optimizer",
     "DeltaGramAnalyzer": "Delta Gram Analyzer",
     "OrthoAddModel": "Ortho Add Model",
+    "OrthoGrid": "Ortho Merge Grid",
+    "OrthoGridPicture": "Ortho Grid Picture",
     "OrthoMergeExecute": "Ortho Merge Execute",
     "OrthoMergeSave": "Ortho Merge Save",
     "OrthoMixer": "Ortho Merge Mixer",

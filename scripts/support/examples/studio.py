@@ -145,7 +145,8 @@ def full_studio(flow: Studio) -> None:
     proposal, mixed, look = _middle(analysis, mix, mixer, merged, images)
     findings = _findings(flow, analysis, mix)
     beside, kept = _beside(flow, fixed, parts), _kept(flow, merged)
-    flow.lay_out([first], [proposal], [mixed, group], [look, beside], [kept, findings])
+    swept = _swept(flow, mixer, parts)
+    flow.lay_out([first], [proposal], [mixed, group], [look, beside], [kept, findings], [swept])
 
 
 def _middle(
@@ -185,6 +186,18 @@ def _beside(flow: Studio, fixed: Node, parts: dict[str, Any]) -> Group:
         "Any model of the set as the merge sees it, with the same seed. Write another name to "
         "compare with that one.",
         [[pick, sampler], rest],
+    )
+
+
+def _swept(flow: Studio, mixer: Node, parts: dict[str, Any]) -> Group:
+    grid = flow.add("OrthoGrid", recipe=mixer, columns="alpha = 0, 0.5, 1")
+    merged = flow.add("OrthoMergeExecute", "Merge of every cell", recipe=grid)
+    sampler, decoded, saved = flow.image(merged, parts, "full_studio_cell", title="Cells")
+    sheet = flow.add("OrthoGridPicture", images=decoded, grid=grid[1])
+    return Group(
+        "7  A grid",
+        "One merge per value, with the same seed: here every alpha at 0, 0.5 and 1.",
+        [[grid, merged], [sampler, decoded, saved], [sheet]],
     )
 
 

@@ -5,6 +5,7 @@ export const WIRE_COLORS = {
   ORTHO_ANALYSIS: "#5cc8c2",
   ORTHO_MIX: "#8fbf5f",
   ORTHO_RECIPE: "#e27d9c",
+  ORTHO_GRID: "#a794f2",
 };
 
 /** Give our types their colours, in both renderers and under every palette. */

@@ -37,14 +37,14 @@ from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from orthomerge_core.concurrency.pool import Ticker, run_pool, usable_cores
-from orthomerge_core.execute.chunks import CHUNK
-from orthomerge_core.execute.fused import fused_sweep
-from orthomerge_core.execute.gram_cache import GramCache
-from orthomerge_core.execute.plan import plan_merge
-from orthomerge_core.execute.provenance import header_metadata
+from orthomerge_core.execute.caches import Caches
+from orthomerge_core.execute.deltas import CHUNK
+from orthomerge_core.execute.linear.gram_cache import GramCache
+from orthomerge_core.execute.linear.kernel import fused_sweep
+from orthomerge_core.execute.output.provenance import header_metadata
+from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
-from orthomerge_core.execute.sinks import FileSink
-from orthomerge_core.io.hashing import HashMemo
+from orthomerge_core.io.hash_memo import HashMemo
 from orthomerge_core.keys.content import model_content_hash
 from orthomerge_core.keys.opening import open_set, spec_from_paths
 from orthomerge_core.progress import Progress
@@ -158,13 +158,14 @@ def ours(paths: list[Path], out: Path, method: str) -> dict[str, float]:
     )
     with plan_merge(recipe, spec, target=out) as plan:
         header_metadata(plan)  # loads sd-mecha once, for the recipe in the header
-        memo, grams = HashMemo(None), GramCache(out.with_suffix(".grams"))
+        memo = HashMemo(None)
+        caches = Caches(memo=memo, grams=GramCache(out.with_suffix(".grams")))
         for model in (plan.aligned.base, *plan.models) if rest else ():
             model_content_hash(model, memo)
     if rest == " known rows":
         rows = tuple(replace(row, alpha=1.0) for row in recipe.rows)
         with plan_merge(replace(recipe, rows=rows), spec, target=out) as plan:
-            run_merge(plan, FileSink(out), memo=memo, grams=grams)
+            run_merge(plan, caches)
         out.unlink()
     begun = time.perf_counter()
     fused_sweep("BF16")
@@ -172,7 +173,7 @@ def ours(paths: list[Path], out: Path, method: str) -> dict[str, float]:
 
     def merge() -> None:
         with plan_merge(recipe, spec, target=out) as plan:
-            run_merge(plan, FileSink(out), memo=memo, grams=grams)
+            run_merge(plan, caches)
 
     return measured(merge) | {"load_s": load_s}
 

@@ -31,12 +31,12 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from orthomerge_core.execute.caches import Caches
 from orthomerge_core.execute.decomposition_cache import DecompositionCache
-from orthomerge_core.execute.plan import plan_merge
+from orthomerge_core.execute.plan.planner import plan_merge
+from orthomerge_core.execute.plan.resolve import FolderResolver, spec_from_recipe
 from orthomerge_core.execute.run import run_merge
-from orthomerge_core.execute.sinks import FileSink
-from orthomerge_core.execute.sources import FolderResolver, spec_from_recipe
-from orthomerge_core.io.hashing import HashMemo
+from orthomerge_core.io.hash_memo import HashMemo
 from orthomerge_core.methods.contract import DecomposedMethod, Rows
 from orthomerge_core.methods.registry import get_method
 from orthomerge_core.recipe.model import ModelRef, Recipe, Row
@@ -172,9 +172,10 @@ def engine(folder: Path, rows: int) -> dict[str, Any]:
 
     def merge(recipe: Recipe) -> None:
         spec = spec_from_recipe(recipe, resolve)
-        cache, memo = DecompositionCache(folder / "cache"), HashMemo(folder / "hashes")
+        memo = HashMemo(folder / "hashes")
+        caches = Caches(memo=memo, decompositions=DecompositionCache(folder / "cache"))
         with plan_merge(recipe, spec, target=target, overwrite=True) as plan:
-            run_merge(plan, FileSink(target, overwrite=True), cache=cache, memo=memo)
+            run_merge(plan, caches)
 
     found: dict[str, Any] = {}
     merge(replace(variants(rows)["first"], method="task_arithmetic"))  # imports, and the page cache

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from comfy_api.latest import io
 
 from ..orthomerge_core.analysis.cache import AnalysisCache, analyze_cached
-from ..orthomerge_core.io.hashing import HashMemo
+from ..orthomerge_core.io.hash_memo import HashMemo
 from ..orthomerge_core.keys.opening import open_set
 from ..orthomerge_core.keys.setspec import SetSpec
 from ..orthomerge_core.report.analysis_plots import heatmaps
 from ..orthomerge_core.report.analysis_text import analysis_report
 from . import host
 from .payloads import analysis_payload
-from .widgets import picture, schema
+from .widgets import picture, schema, told
 from .wire import AnalysisWire, Models, OrthoAnalysis
 
 __all__ = ["DeltaGramAnalyzer"]
@@ -65,7 +67,8 @@ class DeltaGramAnalyzer(io.ComfyNode):
         progress = host.HostProgress(cls.hidden.unique_id)
         cache = AnalysisCache(host.cache_dir("analysis"))
         memo = HashMemo(host.cache_dir("hashes"))
-        with open_set(models) as aligned:
+        # the parents are chosen by the diffusion model, so this is what is analyzed
+        with open_set(replace(models, components="diffusion")) as aligned:
             analysis = analyze_cached(
                 aligned, cache, rank_samples=rank_samples, memo=memo, progress=progress
             )
@@ -73,6 +76,4 @@ class DeltaGramAnalyzer(io.ComfyNode):
         text = analysis_report(analysis)
         payload = analysis_payload(analysis, text)
         wire = AnalysisWire(analysis, models)
-        return io.NodeOutput(
-            wire, picture(lambda: heatmaps(analysis)), text, ui={"orthomerge": [payload]}
-        )
+        return io.NodeOutput(wire, picture(lambda: heatmaps(analysis)), text, ui=told(payload))

@@ -6,7 +6,7 @@ import weakref
 from collections import OrderedDict
 from typing import Any
 
-from ..orthomerge_core.execute.result import MergeReport
+from ..orthomerge_core.execute.output.report import MergeReport
 from . import host
 from .merging import merge_unshared, planned
 from .wire import RecipeWire

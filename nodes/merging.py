@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..orthomerge_core.execute.again import merge_identity, store_again
-from ..orthomerge_core.execute.decomposition_cache import DecompositionCache
-from ..orthomerge_core.execute.gram_cache import GramCache
-from ..orthomerge_core.execute.plan import Plan, plan_merge
-from ..orthomerge_core.execute.result import MergeReport
+from ..orthomerge_core.execute.caches import Caches
+from ..orthomerge_core.execute.output.report import Merged, MergeReport
+from ..orthomerge_core.execute.output.resave import merge_identity, store_again
+from ..orthomerge_core.execute.plan.model import Plan
+from ..orthomerge_core.execute.plan.planner import plan_merge
 from ..orthomerge_core.execute.run import run_merge
-from ..orthomerge_core.execute.sinks import FileSink, Sink, StateDictSink
-from ..orthomerge_core.io.hashing import HashMemo
 from ..orthomerge_core.report.merge_text import plan_summary
 from . import host
 from .results import Results
@@ -30,21 +28,19 @@ def merge_to_model(
 
     Raises: PlanError with everything that is wrong, before a tensor is read.
     """
-    sink = StateDictSink()
-    with plan_merge(wire.recipe, wire.spec, output_dtype=dtype) as plan:
-        report = _result(plan, sink, device, node_id)
+    with plan_merge(wire.recipe, wire.spec, output_dtype=dtype, layout="diffusion") as plan:
+        merged = _result(plan, device, node_id)
         identity = merge_identity(plan)
-    model = host.load_model(sink.state_dict, sink.metadata)
-    _RESULTS.add_model(identity, report, model)
-    return report, model
+    model = host.load_model(merged.state_dict, merged.metadata)
+    _RESULTS.add_model(identity, merged.report, model)
+    return merged.report, model
 
 
 def merge_unshared(wire: RecipeWire, dtype: str, device: str) -> tuple[MergeReport, Any]:
     """As `merge_to_model`, of a MODEL that nobody else finds: its memory is about to be reused."""
-    sink = StateDictSink()
-    with plan_merge(wire.recipe, wire.spec, output_dtype=dtype) as plan:
-        report = _result(plan, sink, device, None)
-    return report, host.load_model(sink.state_dict, sink.metadata)
+    with plan_merge(wire.recipe, wire.spec, output_dtype=dtype, layout="diffusion") as plan:
+        merged = _result(plan, device, None)
+    return merged.report, host.load_model(merged.state_dict, merged.metadata)
 
 
 def merge_to_file(
@@ -55,7 +51,7 @@ def merge_to_file(
     Raises: PlanError with everything that is wrong, before a tensor is read.
     """
     with plan_merge(wire.recipe, wire.spec, output_dtype=dtype, target=target) as plan:
-        report = _result(plan, FileSink(target), device, node_id)
+        report = _result(plan, device, node_id).report
         _RESULTS.add_file(merge_identity(plan), report, target)
     return report
 
@@ -70,26 +66,18 @@ def planned(wire: RecipeWire, dtype: str, target: Path | None = None) -> dict[st
         return {"kind": "plan", "plan": plan.to_json(), "text": text}
 
 
-def _result(plan: Plan, sink: Sink, device: str, node_id: str | None) -> MergeReport:
-    """The merge in `sink`: taken from where it already is, else made."""
+def _result(plan: Plan, device: str, node_id: str | None) -> Merged:
+    """The merge of a plan: taken from where it already is, else made."""
     progress, full = host.HostProgress(node_id), host.metadata_allowed()
-    report = None
+    merged = None
     with _RESULTS.find(merge_identity(plan)) as there:
         if there is not None:
             first, read = there
-            report = store_again(plan, sink, first, read, progress=progress, provenance=full)
-    if report is None:
+            merged = store_again(plan, first, read, progress=progress, provenance=full)
+    if merged is None:
         chosen = host.torch_device(device)
         host.free_memory(plan.estimate.ram_bytes, chosen)
-        report = run_merge(
-            plan,
-            sink,
-            progress=progress,
-            device=chosen,
-            cache=DecompositionCache(host.cache_dir("decompositions")),
-            grams=GramCache(host.cache_dir("grams")),
-            memo=HashMemo(host.cache_dir("hashes")),
-            provenance=full,
-        )
+        caches = Caches(host.cache_dir())
+        merged = run_merge(plan, caches, progress=progress, device=chosen, provenance=full)
     progress.finish()
-    return report
+    return merged

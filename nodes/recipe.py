@@ -5,16 +5,16 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..orthomerge_core.errors import OrthoMergeError, RecipeError
-from ..orthomerge_core.execute.provenance import recipe_from_metadata
-from ..orthomerge_core.execute.renamed import resolve_by_content
-from ..orthomerge_core.execute.sources import spec_from_recipe
-from ..orthomerge_core.io.hashing import HashMemo
+from ..orthomerge_core.execute.output.provenance import recipe_from_metadata
+from ..orthomerge_core.execute.plan.renamed import resolve_by_content
+from ..orthomerge_core.execute.plan.resolve import spec_from_recipe
+from ..orthomerge_core.io.hash_memo import HashMemo
 from ..orthomerge_core.io.opening import open_source
 from ..orthomerge_core.recipe.model import Recipe
 from . import host
 from .payloads import formula
 from .texts import FORMATS, read_text, write_text
-from .widgets import schema
+from .widgets import schema, told
 from .wire import RecipeSocket, RecipeWire
 
 __all__ = ["OrthoRecipe"]
@@ -81,7 +81,8 @@ class OrthoRecipe(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, json: str | None = None) -> bool | str:
         """The text must be a recipe, if there is one."""
-        return True if not (json or "").strip() else host.explain(lambda: read_text(json or ""))
+        blank = json is None or (isinstance(json, str) and not json.strip())
+        return True if blank else host.explain(lambda: read_text(json))  # type: ignore[arg-type]
 
     @classmethod
     def fingerprint_inputs(
@@ -107,7 +108,7 @@ class OrthoRecipe(io.ComfyNode):
         wire = recipe or _loaded(json, file, cls.hidden.unique_id)
         text = write_text(wire.recipe, export)
         payload = {"kind": "recipe", "formula": formula(wire.recipe), "text": text}
-        return io.NodeOutput(wire, text, ui={"orthomerge": [payload]})
+        return io.NodeOutput(wire, text, ui=told(payload))
 
 
 def _read(text: str, file: str) -> Recipe:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..orthomerge_core.errors import OrthoMergeError
-from ..orthomerge_core.execute.again import Read
-from ..orthomerge_core.execute.result import MergeReport
+from ..orthomerge_core.execute.output.report import MergeReport
+from ..orthomerge_core.execute.output.resave import Read
 from ..orthomerge_core.io.reader import SafetensorsSource
 from . import host
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from orthomerge_core.analysis.stream import analyze
+from orthomerge_core.execute.caches import Caches
 from orthomerge_core.execute.decomposition_cache import DecompositionCache
-from orthomerge_core.execute.plan import plan_merge
+from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
-from orthomerge_core.execute.sinks import StateDictSink
 from orthomerge_core.forecast.forecast import forecast
 from orthomerge_core.forecast.reduction import reduce_for_table
 from orthomerge_core.keys.opening import open_set, spec_from_paths
@@ -77,9 +77,7 @@ def _run(folder: Path, recipe: Recipe, dtype: str | None) -> dict[str, Tensor]:
     )
     cache = DecompositionCache(env.CACHE / "quality" / "decompositions", _BUDGET_BYTES)
     with plan_merge(recipe, spec, output_dtype=dtype) as plan:
-        sink = StateDictSink()
-        run_merge(plan, sink, cache=cache, provenance=False)
-    return sink.state_dict
+        return run_merge(plan, Caches(decompositions=cache), provenance=False).state_dict
 
 
 @cache

@@ -18,6 +18,7 @@ from ..errors import OrthoMergeError
 from ..io.rawfile import explain_os_error
 from .analyze import analyze
 from .export import export
+from .extract_lora import extract_lora
 from .inspect import inspect
 from .merge import merge
 from .optimize import optimize
@@ -33,7 +34,7 @@ def app() -> None:
     """Analyse fine-tuned diffusion models, find their best delta bases, merge and verify them."""
 
 
-for _command in (inspect, analyze, optimize, merge, export, verify, preview):
+for _command in (inspect, analyze, optimize, merge, extract_lora, export, verify, preview):
     app.add_command(_command)
 
 

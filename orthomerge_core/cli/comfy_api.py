@@ -10,26 +10,30 @@ import urllib.parse
 import urllib.request
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..errors import OrthoMergeError, RecipeError, WriteError, did_you_mean
+from ..errors import OrthoMergeError, RecipeError, WriteError
 from ..io.rawfile import explain_os_error
 from ..progress import Progress
 
-__all__ = ["ComfyApi", "Run", "set_input"]
+__all__ = ["ComfyApi", "Run"]
 
 _POLL_S = 0.25
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a prompt left: images as ComfyUI names them, and texts of its nodes."""
+    """Results of a prompt: images as ComfyUI names them, and texts of its nodes.
+
+    `refused`: one sentence per node that ComfyUI did not run because its inputs were not valid.
+    """
 
     prompt_id: str
     images: tuple[dict[str, str], ...]
     texts: tuple[str, ...]
+    refused: tuple[str, ...] = ()
 
 
 class ComfyApi:
@@ -59,7 +63,7 @@ class ComfyApi:
         except BaseException:
             self._stop(prompt_id)
             raise
-        return _read_entry(prompt_id, entry)
+        return replace(_read_entry(prompt_id, entry), refused=tuple(_node_errors(posted)))
 
     def save(self, image: dict[str, str], folder: Path) -> Path:
         """Fetch an image into `folder` under its own name, numbered where that is taken."""
@@ -126,41 +130,6 @@ def _stranger() -> OrthoMergeError:
     return OrthoMergeError("what answers at this address is not ComfyUI", fix=fix)
 
 
-def set_input(graph: dict[str, Any], change: str) -> None:
-    """Apply `node.input=value`: a node by id, title or class; a value as JSON, else as text."""
-    place, separator, text = change.partition("=")
-    name, dot, field = place.rpartition(".")
-    if not separator or not dot:
-        raise RecipeError(
-            f'--set "{change[:80]}"', expected="NODE.INPUT=VALUE", fix="E.g. --set 3.seed=7."
-        )
-    node = _find_node(graph, name)
-    if field not in node.get("inputs", {}):
-        known = tuple(node.get("inputs", {}))
-        raise RecipeError(f'node "{name}" has no input "{field}"', fix=did_you_mean(field, known))
-    try:
-        node["inputs"][field] = json.loads(text)
-    except ValueError:
-        node["inputs"][field] = text
-
-
-def _find_node(graph: dict[str, Any], name: str) -> dict[str, Any]:
-    if name in graph:
-        return dict.__getitem__(graph, name)
-    found = [
-        node
-        for node in graph.values()
-        if name in (node.get("class_type"), node.get("_meta", {}).get("title"))
-    ]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        fix = "Name it by its id."
-        raise RecipeError(f'{len(found)} nodes are called "{name}"', fix=fix)
-    known = tuple(graph) + tuple(node["class_type"] for node in graph.values())
-    raise RecipeError(f'no node "{name}" in the workflow', fix=did_you_mean(name, known))
-
-
 def _read_entry(prompt_id: str, entry: dict[str, Any]) -> Run:
     status = entry.get("status", {})
     if status.get("status_str") == "error":
@@ -185,12 +154,16 @@ def _refusal(body: bytes) -> str:
     """ComfyUI's validation errors in one line."""
     try:
         answer = json.loads(body)
-        nodes = answer.get("node_errors") or {}
-        details = [
-            f"node {key} ({node.get('class_type')}): {error['message']}, {error['details']}"
-            for key, node in nodes.items()
-            for error in node.get("errors", [])
-        ]
+        details = _node_errors(answer)
         return "; ".join(details) or f"ComfyUI refused it: {answer['error']['message']}"
     except (ValueError, KeyError, TypeError, AttributeError):
         return "ComfyUI refused the request"
+
+
+def _node_errors(answer: dict[str, Any]) -> list[str]:
+    """One sentence per validation error of a node in ComfyUI's answer to a prompt."""
+    return [
+        f"node {key} ({node.get('class_type')}): {error['message']}, {error['details']}"
+        for key, node in (answer.get("node_errors") or {}).items()
+        for error in node.get("errors", [])
+    ]

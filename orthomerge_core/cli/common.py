@@ -24,7 +24,7 @@ from ..recipe.model import Recipe
 
 if TYPE_CHECKING:
     from ..analysis.cache import AnalysisCache
-    from ..io.hashing import HashMemo
+    from ..io.hash_memo import HashMemo
 
 __all__ = [
     "FILE",
@@ -62,7 +62,7 @@ class Caches:
     @cached_property
     def memo(self) -> HashMemo:
         """Known hashes of files; kept in memory only with `--no-cache`."""
-        from ..io.hashing import HashMemo
+        from ..io.hash_memo import HashMemo
 
         return HashMemo(self.folder / "hashes" if self.folder else None)
 
@@ -106,7 +106,7 @@ def read_recipe(path: Path) -> Recipe:
     """A recipe from its JSON (of stdin for `-`), the header of a merged safetensors file, or
     sd-mecha's `.mecha`."""
     if path.suffix.lower() in (".safetensors", ".sft"):
-        from ..execute.provenance import recipe_from_metadata
+        from ..execute.output.provenance import recipe_from_metadata
         from ..io.header import read_header
 
         return recipe_from_metadata(read_header(path).metadata, path.name)

@@ -62,7 +62,7 @@ def _expanded(files: tuple[Path, ...]) -> list[Path]:
 
 
 def _describe(path: Path) -> dict[str, Any]:
-    from ..execute.provenance import RECIPE
+    from ..execute.output.provenance import RECIPE
     from ..io.opening import open_source
     from ..keys.normalise import normalise_shapes
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,8 @@ import click
 
 from ..errors import Cancelled, OrthoMergeError
 from ..io.rawfile import explain_os_error
-from ..recipe.model import OUTPUT_DTYPES
+from ..recipe.components import changed
+from ..recipe.model import OUTPUT_DTYPES, Recipe
 from .bar import Bar
 from .common import (
     FILE,
@@ -27,15 +29,18 @@ from .common import (
 )
 
 if TYPE_CHECKING:
-    from ..execute.decomposition_cache import DecompositionCache
-    from ..execute.result import MergeReport
+    from ..execute.output.report import MergeReport
 
 __all__ = ["merge"]
+
+_UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f]+')
+"""Characters that some system does not allow in a file's name."""
 
 
 @dataclass(frozen=True)
 class _Job:
     recipe: Path
+    variant: Recipe | None
     target: Path
     folders: tuple[Path, ...]
     dtype: str | None
@@ -44,6 +49,8 @@ class _Job:
     dry_run: bool
     provenance: bool
     report: Path | None
+    layout: str
+    changes: Mapping[str, str | None]
 
 
 @click.command(short_help="Merge as recipes say.")
@@ -56,6 +63,17 @@ class _Job:
     help="The result; with several recipes, a folder for one result each.",
 )
 @click.option("--dtype", type=click.Choice(OUTPUT_DTYPES), help="Overrides the recipe's.")
+@click.option(
+    "--layout",
+    type=click.Choice(("auto", "checkpoint", "diffusion")),
+    default="auto",
+    show_default=True,
+    help="What is written; auto: a checkpoint where the base is one.",
+)
+@click.option("--vae", help="Overrides the recipe's: base, merge, a model's name or a file.")
+@click.option(
+    "--prediction", help="Overrides the recipe's: base, epsilon, v, v+ztsnr or a model's name."
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option(
     "--models-dir",
@@ -63,6 +81,12 @@ class _Job:
     multiple=True,
     type=FOLDER,
     help="Where models lie, beside the recipe's own folder; may be given more than once.",
+)
+@click.option(
+    "--sweep",
+    multiple=True,
+    metavar="TARGET=VALUES",
+    help="Merge once per value, e.g. detail.alpha=0.3,0.5 or method=each; -o names a folder.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace existing results.")
 @click.option("--dry-run", is_flag=True, help="Check everything and estimate; write nothing.")
@@ -75,8 +99,12 @@ def merge(
     recipes: tuple[Path, ...],
     output: Path,
     dtype: str | None,
+    layout: str,
+    vae: str | None,
+    prediction: str | None,
     device: str,
     folders: tuple[Path, ...],
+    sweep: tuple[str, ...],
     overwrite: bool,
     dry_run: bool,
     no_provenance: bool,
@@ -88,7 +116,8 @@ def merge(
 ) -> int:
     """Merge as RECIPES say (JSON, or a merged file to repeat). One that fails stops no other."""
     caches = Caches(cache_dir, no_cache)
-    targets = _targets(recipes, output)
+    variants = list(_variants(recipes, sweep))
+    targets = _targets([variant.name for variant in variants], output, folder=bool(sweep))
     if not dry_run:
         for folder in (report, output if targets[0] != output else None):
             if folder is not None:
@@ -96,72 +125,114 @@ def merge(
     elif targets[0] != output and not output.exists():  # the room is that of the disk it will be on
         targets, overwrite = [output.parent / target.name for target in targets], True
     results = []
-    for path, target in zip(recipes, targets, strict=True):
-        around = (*folders, path.parent)
+    for variant, target in zip(variants, targets, strict=True):
+        around = (*folders, variant.file.parent)
         job = _Job(
-            path, target, around, dtype, device, overwrite, dry_run, not no_provenance, report
+            variant.file,
+            variant.recipe,
+            target,
+            around,
+            dtype,
+            device,
+            overwrite,
+            dry_run,
+            not no_provenance,
+            report,
+            layout,
+            {"vae": vae, "prediction": prediction},
         )
         with Bar(quiet=quiet) as bar:
-            results.append(_attempt(job, caches, bar, alone=len(recipes) == 1))
+            results.append(_attempt(job, caches, bar, alone=len(variants) == 1))
         if not as_json:
-            _say(results[-1], many=len(recipes) > 1)
+            _say(results[-1], many=len(variants) > 1)
     if as_json:
         echo_json(results[0]["report"] if len(results) == 1 else [_plain(r) for r in results])
     return 0 if all(result["ok"] for result in results) else 1
 
 
-def _targets(recipes: Sequence[Path], output: Path) -> list[Path]:
-    """One result per recipe; several, or an existing folder, take the recipes' own names."""
-    if len(recipes) == 1 and not output.is_dir():
+@dataclass(frozen=True)
+class _Variant:
+    """A merge to be made: its recipe's file, the result's name, and the recipe if already read."""
+
+    file: Path
+    name: str
+    recipe: Recipe | None = None
+
+
+def _variants(files: Sequence[Path], sweep: Sequence[str]) -> Iterator[_Variant]:
+    """One merge per file, or per combination of the values that `--sweep` names."""
+    if not sweep:
+        yield from (_Variant(file, file.stem) for file in files)
+        return
+    if len(files) > 1:
+        raise click.UsageError("--sweep takes one recipe.")
+    recipe = read_recipe(files[0])
+    from ..grid.cells import make_grid
+
+    grid = make_grid(recipe, sweep)
+    for cell in grid.cells:
+        caption = _UNSAFE.sub("_", cell.caption(grid.axes))
+        yield _Variant(files[0], f"{files[0].stem} {caption}", cell.setting.recipe)
+
+
+def _targets(names: Sequence[str], output: Path, *, folder: bool) -> list[Path]:
+    """One result per merge; several, or an existing folder, take the merges' own names."""
+    if len(names) == 1 and not folder and not output.is_dir():
         return [output]
     if output.suffix in (".safetensors", ".sft") and not output.is_dir():
-        raise click.UsageError("With several recipes, -o names a folder, not a file.")
-    stems = [path.stem for path in recipes]
-    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+        raise click.UsageError("With several results, -o names a folder, not a file.")
+    twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise click.UsageError(f'Two recipes would both become "{twice[0]}.safetensors".')
-    return [output / f"{stem}.safetensors" for stem in stems]
+    return [output / f"{name}.safetensors" for name in names]
 
 
 def _attempt(job: _Job, caches: Caches, bar: Bar, *, alone: bool) -> dict[str, Any]:
     try:
-        return {"recipe": job.recipe.name, "ok": True} | _merge(job, caches, bar)
+        return {"recipe": _name(job), "ok": True} | _merge(job, caches, bar)
     except Cancelled:
         raise
     except (OrthoMergeError, OSError) as error:
         if alone:
             raise
         words = explain_os_error(error) if isinstance(error, OSError) else str(error)
-        return {"recipe": job.recipe.name, "ok": False, "error": words, "said": []}
+        return {"recipe": _name(job), "ok": False, "error": words, "said": []}
+
+
+def _name(job: _Job) -> str:
+    """The merge's name in messages."""
+    return job.recipe.name if job.variant is None else job.target.stem
 
 
 def _merge(job: _Job, caches: Caches, bar: Bar) -> dict[str, Any]:
-    recipe = read_recipe(job.recipe)  # before torch is imported: a bad recipe fails at once
-    from ..execute.gram_cache import GramCache
-    from ..execute.plan import plan_merge
-    from ..execute.renamed import resolve_by_content
+    # Read before torch is imported: a recipe that is not valid fails at once.
+    recipe = changed(job.variant or read_recipe(job.recipe), job.changes)
+    from ..execute.caches import Caches as MergeCaches
+    from ..execute.plan.planner import plan_merge
+    from ..execute.plan.renamed import resolve_by_content
+    from ..execute.plan.resolve import FolderResolver, spec_from_recipe
     from ..execute.run import run_merge
-    from ..execute.sinks import FileSink
-    from ..execute.sources import FolderResolver, spec_from_recipe
     from ..report.merge_text import merge_summary, plan_summary
 
     resolve = resolve_by_content(recipe, FolderResolver(job.folders), caches.memo, bar)
     spec = spec_from_recipe(recipe, resolve)
     with plan_merge(
-        recipe, spec, output_dtype=job.dtype, target=job.target, overwrite=job.overwrite
+        recipe,
+        spec,
+        output_dtype=job.dtype,
+        target=job.target,
+        overwrite=job.overwrite,
+        layout=job.layout,
     ) as plan:
         if job.dry_run:
             return {"report": plan.to_json(), "said": plan_summary(plan)}
         done = run_merge(
             plan,
-            FileSink(job.target, job.overwrite),
+            MergeCaches(caches.folder),
             progress=bar,
             device=job.device,
-            cache=_decompositions(caches),
-            grams=GramCache(caches.folder / "grams") if caches.folder else None,
-            memo=caches.memo,
             provenance=job.provenance,
-        )
+        ).report
     if job.report is not None:
         _write_report(done, job.report, job.target.stem)
     return {"report": done.to_json(), "said": merge_summary(done) + list(done.notes)}
@@ -179,14 +250,6 @@ def _write_report(done: MergeReport, folder: Path, stem: str) -> None:
     from ..report.merge_plots import retention_picture
 
     imsave(folder / f"{stem}.png", retention_picture(done))
-
-
-def _decompositions(caches: Caches) -> DecompositionCache | None:
-    if caches.folder is None:
-        return None
-    from ..execute.decomposition_cache import DEFAULT_BUDGET_BYTES, DecompositionCache
-
-    return DecompositionCache(caches.folder / "decompositions", DEFAULT_BUDGET_BYTES)
 
 
 def _say(result: dict[str, Any], *, many: bool) -> None:

@@ -9,8 +9,9 @@ import click
 
 from ..errors import RecipeError
 from .bar import Bar
-from .comfy_api import ComfyApi, set_input
+from .comfy_api import ComfyApi
 from .common import FILE, echo_json, json_flag, make_folder, quiet_flag, read_json
+from .workflow_inputs import set_input
 
 __all__ = ["preview"]
 
@@ -24,7 +25,8 @@ _DEFAULT = "http://127.0.0.1:8188"
     "changes",
     multiple=True,
     metavar="NODE.INPUT=VALUE",
-    help="Change an input first; VALUE is JSON, or else text. NODE is an id, a title or a class.",
+    help="Change an input first. NODE is an id, a title or a class; INPUT may lead into the JSON "
+    "text of an input: OrthoMixer.table.rows.detail.alpha=0.3.",
 )
 @click.option("--api", default=None, help=f"Address of ComfyUI; COMFYUI_API or {_DEFAULT}.")
 @click.option("-o", "--output", type=FILE, default=Path(), help="Folder for the images.")
@@ -40,7 +42,10 @@ def preview(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Post WORKFLOW (saved with "Export (API)") to a running ComfyUI and save its images."""
+    """Post WORKFLOW (saved with "Export (API)") to a running ComfyUI and save its images.
+
+    The exit code is 1 where ComfyUI refused a node, even if other nodes ran.
+    """
     graph = read_json(workflow, "an API workflow")
     if not isinstance(graph, dict) or not all(_is_node(node) for node in graph.values()):
         raise RecipeError(
@@ -56,7 +61,12 @@ def preview(
     saved = [client.save(image, output) for image in run.images]
     if as_json:
         echo_json(
-            {"prompt_id": run.prompt_id, "images": [p.name for p in saved], "texts": run.texts}
+            {
+                "prompt_id": run.prompt_id,
+                "images": [path.name for path in saved],
+                "texts": run.texts,
+                "refused": run.refused,
+            }
         )
     else:
         for text in run.texts:
@@ -65,7 +75,9 @@ def preview(
             click.echo(f"Saved {path.name}")
         if not saved:
             click.echo("The workflow made no image.")
-    return 0
+    for reason in run.refused:
+        click.echo(f"Not run: {reason}", err=True)
+    return 1 if run.refused else 0
 
 
 def _is_node(node: object) -> bool:

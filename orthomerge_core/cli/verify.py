@@ -18,7 +18,7 @@ __all__ = ["verify"]
 @quiet_flag
 def verify(file: Path, as_json: bool, quiet: bool) -> int:
     """Compute the content hash of FILE again and compare it with the one in its header."""
-    from ..execute.verify import verify_file
+    from ..execute.output.verify import verify_file
 
     with Bar(quiet=quiet) as bar:
         found = verify_file(file, bar)

@@ -1,58 +1,53 @@
-"""A plan becomes tensors: the one merge function behind previews, files and the shell."""
+"""The one function that merges, behind previews, files and the shell."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
 from ..concurrency.background import run_abandonable
 from ..concurrency.device import usable_device
-from ..io.hashing import HashMemo, content_hash
+from ..io.dtypes import dtype_of
+from ..io.hash_memo import HashMemo
+from ..io.hashing import content_hash
 from ..keys.content import model_content_hash, recall_hashes
+from ..messages import texts
 from ..methods.contract import LinearMethod
 from ..progress import OnlyChecks, Progress
 from ..recipe.model import BASE
-from .emit import Emitter, read_stored
-from .linear import LinearMerge
-from .plan import Plan
-from .provenance import header_metadata, late_metadata
-from .result import MergeReport, peak_rss_mib
-from .retention import Retention
-from .sinks import FileSink, Sink
-from .whole import WholeMerge
-from .work import Fate, Work
-
-if TYPE_CHECKING:
-    from .decomposition_cache import DecompositionCache
-    from .gram_cache import GramCache
+from .caches import Caches
+from .fallback import Fate, Work
+from .linear.merge import LinearMerge
+from .output.notes import merge_notes, unused_tensors
+from .output.provenance import header_metadata, late_metadata, vae_name
+from .output.report import Merged, MergeReport, peak_rss_mib
+from .output.retention import Retention
+from .output.sinks import Sink, StateDictSink, sink_for
+from .output.tensor_writer import Emitter, read_stored
+from .plan.model import Plan
+from .whole_tensor import WholeMerge
 
 __all__ = ["run_merge"]
 
 
 def run_merge(
     plan: Plan,
-    sink: Sink,
+    caches: Caches | None = None,
     *,
     progress: Progress | None = None,
     device: str | torch.device = "cpu",
-    cache: DecompositionCache | None = None,
-    grams: GramCache | None = None,
-    memo: HashMemo | None = None,
     provenance: bool = True,
     extra_metadata: Mapping[str, str] | None = None,
-) -> MergeReport:
-    """Merge, and say what came of it. Same plan and same files give the same bytes.
+) -> Merged:
+    """Merge into the plan's target, or into memory where it has none.
+
+    Same plan and same files give the same bytes, whatever the caches hold.
 
     Args:
-        sink: takes the tensors; nothing is left in it on an error.
+        caches: what earlier merges kept; None for none.
         device: where methods other than the linear ones compute; no room there falls back to CPU.
-        cache: keeps decompositions between runs.
-        grams: keeps the rows' Grams between runs, for methods whose coefficients need them.
-        memo: remembers the sources' content hashes.
         provenance: write the recipe into the metadata.
         extra_metadata: more strings for the header, e.g. a workflow.
 
@@ -60,54 +55,60 @@ def run_merge(
         OrthoMergeError: there is no such device.
         FileChangedError, FileError: a source changed or cannot be read any more.
         WriteError: the result cannot be stored.
-        Cancelled: or whatever `progress` raises to stop.
+        Cancelled: or whatever `progress` raises to stop. Nothing is left behind on any error.
     """
     begun = time.perf_counter()
     where = usable_device(device)
-    progress = progress or Progress()
-    recall_hashes((plan.aligned.base, *plan.models), memo)
+    progress, caches = progress or Progress(), caches or Caches()
+    recall_hashes(plan.sources(), caches.memo)
     # its first call loads sd-mecha, which takes seconds: a stop does not wait for it
     own = run_abandonable(lambda: header_metadata(plan, full=provenance), progress)
     metadata = dict(extra_metadata or {}) | own
+    sink = sink_for(plan)
     with torch.inference_mode():
         sink.begin(plan.layout(), metadata)
         try:
-            work = Work(plan, Emitter(sink, plan.aligned.base), _retention(plan), progress)
-            _merge_all(work, where, cache, grams)
-            hashes = _source_hashes(plan, memo, progress)
-            for model in (plan.aligned.base, *plan.models):
+            emitter = Emitter(sink, plan.aligned.base, plan.vae)
+            work = Work(plan, emitter, _retention(plan), progress)
+            _merge_all(work, where, caches)
+            hashes = _source_hashes(plan, caches.memo, progress)
+            for model in plan.sources():
                 model.source.check_unchanged()
             digest = content_hash(work.emitter.hashes)
             sink.finish(late_metadata(plan, metadata, digest, hashes))
         except BaseException:
             sink.abort()
             raise
-    return _report(work, digest, hashes, time.perf_counter() - begun, sink)
+    report = _report(work, digest, hashes, time.perf_counter() - begun)
+    return _merged(report, sink)
+
+
+def _merged(report: MergeReport, sink: Sink) -> Merged:
+    if isinstance(sink, StateDictSink):
+        return Merged(report, sink.state_dict, sink.metadata)
+    return Merged(report)
 
 
 def _retention(plan: Plan) -> Retention:
     return Retention([row.label for row in plan.rows])
 
 
-def _merge_all(
-    work: Work,
-    device: torch.device,
-    cache: DecompositionCache | None,
-    grams: GramCache | None,
-) -> None:
+def _merge_all(work: Work, device: torch.device, caches: Caches) -> None:
     plan, progress = work.plan, work.progress
-    n_carried = [plan.aligned.base.entry(key).n_bytes for key in plan.aligned.carried]
+    base = plan.aligned.base
+    n_carried = [base.entry(key).n_bytes for key in plan.carried.values()]
     if isinstance(plan.method, LinearMethod):
-        merge: LinearMerge | WholeMerge = LinearMerge(work, plan.method, grams=grams)
+        merge: LinearMerge | WholeMerge = LinearMerge(work, plan.method, grams=caches.grams)
     else:
-        merge = WholeMerge(work, device, cache)
+        merge = WholeMerge(work, device, caches.decompositions)
     total = float(sum(n_carried)) + merge.total()
     progress.start(total, f"Merging {len(plan.tensors)} tensors ({plan.method.label})")
-    for key, n_bytes in zip(plan.aligned.carried, n_carried, strict=True):
-        stored = read_stored(plan.aligned.base, key)
-        entry, shape = plan.aligned.base.entry(key), plan.aligned.shapes[key]
-        work.emitter.raw(key, stored, entry.dtype, shape)
+    for (name, key), n_bytes in zip(plan.carried.items(), n_carried, strict=True):
+        stored = read_stored(base, key)
+        work.emitter.raw(name, stored, base.entry(key).dtype, plan.aligned.shapes[key])
         progress.advance(n_bytes)
+    for name, added in plan.markers.added.items():
+        work.emitter.raw(name, added, dtype_of(added.dtype), tuple(added.shape))
     merge.run()
 
 
@@ -117,26 +118,28 @@ def _source_hashes(plan: Plan, memo: HashMemo | None, progress: Progress) -> dic
     found = {BASE: model_content_hash(plan.aligned.base, memo, listener)}
     for model in plan.models:
         found[model.name] = model_content_hash(model, memo, listener)
+    if plan.recipe.vae_file is not None and plan.vae is not None:
+        found[vae_name(plan.recipe)] = model_content_hash(plan.vae, memo, listener)
     return found
 
 
-def _report(
-    work: Work, digest: str, hashes: Mapping[str, str], seconds: float, sink: Sink
-) -> MergeReport:
-    plan, kept = work.plan, work.retention
+def _report(work: Work, digest: str, hashes: Mapping[str, str], seconds: float) -> MergeReport:
+    plan, kept, messages = work.plan, work.retention, merge_notes(work, hashes)
     keys = {
         "merged": work.counts[Fate.MERGED],
-        "from_base": work.counts[Fate.FROM_BASE] + len(plan.aligned.carried),
+        "from_base": work.counts[Fate.FROM_BASE] + len(plan.carried),
         "repaired": work.counts[Fate.REPAIRED],
         "extra": sum(model.report.extra for model in plan.models),
     }
-    path: Path | None = sink.path if isinstance(sink, FileSink) else None
     return MergeReport(
         content_hash=digest,
         method=plan.recipe.method,
         output_dtype=plan.recipe.output_dtype,
         retention=kept.named(kept.shares()),
         retention_by_block=kept.by_block(),
+        retention_by_component=kept.by_component(),
+        layout=plan.layout_name,
+        prediction=plan.markers.words,
         leave_one_out=kept.named(kept.leave_one_out()),
         delta_norm=kept.delta_norm(),
         rounding_frac=kept.rounding_frac(),
@@ -146,42 +149,10 @@ def _report(
         peak_rss_mib=peak_rss_mib(),
         source_hashes=dict(hashes),
         tensor_hashes={key: found[2] for key, found in work.emitter.hashes.items()},
-        file=path.name if path else None,
-        notes=(*plan.notes, *_notes(work, hashes)),
+        file=plan.target.name if plan.target else None,
+        notes=(*plan.notes, *texts(messages)),
+        messages=tuple(message.to_json() for message in messages),
+        retention_written=kept.named(kept.shares(written=True)),
+        retention_written_by_block=kept.by_block(written=True),
+        unused=unused_tensors(work),
     )
-
-
-def _notes(work: Work, hashes: Mapping[str, str]) -> list[str]:
-    plan, notes = work.plan, list(work.notes)
-    if work.repaired:
-        shown = ", ".join(work.repaired[:5]) + (", …" if len(work.repaired) > 5 else "")
-        notes.append(f"{_were(len(work.repaired))} not finite; the base's stand in: {shown}.")
-    for reason, count in work.plain.items():
-        notes.append(f"{_were(count)} averaged, since {reason}.")
-    for model in plan.models:
-        missing, odd = model.report.missing, model.report.mismatched
-        if missing:
-            notes.append(f"{model.name} lacks {_tensors(missing)}; it changes nothing there.")
-        if odd:
-            notes.append(
-                f"{model.name} has {_tensors(odd)} of another shape; the base's were kept."
-            )
-    expected = {BASE: plan.recipe.base_hash} | {
-        name: ref.content_hash for name, ref in plan.recipe.models.items()
-    }
-    for name, digest in hashes.items():
-        if expected.get(name) not in (None, digest):
-            file = plan.recipe.base if name == BASE else plan.recipe.models[name].file
-            notes.append(
-                f'{name} ("{file}") is not the file that the recipe was made from: it holds other '
-                "weights now."
-            )
-    return notes
-
-
-def _tensors(count: int) -> str:
-    return "1 tensor" if count == 1 else f"{count} tensors"
-
-
-def _were(count: int) -> str:
-    return f"{_tensors(count)} {'was' if count == 1 else 'were'}"

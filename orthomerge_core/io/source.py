@@ -23,7 +23,7 @@ ReadStored = Callable[[memoryview, int], None]
 """(buffer, start): fill `buffer` with the stored bytes of the elements from `start` on."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One readable tensor of a source.
 
@@ -74,6 +74,8 @@ class Source(Closing, ABC):
     entries: Mapping[str, Entry]
     dropped: Mapping[str, str]
     metadata: Mapping[str, str]
+    is_live: bool = False
+    """Whether it is no file but a model in memory, which nothing can read again later."""
 
     @abstractmethod
     def read_into(self, key: str, out: Tensor, start: int = 0) -> None:

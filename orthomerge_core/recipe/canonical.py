@@ -43,6 +43,7 @@ def canonical(recipe: Recipe) -> str:
         "output_dtype": recipe.output_dtype,
         "architecture": recipe.architecture,
         "repairs": dict(recipe.repairs),
+        **({"strength": recipe.strength} if recipe.strength != 1.0 else {}),
         **_beyond_the_diffusion_model(recipe),
     }
     return json.dumps(obj, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -71,4 +72,5 @@ def _identity(recipe: Recipe, name: str) -> str:
     if name == BASE or name not in recipe.models:
         return name
     ref = recipe.models[name]
-    return ref.content_hash or ref.file
+    file = ref.content_hash or ref.file
+    return f"{file} {''.join(ref.block_map.split())}" if ref.block_map else file

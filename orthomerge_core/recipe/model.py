@@ -83,11 +83,15 @@ class Row:
 
 @dataclass(frozen=True)
 class ModelRef:
-    """Where a recipe's model comes from: a file name (no path), and its content hash once known."""
+    """Where a recipe's model comes from: a file name (no path), and its content hash once known.
+
+    `block_map`: which of its blocks stand for which of the base's, where the depths differ.
+    """
 
     file: str
     content_hash: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    block_map: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,7 @@ class VaeChoice:
 class Recipe:
     """A merge. Same recipe and same files = same bytes.
 
+    `strength` scales the whole merged change W − B: 0 is the base, 1 is what the rows say.
     `components` is one of `COMPONENTS`. `prediction` is one of `PREDICTIONS`, the name of a model,
     or None: as the base, and an error where the models do not agree.
     """
@@ -139,6 +144,7 @@ class Recipe:
     components: str = COMPONENTS[0]
     vae: VaeChoice = VaeChoice()
     prediction: str | None = None
+    strength: float = 1.0
 
     @property
     def active_rows(self) -> tuple[Row, ...]:

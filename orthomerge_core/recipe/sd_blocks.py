@@ -84,8 +84,8 @@ PRESETS = {
     "FLAT_75": lambda _: 0.75,
     "SMOOTHSTEP": lambda t: t * t * (3.0 - 2.0 * t),
     "REVERSE_SMOOTHSTEP": lambda t: 1.0 - t * t * (3.0 - 2.0 * t),
-    "COSINE": lambda t: (1.0 + math.cos(2.0 * math.pi * t)) / 2.0,
-    "REVERSE_COSINE": lambda t: (1.0 - math.cos(2.0 * math.pi * t)) / 2.0,
+    "COSINE": lambda t: (1.0 + math.cos(math.pi * t)) / 2.0,
+    "REVERSE_COSINE": lambda t: (1.0 - math.cos(math.pi * t)) / 2.0,
 }
 """Curves of block merges: the weight at place t, 0 at IN00, 0.5 at M00 and 1 at the last OUT."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..execute.result import MergeReport
+from ..execute.output.report import MergeReport
 from .plot_look import DARK, LIGHT, Look, finished, new_figure, shortened
 
 if TYPE_CHECKING:

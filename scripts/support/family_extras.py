@@ -86,10 +86,9 @@ def _write_plain(path: Path, folder: Path) -> None:
 
 def _write_merged(path: Path, folder: Path) -> None:
     """Half of two fine-tunes; its header tells how it was made."""
-    from orthomerge_core.execute.plan import plan_merge
+    from orthomerge_core.execute.plan.planner import plan_merge
+    from orthomerge_core.execute.plan.resolve import spec_from_recipe
     from orthomerge_core.execute.run import run_merge
-    from orthomerge_core.execute.sinks import FileSink
-    from orthomerge_core.execute.sources import spec_from_recipe
     from orthomerge_core.recipe.model import ModelRef, Recipe, Row
 
     files = {name: f"{family.FOLDER}/{name}.safetensors" for name in ("base", "ink", "paint")}
@@ -99,7 +98,7 @@ def _write_merged(path: Path, folder: Path) -> None:
     recipe = Recipe(base, models, rows, method="task_arithmetic")
     spec = spec_from_recipe(recipe, lambda file: folder.parent / file)
     with plan_merge(recipe, spec, target=path, overwrite=True) as plan:
-        run_merge(plan, FileSink(path, overwrite=True))
+        run_merge(plan)
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -132,6 +132,38 @@ def test_a_batch_goes_on_after_a_failure(shell, models):
     assert results[0]["report"]["content_hash"]
 
 
+def test_a_sweep_merges_once_per_value(shell, models):
+    write_recipe(models)
+    sweep = ("--sweep", "detail.alpha=0.25,0.5", "--sweep", "method=average,task_arithmetic")
+    code, out, _ = shell("merge", "models/recipe.json", *sweep, "-o", "out")
+    assert code == 0
+    made = sorted(path.stem for path in Path("out").iterdir())
+    assert made == [
+        f"recipe detail alpha {alpha} · method {method}"
+        for alpha in ("0.25", "0.5")
+        for method in ("average", "task_arithmetic")
+    ]
+    assert all(f"{name}: done" in out for name in made)
+    for name in made:
+        with safe_open(f"out/{name}.safetensors", "pt") as file:
+            recipe = json.loads(file.metadata()["orthomerge.recipe"])
+        rows = [row["alpha"] for row in recipe["rows"] if row["model"] == "detail"]
+        assert f"alpha {rows[0]:g} · method {recipe['method']}" in name
+
+
+@pytest.mark.parametrize(
+    ("sweep", "code", "says"),
+    [
+        ("detial.alpha=1", 1, "detail"),
+        ("detail.alpha", 1, 'has no "="'),
+    ],
+)
+def test_a_sweep_that_cannot_be_made(shell, models, sweep, code, says):
+    write_recipe(models)
+    got, _, err = shell("merge", "models/recipe.json", "--sweep", sweep, "-o", "out")
+    assert (got, says in err, Path("out").exists()) == (code, True, False), err
+
+
 def test_a_batch_goes_on_where_the_system_objects(shell, models):
     write_recipe(models)
     write_recipe(models, "long.json", base="b" * 400 + ".safetensors")

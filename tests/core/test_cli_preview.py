@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from orthomerge_core.cli.app import run
-from orthomerge_core.cli.comfy_api import ComfyApi, set_input
+from orthomerge_core.cli.comfy_api import ComfyApi
+from orthomerge_core.cli.workflow_inputs import set_input
 from orthomerge_core.errors import RecipeError
 
 GRAPH = {
@@ -26,6 +27,7 @@ class Comfy:
         self.posted: list[dict] = []
         self.polls = 0
         self.refusal: dict | None = None
+        self.partly: dict = {}
         self.entry: dict = {
             "status": {"status_str": "success", "completed": True, "messages": []},
             "outputs": {
@@ -49,7 +51,7 @@ def comfy():
             if state.refusal:
                 self.answer(400, json.dumps(state.refusal).encode())
             else:
-                self.answer(200, b'{"prompt_id": "p1"}')
+                self.answer(200, json.dumps({"prompt_id": "p1", **state.partly}).encode())
 
         def do_GET(self) -> None:
             if self.path.startswith("/view"):
@@ -98,6 +100,7 @@ def test_images_are_saved_and_texts_shown(shell, comfy):
     graph = comfy.posted[0]["prompt"]
     assert comfy.posted[0]["client_id"]
     assert graph["3"]["inputs"] == {"seed": 7, "model": ["4", 0]}
+    assert graph["4"]["inputs"] == {"table": '{"version": 1}'}
 
 
 def test_a_second_image_of_that_name_is_numbered(shell, comfy):
@@ -114,6 +117,14 @@ def test_a_refusal_names_the_node(shell, comfy):
     code, _, err = shell()
     assert code == 1
     assert "node 4 (OrthoMixer): Custom validation failed, table - row 1: no model" in err
+
+
+def test_a_refused_node_beside_others_that_ran_is_a_failure(shell, comfy):
+    error = {"message": "Value not in list", "details": "base: 'gone.safetensors'"}
+    comfy.partly = {"node_errors": {"4": {"class_type": "OrthoModelSet", "errors": [error]}}}
+    code, out, err = shell()
+    assert code == 1 and "Saved x.png" in out
+    assert err == "Not run: node 4 (OrthoModelSet): Value not in list, base: 'gone.safetensors'\n"
 
 
 def test_a_failure_gives_comfyuis_reason(shell, comfy):
@@ -172,3 +183,49 @@ def test_values_are_json_or_text():
     assert graph["4"]["inputs"]["table"] == "hello world"
     set_input(graph, "KSampler.seed=2.5")
     assert graph["3"]["inputs"]["seed"] == 2.5
+
+
+def test_a_text_input_stays_text():
+    graph = json.loads(json.dumps(GRAPH))
+    for text in ("7", "true", '["4", 0]', '{"version": 1}'):
+        set_input(graph, f"Mixer.table={text}")
+        assert graph["4"]["inputs"]["table"] == text
+
+
+def edited(table, place, value):
+    graph = {"1": {"class_type": "OrthoMixer", "inputs": {"table": table}}}
+    set_input(graph, f"OrthoMixer.table.{place}={value}")
+    return json.loads(graph["1"]["inputs"]["table"])
+
+
+def test_a_row_of_the_table_is_changed_by_its_models_name():
+    rows = [{"model": "a.b", "alpha": 1.0}, {"model": "detail", "layers": "x=1", "touched": []}]
+    table = json.dumps({"version": 1, "rows": rows})
+    assert edited(table, "rows.detail.alpha", "0.3")["rows"] == [
+        rows[0],
+        {"model": "detail", "layers": "x=1", "touched": ["alpha"], "alpha": 0.3},
+    ]
+    assert edited(table, "rows.a.b.alpha", "0.5")["rows"][0]["alpha"] == 0.5
+    assert edited(table, "rows.1.layers", "7")["rows"][1]["layers"] == "7"
+    assert edited(table, "version", "2")["version"] == 2
+    assert edited("", "rows.detail.alpha", "0.3") == {
+        "version": 1,
+        "rows": [{"model": "detail", "alpha": 0.3, "touched": ["alpha"]}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "place", "says"),
+    [
+        ("not JSON", "rows.a.alpha", 'input "OrthoMixer.table" holds no JSON text'),
+        ('{"rows": []}', "rows.a.alhpa", 'has no "a" at this place'),
+        ('{"rows": [{"model": "a"}]}', "rows.a.alhpa", 'no "alhpa" at this place. Did you mean'),
+        ('{"rows": []}', "rows.3.alpha", 'has no "3" at this place'),
+        ('{"rows": []}', "removed.a.alpha", 'has no "removed" at this place'),
+        ('{"rows": 3}', "rows.alpha", 'has no "alpha" at this place'),
+    ],
+)
+def test_places_that_the_table_does_not_have(table, place, says):
+    with pytest.raises(RecipeError) as caught:
+        edited(table, place, "1")
+    assert says in str(caught.value)

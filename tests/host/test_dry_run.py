@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orthomerge_core.execute.verify import verify_file
+from orthomerge_core.execute.output.verify import verify_file
 from scripts.support.comfy_host import ComfyHost, PromptError
 from scripts.support.family import FOLDER
 from tests.host.graphs import family_files, merge_graph, payload, pixels, sampler

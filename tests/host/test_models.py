@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from orthomerge_core.execute.verify import verify_file
+from orthomerge_core.execute.output.verify import verify_file
 from scripts.support.comfy_host import ComfyHost
 from tests.host.graphs import base_name, family_files, merge_graph, payload, pixels, sampler
 

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orthomerge_core.execute.plan import plan_merge
-from orthomerge_core.execute.provenance import recipe_from_metadata
-from orthomerge_core.execute.renamed import resolve_by_content
+from orthomerge_core.execute.output.provenance import recipe_from_metadata
+from orthomerge_core.execute.output.verify import verify_file
+from orthomerge_core.execute.plan.planner import plan_merge
+from orthomerge_core.execute.plan.renamed import resolve_by_content
+from orthomerge_core.execute.plan.resolve import FolderResolver, spec_from_recipe
 from orthomerge_core.execute.run import run_merge
-from orthomerge_core.execute.sinks import StateDictSink
-from orthomerge_core.execute.sources import FolderResolver, spec_from_recipe
-from orthomerge_core.execute.verify import verify_file
 from orthomerge_core.io.header import read_header
 from scripts.support.comfy_host import ComfyHost
 from scripts.support.family import FOLDER
@@ -135,4 +134,4 @@ def merged_without_a_cache(file: Path, comfy: ComfyHost) -> str:
     folder = comfy.base_dir / "models" / "diffusion_models" / FOLDER
     spec = spec_from_recipe(recipe, resolve_by_content(recipe, FolderResolver([folder])))
     with plan_merge(recipe, spec) as plan:
-        return run_merge(plan, StateDictSink()).content_hash
+        return run_merge(plan).report.content_hash

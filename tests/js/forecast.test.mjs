@@ -5,7 +5,9 @@ import { test } from "node:test";
 import { forecast as forecastOf } from "../../web/js/forecast/forecast.mjs";
 import { FORMULAS } from "../../web/js/forecast/methods.mjs";
 
-const { reduced, methods, tables, cases } = JSON.parse(readFileSync(new URL("../fixtures/forecast.json", import.meta.url)));
+const { reduced, methods, tables, cases } = JSON.parse(
+  readFileSync(new URL("../fixtures/forecast.json", import.meta.url)),
+);
 
 const forecast = (data, rows, name, ...more) => forecastOf(data, rows, { name, ...methods[name] }, ...more);
 

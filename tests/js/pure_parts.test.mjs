@@ -6,7 +6,10 @@ import { formula } from "../../web/js/table/formula.mjs";
 import { fileNote, readNames, writeNames } from "../../web/js/faces/model_names.mjs";
 import { layersTrouble } from "../../web/js/table/layers.mjs";
 import { filterItems, groupByFolder, splitFolder } from "../../web/js/parts/names.mjs";
-import { isLinked, mixContext, recall, remember, upstream } from "../../web/js/comfy/payloads.mjs";
+import { mixContext } from "../../web/js/comfy/context.mjs";
+import { isLinked, upstream } from "../../web/js/comfy/graph.mjs";
+import { carryWithCopies, noteAsked, recall, remember, takeCarried, traceOf } from "../../web/js/comfy/results.mjs";
+import { changes } from "../../web/js/comfy/trace.mjs";
 
 const row = (model, delta_from, alpha = 1, more = {}) => ({
   enabled: true,
@@ -63,15 +66,44 @@ test("the model list is a plain string, one name a line", () => {
   assert.equal(writeNames(["a", "b"]), "a\nb");
 });
 
-/** A node with wires, as far as the payload module looks. */
-function node(inputs = {}, more = {}) {
+/** A graph as ComfyUI holds it, as far as the browser side looks: nodes by id, links by id. */
+function graph(id = "g") {
+  const nodes = new Map();
+  const links = new Map();
   return {
-    graph: {},
+    id,
+    nodes: [],
+    getNodeById: (key) => nodes.get(key) ?? null,
+    getLink: (key) => links.get(key) ?? null,
+    add(item) {
+      item.id = nodes.size + 1;
+      nodes.set(item.id, item);
+      this.nodes.push(item);
+      item.graph = this;
+      return item;
+    },
+    link(from, to, slot, origin = 0) {
+      links.set(links.size + 1, { origin_id: from.id, origin_slot: origin, type: "T" });
+      to.inputs[slot].link = links.size;
+    },
+  };
+}
+let graphs = 0;
+
+/** A node with wires. */
+function node(inputs = {}, more = {}) {
+  const home = Object.values(inputs).find(Boolean)?.graph ?? graph(`g${(graphs += 1)}`);
+  const made = {
     properties: {},
-    inputs: Object.entries(inputs).map(([name, source]) => ({ name, link: source ? 1 : null })),
-    getInputNode: (slot) => Object.values(inputs)[slot] ?? null,
+    widgets: [],
+    mode: 0,
+    title: "node",
+    inputs: Object.keys(inputs).map((name) => ({ name, type: "T", link: null })),
     ...more,
   };
+  home.add(made);
+  Object.values(inputs).forEach((source, slot) => source && home.link(source, made, slot));
+  return made;
 }
 const mix = (model) => ({
   orthomerge: [
@@ -96,35 +128,120 @@ test("a mixer listens to whoever spoke last, itself or the optimizer above", () 
     [
       "b",
       [
-        { text: "w", enable: ["c"] },
-        { text: "plain", enable: [] },
+        { kind: "", text: "w", models: [], enable: ["c"] },
+        { kind: "", text: "plain", models: [], enable: [] },
       ],
     ],
   );
 });
 
-test("without a wire there is no proposal, but names", () => {
+test("a mixer without an optimizer shows its rows as they last were", () => {
   const mixer = node({ models: null, mix: null });
+  assert.deepEqual([mixContext(mixer, {}).proposal, mixContext(mixer, {}).isDetached], [[], false]);
   remember(mixer, mix("a"));
-  assert.deepEqual([mixContext(mixer, {}).proposal, mixContext(mixer, {}).names], [[], ["a"]]);
+  const { proposal, isDetached, names, warnings } = mixContext(mixer, {});
+  assert.deepEqual([proposal[0].model, isDetached, names, warnings], ["a", true, ["a"], []]);
   assert.equal(isLinked(mixer, "mix"), false);
 });
 
-test("virtual reroutes are followed, a removed node has no upstream", () => {
+test("virtual reroutes and bypassed nodes are passed through, muted ones end a wire", () => {
   const source = node();
   const reroute = node({ "": source }, { isVirtualNode: true });
   assert.equal(upstream(node({ mix: reroute }), "mix"), source);
-  assert.equal(upstream(node({ mix: source }, { graph: null }), "mix"), null);
+  assert.equal(upstream(node({ mix: node({ in: source }, { mode: 4 }) }), "mix"), source);
+  assert.equal(upstream(node({ mix: node({ in: source }, { mode: 2 }) }), "mix"), null);
+  const removed = node({ mix: source });
+  removed.graph = null;
+  assert.equal(upstream(removed, "mix"), null);
 });
 
-test("a reload finds the payload in the workflow; large figures stay out of it", () => {
+test("a bypassed optimizer is no optimizer", () => {
+  const optimizer = node();
+  const mixer = node({ models: null, mix: optimizer });
+  remember(optimizer, mix("a"));
+  remember(mixer, mix("a"));
+  optimizer.mode = 4;
+  assert.equal(mixContext(mixer, {}).isDetached, true);
+});
+
+test("names of a set are there before any run", () => {
+  const widgets = [{ name: "models", value: "x/ink.safetensors\nphoto.safetensors\ny/ink.safetensors" }];
+  const set = node({}, { widgets });
+  assert.deepEqual(
+    mixContext(node({ models: set, mix: null }), {}).names,
+    ["ink.safetensors", "photo", "ink.safetensors"].map((n, i) => (i === 1 ? n : ["x/ink", "", "y/ink"][i])),
+  );
+});
+
+test("nothing of a result is kept in the node", () => {
   const saved = node();
-  const payload = { ...mix("a").orthomerge[0], forecast: { data: "x".repeat(70_000) } };
-  remember(saved, { orthomerge: [payload] });
-  assert.equal(saved.properties.orthomerge.payload.forecast, undefined);
-  assert.equal(recall({ id: 1, properties: saved.properties }, {}).payload.names[0], "a");
+  remember(saved, mix("a"));
+  assert.deepEqual(saved.properties, {});
   assert.equal(recall({ id: 1 }, { nodeOutputs: { 1: mix("b") } }).payload.names[0], "b");
   assert.equal(recall({ id: 2 }, {}), null);
+});
+
+test("a node made anew in the same place finds its result", () => {
+  const before = node({}, { comfyClass: "OrthoMixer" });
+  remember(before, mix("a"));
+  const after = { ...before };
+  assert.equal(recall(after, {}).payload.names[0], "a");
+});
+
+test("a copy takes its rows along as ASCII and gives them back", () => {
+  const serialized = (item) => {
+    const data = { properties: { ...item.properties } };
+    item.onSerialize?.(data);
+    return data;
+  };
+  const source = node({}, { clone: () => ({ properties: {} }) });
+  remember(source, mix("模型−a"));
+  carryWithCopies(source);
+  const data = serialized(source.clone());
+  assert.equal(/^[\x20-\x7e]*$/.test(JSON.stringify(data)), true);
+  assert.deepEqual(serialized(source).properties, {});
+  const pasted = node({ models: null, mix: null }, data);
+  takeCarried(pasted);
+  assert.deepEqual(pasted.properties, {});
+  assert.deepEqual(
+    mixContext(pasted, {}).proposal.map((r) => r.model),
+    ["模型−a"],
+  );
+});
+
+test("a workflow of the first release still brings its rows", () => {
+  const old = node({ models: null, mix: null }, { properties: { orthomerge: { payload: mix("a").orthomerge[0] } } });
+  takeCarried(old);
+  assert.deepEqual([recall(old, {}).payload.names, old.properties], [["a"], {}]);
+});
+
+test("what changed since a run is named: widgets, wires, bypass, nodes", () => {
+  const set = node({}, { title: "Set", widgets: [{ name: "models", value: "a" }] });
+  const merge = node({ models: set, extra: null }, { title: "Merge", widgets: [{ name: "method", value: "x" }] });
+  const before = traceOf(merge);
+  assert.deepEqual(changes(before, traceOf(merge)), []);
+  set.widgets[0].value = "a\nb";
+  assert.deepEqual(changes(before, traceOf(merge)), [{ title: "Set", what: ["models"] }]);
+  set.widgets[0].value = "a";
+  merge.mode = 4;
+  assert.deepEqual(changes(before, traceOf(merge)), [{ title: "Merge", what: ["mode"] }]);
+  merge.mode = 0;
+  set.mode = 2;
+  assert.deepEqual(
+    changes(before, traceOf(merge)).map(({ title, what }) => [title, what]),
+    [
+      ["Merge", ["models"]],
+      ["Set", ["node"]],
+    ],
+  );
+});
+
+test("a result is of the graph as it was queued, not as it is when the answer comes", () => {
+  const merge = node({}, { widgets: [{ name: "method", value: "x" }] });
+  noteAsked([merge]);
+  merge.widgets[0].value = "y";
+  remember(merge, mix("a"));
+  assert.deepEqual(changes(recall(merge, {}).trace, traceOf(merge)), [{ title: "node", what: ["method"] }]);
 });
 
 test("a failure belongs to one node until the next run starts", async () => {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { fromText, readNumber, toJson, toTsv } from "../../web/js/table/text.mjs";
+import { readNumber } from "../../web/js/parts/numbers.mjs";
+import { fromText, toJson, toTsv } from "../../web/js/table/text.mjs";
 
 const ROWS = [
   { enabled: true, model: "detail", delta_from: "base", alpha: 0.5, repeat: 2, layers: "a=1,b=0", info: "why" },

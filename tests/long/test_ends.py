@@ -56,7 +56,7 @@ def test_being_told_to_end_leaves_nothing_half_written(models):
 import os, signal, sys
 from orthomerge_core.cli import merge
 from orthomerge_core.cli.app import run
-from orthomerge_core.execute.sinks import FileSink
+from orthomerge_core.execute.output.sinks import FileSink
 def write(self, *_):
     os.kill(os.getpid(), signal.SIGTERM)
 FileSink.write_flat = write

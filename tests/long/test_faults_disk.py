@@ -19,10 +19,9 @@ import pytest
 from safetensors.torch import save_file
 
 from orthomerge_core.errors import FileChangedError, PlanError, WriteError
-from orthomerge_core.execute import target as target_module
-from orthomerge_core.execute.plan import plan_merge
+from orthomerge_core.execute.plan import destination as target_module
+from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
-from orthomerge_core.execute.sinks import FileSink
 from orthomerge_core.keys.setspec import ModelSpec, SetSpec
 from orthomerge_core.progress import Progress
 from orthomerge_core.recipe.model import Row
@@ -182,7 +181,7 @@ def test_a_folder_that_becomes_read_only_after_the_plan(
         patch.setattr(os, "access", lambda *_: True)  # as it was when the plan was made
         plan = plan_in(shared, target)
     with plan, pytest.raises(WriteError) as caught:
-        run_merge(plan, FileSink(target))
+        run_merge(plan)
     assert '"merged.safetensors"' in str(caught.value) and "ermission" in str(caught.value)
     assert str(shared) not in str(caught.value)
     assert list((shared / "out").iterdir()) == []
@@ -217,7 +216,7 @@ def test_a_source_that_goes_wrong_in_mid_merge(shared: Path, family, how: str, m
     spec = spec_in(models)
     recipe = recipe_for(spec, Row("a"), Row("b"), method=method)
     with plan_merge(recipe, spec, target=target) as plan, pytest.raises(FileChangedError) as caught:
-        run_merge(plan, FileSink(target), progress=Then(spoil))
+        run_merge(plan, progress=Then(spoil))
     file = "base" if how == "its folder vanished" else "b"
     assert str(caught.value).startswith(f'"{file}.safetensors" ')
     assert str(shared) not in str(caught.value)

@@ -19,10 +19,9 @@ from safetensors.torch import load_file, save_file
 
 from orthomerge_core import mecha
 from orthomerge_core.errors import PlanError, UnsupportedError
-from orthomerge_core.execute.plan import plan_merge
+from orthomerge_core.execute.plan.planner import plan_merge
+from orthomerge_core.execute.plan.resolve import FolderResolver, spec_from_recipe
 from orthomerge_core.execute.run import run_merge
-from orthomerge_core.execute.sinks import StateDictSink
-from orthomerge_core.execute.sources import FolderResolver, spec_from_recipe
 from orthomerge_core.methods.registry import all_methods
 from orthomerge_core.params import Param
 from orthomerge_core.recipe.codec import dumps
@@ -131,11 +130,9 @@ def scripted(recipe: Recipe) -> bool:
 
 
 def ours(recipe: Recipe, folder: Path, dtype: str) -> dict[str, torch.Tensor]:
-    sink = StateDictSink()
     spec = spec_from_recipe(recipe, FolderResolver([folder]))
     with plan_merge(recipe, spec, output_dtype=dtype) as plan:
-        run_merge(plan, sink)
-    return sink.state_dict
+        return run_merge(plan).state_dict
 
 
 def units_apart(a: torch.Tensor, b: torch.Tensor, terms: Sequence[torch.Tensor]) -> float:

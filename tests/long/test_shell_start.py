@@ -24,7 +24,7 @@ WRONG = [
     (["merge"], 2, "Missing argument"),
     (["merge", "r.json"], 2, "Missing option"),
     (["merge", "r.json", "-o", "x.safetensors", "--dtype", "int3"], 2, "Invalid value"),
-    (["merge", "r.json", "s.json", "-o", "x.safetensors"], 2, "names a folder"),
+    (["merge", "r.json", "s.json", "-o", "x.safetensors"], 2, "-o names a folder"),
     (["merge", "gone.json", "-o", "x.safetensors"], 1, '"gone.json" does not exist'),
     (["merge", "bad.json", "-o", "x.safetensors"], 1, "not JSON at line 1"),
     (["merge", "typo.json", "-o", "x.safetensors"], 1, "row 1, alpha: expected"),

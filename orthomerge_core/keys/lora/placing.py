@@ -79,7 +79,12 @@ def _runs(
     component, layer = where
     lead = "" if component == DIFFUSION else f"{component}."
     naming = architecture.diffusers if component == DIFFUSION else TO_OPENCLIP
-    if size is not None:
+    if size is not None and f"{lead}{layer}" in shapes:  # a parameter that is no layer's weight
+        yield (
+            f"{lead}{layer}",
+            _whole(Segment(module.name, 0, prod(size)), shapes[f"{lead}{layer}"]),
+        )
+    elif size is not None:
         piece = Piece(size, (Segment(module.name, 0, prod(size)),))
         yield from _weight(f"{lead}{layer}.weight", piece, naming, shapes)
     bias = f"{lead}{layer}.bias"

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from orthomerge_core.execute.caches import Caches
 from orthomerge_core.execute.decomposition_cache import DecompositionCache
-from orthomerge_core.execute.plan import plan_merge
+from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
-from orthomerge_core.execute.sinks import StateDictSink
 from orthomerge_core.recipe.model import Row
 from tests.core.execute.conftest import live_spec, recipe_for
 
@@ -20,7 +20,7 @@ PARTS = {"a": torch.arange(12.0).view(3, 4), "b": torch.tensor([1], dtype=torch.
 def merge(family, cache, *rows, **options):
     spec = live_spec(family)
     with plan_merge(recipe_for(spec, *rows, method="orthomerge", options=options), spec) as plan:
-        return run_merge(plan, StateDictSink(), cache=cache).content_hash
+        return run_merge(plan, Caches(decompositions=cache)).report.content_hash
 
 
 def test_round_trip_and_restart(tmp_path):

@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import save_file
 
 from orthomerge_core.errors import Cancelled, FileChangedError, OrthoMergeError, WriteError
-from orthomerge_core.execute import whole
-from orthomerge_core.execute.plan import plan_merge
+from orthomerge_core.execute import run
+from orthomerge_core.execute import whole_tensor as whole
+from orthomerge_core.execute.output.sinks import StateDictSink
+from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
-from orthomerge_core.execute.sinks import FileSink, StateDictSink
 from orthomerge_core.progress import Progress
 from orthomerge_core.recipe.model import Row
 from tests.core.execute.conftest import StopAfter, live_spec, recipe_for
@@ -35,17 +36,19 @@ def plan_for(spec, target, method="task_arithmetic", overwrite=False):
 def test_cancel_leaves_nothing(on_disk, tmp_path, method):
     target = tmp_path / "merged.safetensors"
     with plan_for(on_disk(), target, method) as plan, pytest.raises(Cancelled):
-        run_merge(plan, FileSink(target), progress=StopAfter(1))
+        run_merge(plan, progress=StopAfter(1))
     assert merged_files(tmp_path) == []
 
 
 def test_a_stop_does_not_wait_for_sd_mecha_to_load(on_disk, tmp_path, monkeypatch):
     loaded = threading.Event()
-    monkeypatch.setattr("orthomerge_core.execute.provenance.recipe_text", lambda _: loaded.wait(60))
+    monkeypatch.setattr(
+        "orthomerge_core.execute.output.provenance.recipe_text", lambda _: loaded.wait(60)
+    )
     target = tmp_path / "out" / "merged.safetensors"
     target.parent.mkdir(exist_ok=True)
     with plan_for(on_disk(), target) as plan, pytest.raises(Cancelled):
-        run_merge(plan, FileSink(target), progress=StopAfter(0))
+        run_merge(plan, progress=StopAfter(0))
     assert not loaded.is_set()
     loaded.set()
 
@@ -54,20 +57,21 @@ def test_cancel_leaves_an_older_result_alone(on_disk, tmp_path):
     target = tmp_path / "merged.safetensors"
     target.write_bytes(b"older")
     with plan_for(on_disk(), target, overwrite=True) as plan, pytest.raises(Cancelled):
-        run_merge(plan, FileSink(target, overwrite=True), progress=StopAfter(1))
+        run_merge(plan, progress=StopAfter(1))
     assert target.read_bytes() == b"older"
     assert merged_files(tmp_path) == ["merged.safetensors"]
 
 
-def test_cancel_empties_a_state_dict(family):
-    spec, sink = live_spec(family), StateDictSink()
-    with plan_for(spec, None) as plan, pytest.raises(Cancelled):
-        run_merge(plan, sink, progress=StopAfter(1))
+def test_cancel_empties_a_state_dict(family, monkeypatch):
+    sink = StateDictSink()
+    monkeypatch.setattr(run, "sink_for", lambda plan: sink)
+    with plan_for(live_spec(family), None) as plan, pytest.raises(Cancelled):
+        run_merge(plan, progress=StopAfter(1))
     assert sink.state_dict == {} and sink.metadata == {}
 
 
 def test_a_stop_is_heard_while_one_tensor_computes(family, monkeypatch):
-    spec, sink = live_spec(family), StateDictSink()
+    spec = live_spec(family)
     with plan_for(spec, None, "orthomerge") as plan:
         begun = time.monotonic()
         monkeypatch.setattr(
@@ -80,7 +84,7 @@ def test_a_stop_is_heard_while_one_tensor_computes(family, monkeypatch):
                     raise Cancelled
 
         with pytest.raises(Cancelled):
-            run_merge(plan, sink, progress=Impatient())
+            run_merge(plan, progress=Impatient())
         assert time.monotonic() - begun < 2.0
 
 
@@ -88,7 +92,7 @@ def test_progress_reaches_its_total(family):
     for method in METHODS:
         spec, told = live_spec(family), StopAfter(10**9)
         with plan_for(spec, None, method) as plan:
-            run_merge(plan, StateDictSink(), progress=told)
+            run_merge(plan, progress=told)
         assert told.done == pytest.approx(told.total)
 
 
@@ -105,7 +109,7 @@ def test_a_full_disk_leaves_nothing(on_disk, tmp_path, monkeypatch, failing_writ
     with plan_for(on_disk(), target) as plan:
         monkeypatch.setattr(os, "pwrite", full)
         with pytest.raises(WriteError, match=r'the disk is full while writing "merged'):
-            run_merge(plan, FileSink(target))
+            run_merge(plan)
     assert merged_files(tmp_path) == []
 
 
@@ -114,7 +118,7 @@ def test_a_target_that_appears_meanwhile_is_not_overwritten(on_disk, tmp_path):
     with plan_for(on_disk(), target) as plan:
         target.write_bytes(b"somebody else's")
         with pytest.raises(WriteError, match="exists already"):
-            run_merge(plan, FileSink(target))
+            run_merge(plan)
     assert target.read_bytes() == b"somebody else's"
 
 
@@ -123,7 +127,7 @@ def test_a_source_that_shrinks_is_named(on_disk, tmp_path):
     with plan_for(on_disk(), target) as plan:
         os.truncate(tmp_path / "a.safetensors", 2000)
         with pytest.raises(FileChangedError, match=r'"a.safetensors" shrank') as caught:
-            run_merge(plan, FileSink(target))
+            run_merge(plan)
     assert str(tmp_path) not in str(caught.value)
     assert merged_files(tmp_path) == []
 
@@ -138,12 +142,12 @@ def test_a_source_that_changes_spoils_the_merge(on_disk, tmp_path, family, how):
             save_file({k: t + 1 for k, t in family["b"].items()}, victim)
             os.utime(victim, ns=(1, 1))
         with pytest.raises(FileChangedError, match=r'"b.safetensors"'):
-            run_merge(plan, FileSink(target))
+            run_merge(plan)
     assert merged_files(tmp_path) == []
 
 
 def test_a_device_out_of_memory_falls_back_to_the_cpu(family, monkeypatch):
-    spec, sink = live_spec(family), StateDictSink()
+    spec = live_spec(family)
     failed = []
     real = whole.WholeMerge._on
 
@@ -156,8 +160,8 @@ def test_a_device_out_of_memory_falls_back_to_the_cpu(family, monkeypatch):
     monkeypatch.setattr(whole.WholeMerge, "_on", scarce)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with plan_for(spec, None, "orthomerge") as plan:
-        report = run_merge(plan, sink, device="cuda")
-        reference = run_merge(plan, StateDictSink())
+        report = run_merge(plan, device="cuda").report
+        reference = run_merge(plan).report
     assert len(failed) == 6
     assert report.content_hash == reference.content_hash
     assert any("6 tensors did not fit the memory of cuda" in note for note in report.notes)
@@ -175,4 +179,4 @@ def test_an_unknown_device_is_refused(family):
             ("xla", "no XLA device"),
         ):
             with pytest.raises(OrthoMergeError, match=says):
-                run_merge(plan, StateDictSink(), device=device)
+                run_merge(plan, device=device)

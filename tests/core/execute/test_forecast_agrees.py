@@ -3,9 +3,8 @@
 import pytest
 
 from orthomerge_core.analysis.stream import analyze
-from orthomerge_core.execute.plan import plan_merge
+from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
-from orthomerge_core.execute.sinks import StateDictSink
 from orthomerge_core.forecast.forecast import forecast
 from orthomerge_core.forecast.reduction import reduce_for_table
 from orthomerge_core.keys.opening import open_set
@@ -21,7 +20,7 @@ def test_measured_retention_is_the_forecast(family, method, layers):
     rows = tuple(Row(r.model, r.delta_from, r.alpha, repeat=r.repeat, layers=layers) for r in ROWS)
     spec = live_spec(family)
     with plan_merge(recipe_for(spec, *rows, method=method), spec) as plan:
-        measured = run_merge(plan, StateDictSink())
+        measured = run_merge(plan).report
     with open_set(live_spec(family), find_duplicates=False) as aligned:
         found = analyze(aligned, rank_samples=0)
     told = forecast(reduce_for_table(found), rows, method, {})

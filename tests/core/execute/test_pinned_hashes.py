@@ -11,9 +11,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from orthomerge_core.execute.plan import plan_merge
+from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
-from orthomerge_core.execute.sinks import StateDictSink
 from orthomerge_core.methods.registry import all_methods
 from orthomerge_core.recipe.model import Row, TextureBoost
 from tests.core.execute.conftest import SHAPES, live_spec, recipe_for
@@ -81,7 +80,7 @@ def content_hash(dtype: torch.dtype = torch.bfloat16, **fields) -> str:
     if fields.get("method") == "slerp":
         rows = (Row("a", alpha=0.75),)
     with plan_merge(recipe_for(spec, *rows, **fields), spec) as plan:
-        return run_merge(plan, StateDictSink()).content_hash
+        return run_merge(plan).report.content_hash
 
 
 def test_every_method_is_pinned():

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from orthomerge_core.execute.plan import plan_merge
+from orthomerge_core.errors import PlanError
+from orthomerge_core.execute.output.verify import verify_file
+from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
-from orthomerge_core.execute.sinks import FileSink, StateDictSink
-from orthomerge_core.execute.verify import verify_file
+from orthomerge_core.methods.registry import all_methods, get_method
 from orthomerge_core.recipe.model import Row, TextureBoost
 from tests.core.execute.conftest import base_tensors, live_spec, recipe_for, tuned
 from tests.oracles import naive_retention, naive_row_deltas, naive_sum_of_rows
@@ -17,10 +18,10 @@ EXACT = [*LINEAR, "slerp", "orthomerge"]
 
 def merge(models, *rows, **fields):
     """(state dict, report) of a merge of tensors in memory."""
-    spec, sink = live_spec(models), StateDictSink()
+    spec = live_spec(models)
     with plan_merge(recipe_for(spec, *rows, **fields), spec) as plan:
-        report = run_merge(plan, sink)
-    return sink.state_dict, report
+        merged = run_merge(plan)
+    return merged.state_dict, merged.report
 
 
 def same_bytes(a, b):
@@ -103,9 +104,13 @@ def test_layers_weigh_each_tensor(family):
     assert report.retention_by_block["a"]["final"] == 0.0
 
 
-def test_a_pattern_that_matches_nothing_is_said(family):
-    _, report = merge(family, Row("a", layers="blcks.0=0.5"))
-    assert 'a: layer pattern "blcks.0" matches no tensor.' in report.notes
+def test_a_pattern_that_matches_nothing_stops_the_merge(family):
+    with pytest.raises(PlanError) as caught:
+        merge(family, Row("a", layers="blcks.0=0.5"))
+    assert str(caught.value) == (
+        'row of "a", layers: "blcks.0" matches no tensor. Did you mean "blocks.0"? The blocks are '
+        "blocks.0, blocks.1, final."
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,8 +163,12 @@ class TestUnequalModels:
         family[where][key][3, 5] = bad
         merged, report = merge(family, Row("a"), method=method)
         assert same_bytes({"k": merged[key]}, {"k": family["base"][key]})
-        assert report.repaired_keys == (key,)
-        assert report.keys["repaired"] == 1
+        if where == "base":
+            assert report.repaired_keys == (key,)
+            assert report.keys["repaired"] == 1
+        else:
+            assert report.unused == {"a": {"not_finite": [key]}}
+            assert report.keys["repaired"] == 0
         assert any(key in note for note in report.notes)
         kept, whole = {}, {}
         for name in (k for k, t in merged.items() if t.is_floating_point()):
@@ -175,6 +184,37 @@ class TestUnequalModels:
         assert found["blocks.0"] == pytest.approx(shares["blocks.0"], abs=0.02)
         everything = sum(kept.values()) / sum(whole.values())
         assert report.retention["a"] == pytest.approx(everything, abs=0.02)
+
+    @pytest.mark.parametrize("method", sorted(all_methods()))
+    @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+    def test_a_row_that_is_not_finite_counts_as_missing_and_harms_no_other(
+        self, family, method, bad
+    ):
+        key = "blocks.0.attn.weight"
+        if get_method(method).max_rows == 1:
+            pytest.skip("takes one row")
+        alone = {name: tensors for name, tensors in family.items() if name != "b"}
+        wanted, _ = merge(alone, Row("a", alpha=0.5), method=method)
+        family["b"][key][3, 5] = bad
+        rows = (Row("a", alpha=0.5), Row("b", alpha=0.7))
+        merged, report = merge(family, *rows, method=method)
+        assert torch.equal(merged[key], wanted[key])
+        assert report.unused == {"b": {"not_finite": [key]}}
+        assert report.repaired_keys == ()
+        assert (
+            f"b holds values that are not finite in 1 tensor ({key}); it does not count there."
+        ) in report.notes
+
+    def test_a_texture_that_is_not_finite_is_left_out_there(self, family):
+        key = "blocks.0.attn.weight"
+        wanted, _ = merge(family, Row("a"))
+        family["b"][key][3, 5] = float("nan")
+        for method in ("task_arithmetic", "slerp"):
+            boost = TextureBoost("b", 0.5)
+            merged, report = merge(family, Row("a"), method=method, texture_boost=boost)
+            assert torch.equal(merged[key], family["a"][key])
+            assert report.unused == {"texture_boost": {"not_finite": [key]}}
+            assert not torch.equal(merged["blocks.1.mlp.weight"], wanted["blocks.1.mlp.weight"])
 
     @pytest.mark.parametrize("method", ["task_arithmetic", "orthomerge"])
     def test_a_bad_tensor_in_a_row_that_does_not_act_there_harms_nothing(self, family, method):
@@ -208,7 +248,8 @@ class TestUnequalModels:
         }
         merged, report = merge(family, Row("a"))
         assert same_bytes(merged, family["base"])
-        assert report.keys["repaired"] == 6
+        assert report.keys["repaired"] == 0
+        assert len(report.unused["a"]["not_finite"]) == 6
 
     def test_empty_tensors_pass_through(self, family):
         for tensors in family.values():
@@ -223,7 +264,7 @@ def test_preview_equals_saved(family, tmp_path, method):
     tensors, preview = merge(family, *rows, method=method)
     spec, path = live_spec(family), tmp_path / "merged.safetensors"
     with plan_merge(recipe_for(spec, *rows, method=method), spec, target=path) as plan:
-        saved = run_merge(plan, FileSink(path))
+        saved = run_merge(plan).report
     verdict = verify_file(path)
     assert preview.content_hash == saved.content_hash == verdict.computed
     assert verdict.ok
@@ -242,7 +283,7 @@ def test_the_same_recipe_gives_the_same_file(on_disk, tmp_path):
         path.parent.mkdir()
         recipe = recipe_for(spec, Row("a"), Row("child", "a"), method="orthomerge")
         with plan_merge(recipe, spec, target=path) as plan:
-            run_merge(plan, FileSink(path))
+            run_merge(plan)
         files.append(path.read_bytes())
     assert files[0] == files[1]
 
@@ -283,12 +324,11 @@ def test_a_quantised_layer_of_the_base_becomes_bf16(family):
         ModelSpec("base", "base.safetensors", source=sources[0]),
         (ModelSpec("a", "a.safetensors", source=sources[1]),),
     )
-    sink = StateDictSink()
     with plan_merge(recipe_for(spec, Row("a")), spec) as plan:
-        report = run_merge(plan, sink)
-    assert sink.state_dict[key].dtype is torch.bfloat16
-    assert torch.equal(sink.state_dict[key], family["a"][key])
-    assert "Quantised layers of the base (1) are written as bf16." in report.notes
+        merged = run_merge(plan)
+    assert merged.state_dict[key].dtype is torch.bfloat16
+    assert torch.equal(merged.state_dict[key], family["a"][key])
+    assert "Quantized layers of the base (1) are written as bf16." in merged.report.notes
 
 
 def test_leave_one_out_is_one_for_a_lone_row_and_nothing_for_a_twin(family):

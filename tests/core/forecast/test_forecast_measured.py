@@ -11,10 +11,9 @@ from safetensors.torch import save_file
 
 from orthomerge_core.analysis.result import Analysis
 from orthomerge_core.analysis.stream import analyze
-from orthomerge_core.execute.plan import plan_merge
-from orthomerge_core.execute.result import MergeReport
+from orthomerge_core.execute.output.report import MergeReport
+from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
-from orthomerge_core.execute.sinks import StateDictSink
 from orthomerge_core.forecast.forecast import forecast, reduce_for_table
 from orthomerge_core.keys.opening import open_set, spec_from_paths
 from orthomerge_core.keys.setspec import SetSpec
@@ -62,7 +61,7 @@ def merged(
     recipe = proposal_recipe(analysis, optimise(analysis), method, options)
     recipe = replace(recipe, rows=rows, texture_boost=BOOST)
     with plan_merge(recipe, spec) as plan:
-        return run_merge(plan, StateDictSink())
+        return run_merge(plan).report
 
 
 @pytest.mark.parametrize(

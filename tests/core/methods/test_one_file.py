@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from orthomerge_core import methods
-from orthomerge_core.execute.plan import plan_merge
+from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.forecast.forecast import forecast
 from orthomerge_core.methods.registry import all_methods
 from orthomerge_core.recipe.codec import dumps, loads
@@ -67,14 +67,13 @@ def test_its_forecast_is_exact_without_a_line_elsewhere(half):
 
 def test_the_executor_plans_and_runs_it(half, tmp_path):
     from orthomerge_core.execute.run import run_merge
-    from orthomerge_core.execute.sinks import StateDictSink
     from tests.core.execute.conftest import live_spec, recipe_for
 
     g = torch.Generator().manual_seed(0)
     base = {"x.weight": torch.randn(8, 8, generator=g)}
     tune = {"x.weight": base["x.weight"] + torch.randn(8, 8, generator=g)}
-    spec, sink = live_spec({"base": base, "a": tune}), StateDictSink()
+    spec = live_spec({"base": base, "a": tune})
     with plan_merge(recipe_for(spec, Row("a"), method="half"), spec, output_dtype="fp32") as plan:
-        run_merge(plan, sink)
+        merged = run_merge(plan)
     expected = 0.5 * (base["x.weight"] + tune["x.weight"])
-    torch.testing.assert_close(sink.state_dict["x.weight"], expected)
+    torch.testing.assert_close(merged.state_dict["x.weight"], expected)

@@ -78,3 +78,16 @@ export function adoptPlace(kind, node, frame) {
 export function markRenderer(frame) {
   frame.classList.toggle("om-vue", globalThis.LiteGraph?.vueNodesMode === true);
 }
+
+/** Brings a node into view, in whichever graph it lies. */
+export function lookAt(app, node) {
+  const { canvas } = app;
+  if (!canvas || !node.graph) return;
+  if (canvas.graph !== node.graph) canvas.setGraph?.(node.graph);
+  canvas.centerOnNode?.(node);
+  if (canvas.ds && canvas.ds.scale < 0.8) {
+    canvas.ds.scale = 1;
+    canvas.centerOnNode?.(node);
+  }
+  canvas.setDirty?.(true, true);
+}

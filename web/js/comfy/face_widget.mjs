@@ -1,13 +1,15 @@
 /** Shows a node's last result inside the node; the widget appears with the first result. */
+import { emptyFace, faceFor, failureFace, staleLine } from "../faces/faces.mjs";
 import { el, shield } from "../parts/dom.mjs";
+import { changedSince } from "./context.mjs";
 import { adoptPlace, markRenderer, onRemoved } from "./edits.mjs";
 import { failureOf } from "./failures.mjs";
-import { faceFor, failureFace } from "../faces/faces.mjs";
+import { isOff } from "./graph.mjs";
 import { syncWords } from "./locale.mjs";
-import { recall } from "./payloads.mjs";
-import { t } from "../parts/words.mjs";
+import { recall } from "./results.mjs";
 
 const NAME = "orthomerge_face";
+const SIZE = { least: 64, most: 360 };
 
 /** After a run: shows the result, or why there is none, and makes room for it. */
 export function attachFace(node, app) {
@@ -17,26 +19,40 @@ export function attachFace(node, app) {
 }
 
 /**
- * After a load: only what was saved with the node, at the size it was saved with. Any change of size
+ * After a load: the result that is still known, at the size the node was saved with. Any change of size
  * here would be an edit of its own to ComfyUI's undo, and end its redo.
  */
 export function restoreFace(node, app) {
-  showFace(node, app, node.properties?.orthomerge?.payload);
+  showFace(node, app, recall(node, app)?.payload);
+}
+
+/** After an edit anywhere: whether the result is still one of this graph. */
+export function markFace(node, app) {
+  const widget = node.widgets?.find((item) => item.name === NAME);
+  if (!widget) return;
+  const result = recall(node, app);
+  const changed = changedSince(node, result);
+  const isStale = Boolean(result) && (changed.length > 0 || isOff(node));
+  const [root] = widget.element.children;
+  root.classList.toggle("om-stale", isStale);
+  const line = isStale ? staleLine(changed, isOff(node)) : null;
+  const old = root.querySelector(":scope > .om-stale-line");
+  if (old?.textContent === line?.textContent) return;
+  old?.remove();
+  if (line) root.prepend(line);
 }
 
 function showFace(node, app, payload, failure = "") {
   syncWords(app);
-  const face = failure ? failureFace(failure) : (faceFor(payload) ?? emptyFace(node));
+  const has = node.widgets?.some((item) => item.name === NAME);
+  const face = failure ? failureFace(failure) : (faceFor(payload) ?? (has ? emptyFace() : null));
   if (!face) return false;
   const widget = node.widgets?.find((item) => item.name === NAME) ?? addFace(node);
   markRenderer(widget.element);
   widget.element.firstChild.replaceChildren(face);
+  if (!failure) markFace(node, app);
   return true;
 }
-
-/** In place of a failure that is over. */
-const emptyFace = (node) =>
-  node.widgets?.some((item) => item.name === NAME) ? el("div.om-face-text.om-note", {}, t("notRun")) : null;
 
 function makeRoom(node) {
   if (!node.graph) return;
@@ -66,12 +82,9 @@ function addFace(node) {
 }
 
 const faceHeight = (root) => {
-  const content = root.firstElementChild;
+  const content = root.lastElementChild;
   const list = content?.querySelector(".om-small-table") ?? null;
-  const wanted =
-    (list?.offsetHeight ?? 0) +
-    [...(content?.children ?? [])]
-      .filter((child) => !child.contains(list))
-      .reduce((sum, child) => sum + child.offsetHeight, list ? 16 : 24);
-  return Math.min(360, Math.max(64, wanted));
+  const parts = [...(content?.children ?? [])].filter((child) => !child.contains(list));
+  const wanted = parts.reduce((sum, child) => sum + child.offsetHeight, list ? 16 : 24) + (list?.offsetHeight ?? 0);
+  return Math.min(SIZE.most, Math.max(SIZE.least, wanted));
 };

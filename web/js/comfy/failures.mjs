@@ -47,6 +47,9 @@ export const forgetFailure = (node) => setFailure(node, "");
 export const failureOf = (node) => failures.get(node) ?? "";
 export const onFailure = (listener) => listeners.add(listener);
 
+/** All our nodes that live. */
+export const watchedNodes = () => [...nodes];
+
 /** Looks after a node as long as it is in a graph. */
 export function watchNode(node) {
   nodes.add(node);

@@ -36,6 +36,13 @@ export async function loadWords(app, api) {
   syncWords(app);
 }
 
+/** Our nodes' words in the page's language, by node id; empty for English. */
+export function definitionsOf(app) {
+  const now = locale(app);
+  const own = messages[now] ?? messages[String(now).split("-")[0]];
+  return String(now).startsWith("en") ? {} : (own?.nodeDefs ?? {});
+}
+
 /** Follows a change of language; cheap enough for every redraw. */
 export function syncWords(app) {
   const now = locale(app);

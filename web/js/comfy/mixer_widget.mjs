@@ -1,15 +1,21 @@
 /** OrthoMixer's table as a DOM widget: the bridge between ComfyUI's node and the view. */
-import { el, focusedKey, focusKey } from "../parts/dom.mjs";
-import { adoptPlace, commitEdit, markRenderer, oncePerFrame, onRemoved, runHistory, say } from "./edits.mjs";
-import { failureOf, forgetFailure } from "./failures.mjs";
 import { rowFigures } from "../forecast/figures.mjs";
-import { syncWords } from "./locale.mjs";
-import { mixContext } from "./payloads.mjs";
+import { el, focusedKey, focusKey } from "../parts/dom.mjs";
+import { offer } from "../parts/toast.mjs";
+import { t } from "../parts/words.mjs";
+import { writeInFull } from "../table/model.mjs";
 import { presetStore } from "../table/presets.mjs";
 import { createTableView } from "../table/view.mjs";
+import { mixContext } from "./context.mjs";
+import { adoptPlace, commitEdit, lookAt, markRenderer, oncePerFrame, onRemoved, runHistory, say } from "./edits.mjs";
+import { failureOf, forgetFailure } from "./failures.mjs";
+import { isOff } from "./graph.mjs";
+import { syncWords } from "./locale.mjs";
+import { forget, placeOf } from "./results.mjs";
+import { readOpen, writeOpen } from "./storage.mjs";
 
-const SIZE = { width: 660, least: 220, most: 720 };
-/** Focus to restore when undo rebuilds the node: ComfyUI makes a new widget then. */
+const SIZE = { width: 760, least: 260, most: 720 };
+/** Undo makes the node anew: this is where the focus was. */
 let focusAfterHistory = null;
 
 export function mixerWidget({ app, api, views, node, name, data }) {
@@ -30,9 +36,36 @@ export function mixerWidget({ app, api, views, node, name, data }) {
     margin: 6,
   });
   const owner = () => widget.node ?? node;
+  const host = tableHost({ app, api, options, widget, owner, frame, getValue: () => value, getView: () => view });
+  view = createTableView(host, abort.signal);
+  // rows of an earlier run that no optimizer stands behind any more are sent as they are shown
+  widget.serializeValue = () => (host.context().isDetached ? writeInFull(view.state) : value);
+  const before = widget.beforeQueued;
+  widget.beforeQueued = function queued(how) {
+    before?.apply(this, arguments);
+    if (!how?.isPartialExecution) tellWrongTable(app, owner(), view);
+  };
+  frame.append(view.root);
+  views.add(view);
+  onRemoved(widget, "onRemove", () => {
+    abort.abort();
+    views.delete(view);
+  });
+  adoptPlace("table", node, frame);
+  requestAnimationFrame(() => {
+    Object.assign(host.cosmetic, readOpen(placeOf(owner())));
+    follow(owner(), view);
+    setTimeout(() => restoreFocus(owner(), view), 150);
+  });
+  return { widget, minWidth: SIZE.width, minHeight: SIZE.least };
+}
+
+/** @returns {import("../table/types").Host} */
+function tableHost({ app, api, options, widget, owner, frame, getValue, getView }) {
   const other = (key) => owner().widgets?.find((item) => item.name === key);
+  /** @type {import("../table/types").Host} */
   const host = {
-    getValue: () => value,
+    getValue,
     commit: (next) => {
       forgetFailure(owner());
       commitEdit(app, widget, owner(), next);
@@ -40,7 +73,7 @@ export function mixerWidget({ app, api, views, node, name, data }) {
     context: () => {
       syncWords(app);
       markRenderer(frame);
-      return { ...mixContext(owner(), app), failure: failureOf(owner()) };
+      return /** @type {any} */ ({ ...mixContext(owner(), app), failure: failureOf(owner()) });
     },
     method: () => String(other("method")?.value ?? ""),
     methods: () => options.orthomerge?.methods ?? {},
@@ -50,33 +83,44 @@ export function mixerWidget({ app, api, views, node, name, data }) {
     }),
     applyMethod: (method) => setWidget(other("method"), method),
     figures: (rows, method, chosen) =>
-      rowFigures(mixContext(owner(), app).forecast, rows, { name: method, ...host.methods()[method] }, chosen, host.texture()),
+      rowFigures(
+        mixContext(owner(), app).forecast,
+        rows,
+        { name: method, ...host.methods()[method] },
+        chosen,
+        host.texture(),
+      ),
     say: (text, severity) => say(app, text, severity),
     history: (step) => {
-      focusAfterHistory = {
-        id: String(owner().id),
-        key: focusedKey(view.root),
-        time: performance.now(),
-      };
-      runHistory(app, step);
+      focusAfterHistory = { id: String(owner().id), key: focusedKey(getView().root), time: performance.now() };
+      if (step) runHistory(app, step);
     },
     presets: presetStore(api),
     cosmetic: {},
-    resized: oncePerFrame(() => grow(owner(), frame, view)),
+    keepCosmetic: () => writeOpen(placeOf(owner()), { optionsOpen: host.cosmetic.optionsOpen === true }),
+    forget: () => {
+      forget(owner());
+      getView().refresh();
+    },
+    resized: oncePerFrame(() => grow(owner(), frame, getView())),
   };
-  view = createTableView(host, abort.signal);
-  frame.append(view.root);
-  views.add(view);
-  onRemoved(widget, "onRemove", () => {
-    abort.abort();
-    views.delete(view);
+  return host;
+}
+
+/** A run that cannot get past this table says so where the person looks, with a way to the row. */
+function tellWrongTable(app, node, view) {
+  const wrong = view.notices.find((notice) => notice.tone === "error" && notice.code !== "failure");
+  if (!wrong || isOff(node)) return;
+  const name = view.state.entries[wrong.row]?.row.model;
+  offer({
+    title: t("tableWrong", { node: node.title }),
+    text: name ? `${t("row", { number: wrong.row + 1 })} (${name}): ${wrong.text}` : wrong.text,
+    label: t("goThere"),
+    onClick: () => {
+      lookAt(app, node);
+      if (wrong.row >= 0) requestAnimationFrame(() => view.act.goTo(wrong.row));
+    },
   });
-  adoptPlace("table", node, frame);
-  requestAnimationFrame(() => {
-    follow(owner(), view);
-    setTimeout(() => restoreFocus(owner(), view), 150);
-  });
-  return { widget, minWidth: 420, minHeight: SIZE.least };
 }
 
 function setWidget(widget, value) {
@@ -97,11 +141,6 @@ function follow(node, view) {
       return answer;
     };
   }
-  const connections = node.onConnectionsChange;
-  node.onConnectionsChange = function connected() {
-    connections?.apply(this, arguments);
-    view.refresh();
-  };
   view.refresh();
 }
 

@@ -2,7 +2,7 @@
 import { el } from "../parts/dom.mjs";
 import { adoptPlace, commitEdit, markRenderer, onRemoved, say } from "./edits.mjs";
 import { syncWords } from "./locale.mjs";
-import { onPayload, recall } from "./payloads.mjs";
+import { onResult, recall } from "./results.mjs";
 import { fetchFiles, forgetMembers, membersOf, onMembers } from "./server_lists.mjs";
 import { createModelsView } from "../faces/models_view.mjs";
 
@@ -56,7 +56,7 @@ export function modelsWidget({ app, api, node, name, data }) {
   frame.append(view.root);
   adoptPlace("models", node, frame);
   look();
-  const stops = [onMembers(() => view.refresh()), onPayload((from) => from === owner() && view.refresh())];
+  const stops = [onMembers(() => view.refresh()), onResult((from) => from === owner() && view.refresh())];
   onRemoved(widget, "onRemove", () => {
     abort.abort();
     for (const stop of stops) stop();

@@ -4,7 +4,7 @@ import { el, icon, shield } from "../parts/dom.mjs";
 import { adoptPlace, commitEdit, markRenderer, onRemoved } from "./edits.mjs";
 import { syncWords } from "./locale.mjs";
 import { splitFolder } from "../parts/names.mjs";
-import { mixContext } from "./payloads.mjs";
+import { mixContext } from "./context.mjs";
 import { openPicker } from "../parts/popup.mjs";
 import { t } from "../parts/words.mjs";
 

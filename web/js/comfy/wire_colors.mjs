@@ -15,7 +15,7 @@ export function colorWires(app) {
     keep(app.canvas?.default_connection_color_byType, type, color);
     keep(globalThis.LGraphCanvas?.link_type_colors, type, color);
     // Nodes drawn by Vue read this name; a palette only ever sets or removes it on the page's root.
-    page.insertRule(`:root { --color-datatype-${type}: ${color}; }`);
+    page?.insertRule(`:root { --color-datatype-${type}: ${color}; }`);
   }
 }
 

@@ -2,10 +2,11 @@
 import { barCell } from "../parts/cells.mjs";
 import { copyText } from "../table/clipboard.mjs";
 import { el, icon } from "../parts/dom.mjs";
+import { worded } from "../parts/messages.mjs";
+import { percent } from "../parts/numbers.mjs";
+import { changedWords } from "../table/notices.mjs";
 import { pairsTable } from "./pairs.mjs";
 import { t } from "../parts/words.mjs";
-
-const percent = (share) => `${String(Math.round(share * 1000) / 10).replace("-", "−")} %`;
 
 /** The face for a payload, or null where its kind has none. */
 export function faceFor(payload) {
@@ -13,6 +14,15 @@ export function faceFor(payload) {
     payload?.kind
   ];
   return make?.(payload) ?? null;
+}
+
+/** In place of a failure that is over. */
+export const emptyFace = () => el("div.om-face-text.om-note", {}, t("notRun"));
+
+/** Says that a result is not of the graph as it is, and what changed since. */
+export function staleLine(changed, isOff) {
+  const text = changed.length ? t("stale", { what: changedWords(changed) }) : t(isOff ? "staleOff" : "staleRun");
+  return el("div.om-stale-line", { title: text, role: "status" }, icon("warn"), el("span", {}, text));
 }
 
 /** Why the last run stopped at this node. */
@@ -144,7 +154,7 @@ function mixFace({ proposal, warnings }) {
     {},
     table([t("model"), t("from")], rows, t("model")),
     ...(warnings ?? []).map((text) =>
-      el("div.om-problem.om-warning", {}, icon("warn"), el("span", {}, text.text ?? text)),
+      el("div.om-problem.om-warning", {}, icon("warn"), el("span", {}, worded(text.message ?? text))),
     ),
   );
 }
@@ -163,12 +173,13 @@ function planFace({ text }) {
     : null;
 }
 
-function mergeFace({ report }) {
+function mergeFace({ report, file }) {
   if (!report) return null;
-  const { keys = {}, retention = {}, leave_one_out: alone = {} } = report;
+  const { keys = {}, retention = {}, leave_one_out: alone = {}, notes = [], messages = [] } = report;
+  const noted = notes.map((note) => worded(messages.find((message) => message.text === note) ?? note));
   const facts = [
     typeof report.seconds === "number" ? t("seconds", { value: report.seconds.toFixed(1) }) : null,
-    typeof report.peak_rss_mib === "number" ? t("peak", { value: Math.round(report.peak_rss_mib) }) : null,
+    typeof report.merge_peak_mib === "number" ? t("peak", { value: Math.round(report.merge_peak_mib) }) : null,
     keys.merged !== undefined ? t("keysMerged", { merged: keys.merged, base: keys.from_base ?? 0 }) : null,
     keys.repaired ? t("repaired", { count: keys.repaired }) : null,
     keys.extra ? t("extraKeys", { count: keys.extra }) : null,
@@ -176,8 +187,10 @@ function mergeFace({ report }) {
   return el(
     "div.om-merge-face",
     {},
+    file ? el("p.om-summary", {}, t("savedAs", { name: file })) : null,
     hashLine(report.content_hash),
     el("p.om-summary", {}, facts.join(" · ")),
+    ...noted.map((note) => el("div.om-problem.om-warning", {}, icon("info"), el("span", {}, note))),
     table(
       [t("model"), t("kept"), t("alone")],
       retentionPairs(retention).map(([name, share]) =>
@@ -188,7 +201,13 @@ function mergeFace({ report }) {
           el(
             "td",
             {},
-            barCell({ share, text: share === null ? "" : percent(share), label: t("kept"), tone: "om-tone-kept" }),
+            barCell({
+              share,
+              text: share === null ? "" : percent(share),
+              label: t("kept"),
+              tone: share > 1.1 ? "om-tone-much" : "om-tone-kept",
+              help: share > 1.1 ? `${t("keptHelp")}\n${t("keptMuch")}` : t("keptHelp"),
+            }),
           ),
           el("td", {}, typeof alone[name] === "number" ? percent(alone[name]) : ""),
         ),

@@ -1,5 +1,7 @@
 /** OrthoModelSet's value: one model name a line. Pure. */
+import { splitFolder } from "../parts/names.mjs";
 
+/** @returns {string[]} */
 export const readNames = (value) => [
   ...new Set(
     String(value ?? "")
@@ -10,6 +12,30 @@ export const readNames = (value) => [
 ];
 
 export const writeNames = (names) => names.join("\n");
+
+const SUFFIXES = /(?:-\d+-of-\d+)?\.(?:safetensors|sft|gguf)$/i;
+
+/**
+ * The names that a set gives its files, the shortest that are free: stem, file name, folder and stem.
+ * The same rule as `spec_from_paths` in the core.
+ * @param {string[]} files
+ */
+export function modelNames(files) {
+  const leaves = files.map((file) => splitFolder(file)[1]);
+  const stems = leaves.map((leaf) => leaf.replace(SUFFIXES, ""));
+  const folders = files.map((file) => splitFolder(file)[0].split(/[/\\]/).at(-1));
+  const levels = [stems, leaves, stems.map((stem, i) => `${folders[i]}/${stem}`)];
+  const isOnly = (level, name) => level.filter((other) => other === name).length === 1;
+  /** @type {string[]} */
+  const names = [];
+  files.forEach((_, i) => {
+    const level = levels.find((row) => isOnly(row, row[i]) && row[i] !== "base" && !names.includes(row[i]));
+    let name = level?.[i] ?? "";
+    for (let number = 2; !name || names.includes(name); number += 1) name = `${stems[i]} (${number})`;
+    names.push(name);
+  });
+  return names;
+}
 
 const UNITS = ["B", "KB", "MB", "GB", "TB"];
 

@@ -1,7 +1,7 @@
 /** OrthoModelSet's picker: a list of chosen files over a newline-separated string. */
 import { el, focusedKey, focusKey, icon, iconButton, shield } from "../parts/dom.mjs";
 import { fileNote, readNames, writeNames } from "./model_names.mjs";
-import { splitFolder } from "../parts/names.mjs";
+import { sortNames, splitFolder } from "../parts/names.mjs";
 import { closePopup, openPicker } from "../parts/popup.mjs";
 import { t } from "../parts/words.mjs";
 
@@ -93,8 +93,9 @@ function chosen(name, { host }) {
 
 function pick(view, anchor) {
   const { host } = view;
-  const items = host
-    .available()
+  const order = sortNames(host.available().map(({ name }) => name));
+  const items = [...host.available()]
+    .sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name))
     .filter(({ name }) => name !== host.base())
     .map((file) => ({ name: file.name, note: fileNote(file) }));
   const chosenNames = new Set(readNames(host.getValue()));

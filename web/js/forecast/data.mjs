@@ -75,7 +75,7 @@ export function layerWeights(data, text) {
 
 function readLayers(data, text) {
   try {
-    const layers = parseLayers(text);
+    const layers = parseLayers(text, data.blocks);
     return Float64Array.from(data.names, (key, k) => layers.weight(key, data.blocks[data.blockOf[k]]));
   } catch {
     return null;
@@ -131,4 +131,16 @@ function fillRow({ keys, count, distances: d, blockOf, blocks }, grams, r, stale
     total[r * size + s] = sum;
     total[s * size + r] = sum;
   }
+}
+
+/**
+ * ‖δ‖² of a row on every tensor; null where its models are not known.
+ * @param {any} data
+ * @param {{model: string, delta_from: string}} row
+ */
+export function rowEnergies(data, row) {
+  const [model, parent] = [data.node.get(row.model), data.node.get(row.delta_from)];
+  if (model === undefined || parent === undefined) return null;
+  const { keys, count, distances } = data;
+  return Float64Array.from({ length: keys }, (_, k) => distances[(k * count + model) * count + parent]);
 }

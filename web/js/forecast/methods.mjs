@@ -14,7 +14,11 @@ export const FORMULAS = ["nominal", "projected", "rotated", "stock", "median"];
  * share of the nominal energy; gain: what keeping large changes more often adds to every weight.
  */
 export function readMethod(name, stated = {}, options = {}) {
-  const chosen = { ...Object.fromEntries((stated.params ?? []).map((param) => [param.name, param.default])), ...options };
+  /** @type {Record<string, any>} */
+  const chosen = {
+    ...Object.fromEntries((stated.params ?? []).map((param) => [param.name, param.default])),
+    ...options,
+  };
   const { formula = "", exact = false, drop = "", spread = "" } = stated.forecast ?? {};
   const averages = stated.averages ?? false;
   const dropped = drop ? chosen[drop] : 0;

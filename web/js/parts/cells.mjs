@@ -1,20 +1,14 @@
 /** The cells of a row: numbers that can be typed, stepped and dragged, choices, and bars. */
 import { el, icon } from "./dom.mjs";
-import { readNumber } from "../table/text.mjs";
+import { closeHint, hint } from "./hint.mjs";
+import { clamp, evaluate, showNumber, tidy } from "./numbers.mjs";
 import { t } from "./words.mjs";
-
-export const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
-const tidy = (value) => Math.round(value * 1e6) / 1e6;
-
-/** 1 → "1.00", 0.001 → "0.001": at least two decimals, as many as it has. */
-export function showNumber(value) {
-  const decimals = String(tidy(value)).split(".")[1]?.length ?? 0;
-  return value.toFixed(Math.max(2, Math.min(6, decimals)));
-}
 
 /**
  * Slider (0–2) and number (−5…5) over one value.
  * `onPreview` while dragging, `onCommit` when the person is done.
+ * @param {{value: number, label: string, keys: {slider: string, input: string}, help?: string,
+ *   onPreview: (value: number) => void, onCommit: (value: number) => void}} cell
  */
 export function alphaCell({ value, label, keys, help, onPreview, onCommit }) {
   const slider = el("input.om-slider", {
@@ -58,24 +52,14 @@ export function alphaCell({ value, label, keys, help, onPreview, onCommit }) {
 }
 
 /**
- * A typed number: arrows step, Enter commits, Escape takes back, dragging sideways scrubs.
+ * A typed number: arrows step, Enter commits, Escape takes back, dragging sideways scrubs. Arithmetic is
+ * worked out; what is out of range is clamped and what is no number refused, both with a remark.
  * @param {{value: number, low: number, high: number, step: number, label: string, key: string, help?: string,
  *   show?: (value: number) => string, integer?: boolean, onPreview?: (value: number) => void,
  *   onCommit: (value: number) => void}} field
  */
-export function numberInput({
-  value,
-  low,
-  high,
-  step,
-  label,
-  key,
-  help,
-  show = String,
-  integer = false,
-  onPreview,
-  onCommit,
-}) {
+export function numberInput(field) {
+  const { value, low, high, step, label, key, help, show = String, integer = false, onPreview, onCommit } = field;
   const input = el("input.om-input.om-number", {
     type: "text",
     inputMode: "decimal",
@@ -99,28 +83,38 @@ export function numberInput({
     onPreview?.(current);
   };
   const commit = () => {
-    const typed = readNumber(input.value);
-    const isGood = Number.isFinite(typed) && settle(typed) === tidy(typed);
-    if (!isGood && input.value !== show(current)) {
+    if (input.value === show(current)) {
+      if (current !== value) onCommit(current);
+      return true;
+    }
+    const typed = evaluate(input.value);
+    if (Number.isNaN(typed)) {
       input.setAttribute("aria-invalid", "true");
-      input.title = t("outOfRange", { range: `${low} … ${high}` });
+      hint(input, t("notANumber", { text: input.value.slice(0, 40), value: show(current) }));
       return false;
     }
-    if (isGood) current = settle(typed);
+    const settled = settle(typed);
+    if (settled !== tidy(typed)) {
+      const range = `${low} … ${high}`.replaceAll("-", "−");
+      hint(input, t("clamped", { typed: show(tidy(typed)), range, value: show(settled) }));
+    }
+    current = settled;
     input.value = show(current);
+    input.removeAttribute("aria-invalid");
     if (current !== value) onCommit(current);
     return true;
   };
   input.addEventListener("change", commit);
+  input.addEventListener("input", closeHint);
   input.addEventListener("focus", () => input.select());
   input.addEventListener("blur", () => {
     if (input.getAttribute("aria-invalid")) preview(value);
     else if (current !== value) onCommit(current);
   });
   input.addEventListener("keydown", (event) => {
-    const factor = event.shiftKey ? 10 : event.altKey ? 0.2 : 1;
+    const factor = event.shiftKey ? 10 : 1;
     const moves = { ArrowUp: step, ArrowDown: -step };
-    if (event.key in moves && !(event.altKey && event.ctrlKey)) {
+    if (event.key in moves) {
       if (event.altKey) return; // Alt+arrow moves the row
       event.preventDefault();
       preview(current + moves[event.key] * factor);
@@ -163,7 +157,10 @@ function scrubbing(input, { current, step, preview, commit }) {
   });
 }
 
-/** A button that shows a choice and opens a list. */
+/**
+ * A button that shows a choice and opens a list.
+ * @param {{text: string, label: string, key: string, help?: string, onOpen: (button: HTMLElement) => void, classes?: string}} cell
+ */
 export function choiceButton({ text, label, key, help, onOpen, classes = "" }) {
   const button = el(
     "button.om-choice",
@@ -188,7 +185,7 @@ export function choiceButton({ text, label, key, help, onOpen, classes = "" }) {
  */
 export function barCell({ share, text, label, help, tone = "", estimate = false }) {
   if (share === null || share === undefined || !Number.isFinite(share)) {
-    return el("div.om-figure.om-unknown", { title: help, "aria-label": `${label}: –` }, "–");
+    return el("div.om-figure.om-unknown", { title: help, role: "img", "aria-label": `${label}: –` }, "–");
   }
   const width = `${clamp(Math.abs(share), 0, 1) * 100}%`;
   return el(

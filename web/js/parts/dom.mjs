@@ -45,6 +45,7 @@ const PATHS = {
   warn: "M8 2.5 14 13H2ZM8 6.5v3M8 11.4h.01",
   cross: "M4 4l8 8M12 4l-8 8",
   info: "M8 14A6 6 0 1 0 8 2a6 6 0 0 0 0 12ZM8 7.5v3.5M8 5h.01",
+  sliders: "M3 5h5M11 5h2M3 11h2M8 11h5M9.5 3.5v3M6.5 9.5v3",
   refresh: "M13 8a5 5 0 1 1-1.5-3.6M13 2.5v3h-3",
   folder: "M2 4.5h4l1.5 1.5H14v6.5H2Z",
 };

@@ -6,6 +6,15 @@ export function splitFolder(name) {
   return at < 0 ? ["", name] : [name.slice(0, at), name.slice(at + 1)];
 }
 
+const stem = (name) => splitFolder(name)[1].replace(/\.[^.]+$/, "");
+
+/** File names as a person sorts them: by folder, then stem ("ink" before "ink-fine"), numbers by size. */
+export const sortNames = (names) =>
+  [...names].sort((a, b) => {
+    const folders = splitFolder(a)[0].localeCompare(splitFolder(b)[0], "en", { numeric: true });
+    return folders || stem(a).localeCompare(stem(b), "en", { numeric: true }) || (a < b ? -1 : 1);
+  });
+
 /** Items whose name holds every typed word. */
 export function filterItems(items, query) {
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);

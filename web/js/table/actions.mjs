@@ -1,15 +1,29 @@
-/** Gestures on the table and what they do to its state: edits, menus, lists, copies and presets. */
+/**
+ * Gestures on the table and what they do to its state: edits, menus, lists, copies and presets.
+ *
+ * @typedef {import("./types").View} View
+ */
 import { copyText, openPaste } from "./clipboard.mjs";
 import { rowDragging } from "./drag.mjs";
+import { openLayers } from "./layers_panel.mjs";
 import { openMenu, openPicker } from "../parts/popup.mjs";
 import { openPresets } from "./presets.mjs";
 import * as model from "./model.mjs";
-import { figureCells, parentName } from "./row.mjs";
+import { replaceFigures } from "./body.mjs";
+import { openNotices } from "./footer.mjs";
+import { shortName } from "./notices.mjs";
 import { BASE, COLUMNS, findProblems } from "./rules.mjs";
 import { toJson, toTsv } from "./text.mjs";
+import { focusKey } from "../parts/dom.mjs";
+import { hint } from "../parts/hint.mjs";
+import { shortNumber } from "../parts/numbers.mjs";
 import { t } from "../parts/words.mjs";
 
-/** What the view's elements call: every edit goes through `change`, as one step of undo. */
+/**
+ * What the view's elements call: every edit goes through `change`, as one step of undo.
+ * @param {View} view
+ * @returns {import("./types").Actions}
+ */
 export function actions(view) {
   const { host } = view;
   /** @param {string | null} [focus] */
@@ -61,6 +75,16 @@ export function actions(view) {
     pickModel: (index, anchor) =>
       pick(view, anchor, t("model"), at().entries[index].row.model, (name) => act.set(index, "model", name)),
     pickParent: (index, anchor) => pickParent(view, index, anchor),
+    editLayers: (index, anchor) => openLayers(view, index, anchor),
+    notices: (anchor) => openNotices(view, anchor),
+    goTo: (index) => {
+      if (!view.shown.includes(index)) {
+        host.cosmetic.filter = undefined;
+        view.refresh();
+      }
+      view.body.reveal(index);
+      focusKey(view.root, `${index}:model`);
+    },
   };
   return act;
 }
@@ -70,9 +94,10 @@ function preview(view, index, column, value) {
   if (!model.isValid(column, value)) return;
   const rows = view.state.entries.map((e, i) => (i === index ? { ...e.row, [column]: value } : e.row));
   const figures = view.figuresOf(rows);
-  view.root.querySelectorAll("tbody tr.om-row").forEach((tr, i) => {
-    tr.querySelectorAll("td[data-figure]").forEach((td, k) => td.replaceWith(figureCells(figures[i])[k]));
-  });
+  for (const at of view.shown) {
+    const element = view.body.rowAt(at);
+    if (element) replaceFigures(element, figures[at]);
+  }
   const line = view.root.querySelector(".om-formula");
   if (line) line.textContent = view.formulaOf(rows);
 }
@@ -102,7 +127,7 @@ function pickParent(view, index, anchor) {
     note: loops(name) ? "↻" : "",
   }));
   openPicker(anchor, {
-    label: `${t("from")}: ${parentName(row.model)}`,
+    label: `${t("from")}: ${shortName(row.model)}`,
     items,
     current: row.delta_from,
     onPick: (name) => view.act.set(index, "delta_from", name),
@@ -112,20 +137,65 @@ function pickParent(view, index, anchor) {
 function rowMenu(view, index, anchor) {
   const { act, state } = view;
   const last = state.entries.length - 1;
-  openMenu(anchor, `${state.entries[index].row.model}: ${t("menu")}`, [
+  const { row, touched } = state.entries[index];
+  openMenu(anchor, `${row.model}: ${t("menu")}`, [
     { label: t("duplicate"), keys: "Ctrl D", action: () => act.duplicate(index) },
     { label: t("solo"), action: () => act.change(solo(view.state, index), `${index}:menu`) },
     null,
-    { label: t("moveUp"), keys: "Alt ↑", disabled: index === 0, action: () => act.move(index, index - 1, "menu") },
-    { label: t("moveDown"), keys: "Alt ↓", disabled: index === last, action: () => act.move(index, index + 1, "menu") },
+    { label: `${t("from")} …`, action: () => act.pickParent(index, anchor) },
+    { label: `${t("layersPanel")} …`, action: () => act.editLayers(index, anchor) },
+    { label: t("keepAll"), disabled: !view.figures[index]?.kept, action: () => keepAll(view, index, anchor) },
+    null,
+    {
+      label: t("moveUp"),
+      keys: "Alt ↑",
+      disabled: index === 0,
+      action: () => act.move(index, index - 1, "menu"),
+    },
+    {
+      label: t("moveDown"),
+      keys: "Alt ↓",
+      disabled: index === last,
+      action: () => act.move(index, index + 1, "menu"),
+    },
     null,
     {
       label: t("resetRow"),
-      disabled: !state.entries[index].touched.length,
+      disabled: !touched.length,
       action: () => act.change(model.resetRow(view.state, index), `${index}:menu`),
     },
     { label: t("remove"), keys: "Del", action: () => act.remove(index) },
   ]);
+}
+
+const ENOUGH = 0.005;
+const MOST_TRIES = 8;
+
+/** The alpha at which the merge keeps exactly this row's change, by the forecast (secant steps); or null. */
+export function alphaThatKeepsAll(view, index) {
+  const rows = view.state.entries.map((entry) => entry.row);
+  const kept = (alpha) =>
+    view.figuresOf(rows.map((row, i) => (i === index ? { ...row, alpha } : row)))[index]?.kept ?? Number.NaN;
+  let [a, keptA] = [rows[index].alpha, kept(rows[index].alpha)];
+  let b = Math.min(5, Math.max(-5, a / Math.max(keptA, 0.2)));
+  for (let tries = 0; tries < MOST_TRIES; tries += 1) {
+    const keptB = kept(b);
+    if (Math.abs(keptB - 1) < ENOUGH) return Math.round(b * 1e4) / 1e4;
+    const next = b + ((1 - keptB) * (b - a)) / (keptB - keptA);
+    if (!Number.isFinite(next) || next === 0 || Math.abs(next) > 5) return null;
+    [a, keptA, b] = [b, keptB, next];
+  }
+  return null;
+}
+
+/** Sets the alpha at which the row is kept to 100 %, and says so. */
+export function keepAll(view, index, anchor) {
+  const alpha = alphaThatKeepsAll(view, index);
+  if (alpha === null) hint(anchor, t("keepAllNone"));
+  else {
+    view.act.set(index, "alpha", alpha);
+    view.live.textContent = t("keepAllDone", { alpha: shortNumber(alpha) });
+  }
 }
 
 function solo(state, index) {

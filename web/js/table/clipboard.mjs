@@ -40,7 +40,7 @@ export function openPaste(anchor, onRows) {
   field.addEventListener("input", () => {
     found = fromText(field.value);
     apply.disabled = !found.rows.length;
-    report.replaceChildren(...found.problems.slice(0, 5).map((p) => el("li", {}, t("pasteBad", p))));
+    report.replaceChildren(...found.problems.slice(0, 5).map((p) => el("li", {}, t(p.reason ?? "pasteBad", p))));
   });
   apply.addEventListener("click", () => {
     closePopup();

@@ -8,14 +8,17 @@ export function rowDragging(view) {
     handle.focus({ preventScroll: true });
     handle.setPointerCapture(down.pointerId);
     const rows = [...view.root.querySelectorAll("tbody tr.om-row")];
-    const row = rows[index];
+    const row = view.body.rowAt(index);
+    if (!row) return;
+    const indexOf = (item) => Number(item.dataset.index);
     row.classList.add("om-dragged");
     let target = index;
     const onMove = (event) => {
-      target = rowAt(rows, event.clientY);
-      rows.forEach((item, i) => {
-        item.classList.toggle("om-drop-above", i === target && target < index);
-        item.classList.toggle("om-drop-below", i === target && target > index);
+      target = indexOf(rowAt(rows, event.clientY));
+      rows.forEach((item) => {
+        const isTarget = indexOf(item) === target;
+        item.classList.toggle("om-drop-above", isTarget && target < index);
+        item.classList.toggle("om-drop-below", isTarget && target > index);
       });
     };
     const stop = (commit) => () => {
@@ -31,6 +34,5 @@ export function rowDragging(view) {
 }
 
 function rowAt(rows, y) {
-  const index = rows.findIndex((row) => y < row.getBoundingClientRect().bottom);
-  return index < 0 ? rows.length - 1 : index;
+  return rows.find((row) => y < row.getBoundingClientRect().bottom) ?? rows.at(-1);
 }

@@ -1,73 +1,94 @@
-/** Beneath the table: what concerns more than one row, and the merge in symbols. */
+/**
+ * Beneath the rows: one line that sums up what there is to say, and the merge in symbols.
+ *
+ * @typedef {import("./types").View} View
+ */
 import { el, icon } from "../parts/dom.mjs";
-import { splitFolder } from "../parts/names.mjs";
+import { closePopup, openPopup } from "../parts/popup.mjs";
 import { t } from "../parts/words.mjs";
 import { formula } from "./formula.mjs";
-import { isActive } from "./rules.mjs";
+import { summarize } from "./notices.mjs";
+import { noticeLine } from "./row.mjs";
 
-export function footer(view, rows, problems) {
-  const { warnings = [], failure } = view.host.context();
-  const trouble = [
-    ...problems.filter((p) => p.row < 0).map((p) => ({ text: t(p.code), tone: "om-error" })),
-    ...methodTrouble(view, rows),
-  ];
-  const isSeen = problems.some((p) => p.severity === "error") || trouble.some((line) => line.tone === "om-error");
-  const lines = [
-    ...(failure && !isSeen ? [{ text: failure, tone: "om-error", role: "alert" }] : []),
-    ...trouble,
-    ...warnings.map(({ text, enable }) => ({ text, tone: "om-warning", enable: missing(rows, enable) })),
-  ];
+/** @param {View} view */
+export function footer(view) {
+  const { shown, words } = summarize(view.notices);
+  const isLoud = shown?.code === "failure" || shown?.tone === "error";
+  const rows = view.state.entries.map((entry) => entry.row);
   return el(
     "div.om-footer",
     {},
-    ...lines.map((line) => footerLine(view, line)),
+    shown || words
+      ? el(
+          "div.om-summary-line",
+          { role: isLoud ? "alert" : undefined },
+          shown ? noticeLine(shown, 0, view.act) : null,
+          words || view.notices.length > 1 ? listButton(view, words) : null,
+        )
+      : null,
     el("div.om-formula", { role: "region", tabIndex: 0, "aria-label": t("formula") }, formulaText(view, rows)),
   );
 }
 
-/** Those of `models` that are not merged: what is left of a warning's remedy. */
-const missing = (rows, models) => models.filter((name) => !rows.some((row) => row.model === name && isActive(row)));
-
-function footerLine(view, { text, tone, role, enable = [] }) {
-  const names = enable.map((name) => splitFolder(name)[1]).join(", ");
+function listButton(view, words) {
+  const worst = view.notices.some((notice) => notice.tone === "error")
+    ? "om-error"
+    : words
+      ? "om-warning"
+      : "om-note-line";
   return el(
-    "div.om-problem",
-    { class: tone, role },
-    icon(tone === "om-note-line" ? "info" : "warn"),
-    el("span", {}, text),
-    enable.length
-      ? el(
-          "button.om-link",
-          {
-            type: "button",
-            data: { key: `remedy:${enable[0]}` },
-            on: { click: () => view.act.enable(...enable) },
-          },
-          t("enable", { model: names }),
-        )
-      : null,
+    "button.om-link.om-list-button",
+    {
+      type: "button",
+      class: worst,
+      "aria-haspopup": "dialog",
+      data: { key: "notices" },
+      on: { click: (event) => view.act.notices(event.currentTarget) },
+    },
+    icon(words ? "warn" : "info"),
+    el("span.om-problem-text", {}, words || t("count_note", { count: view.notices.length })),
+    icon("down"),
   );
 }
 
-function methodTrouble(view, rows) {
-  const { host } = view;
-  const schema = host.methods()[host.method()];
-  const active = rows.filter(isActive).length;
-  const { names } = host.context();
-  const { model: texture } = host.texture();
-  const lines = [];
-  if (schema?.max_rows && active > schema.max_rows) {
-    lines.push({
-      text: t("maxRows", { method: schema.label ?? host.method(), count: schema.max_rows, active }),
-      tone: "om-error",
-    });
-  }
-  if (texture && names.length && !names.includes(texture))
-    lines.push({ text: t("textureUnknown", { model: texture }), tone: "om-error" });
-  if (schema?.order_matters && active > 1) lines.push({ text: t("orderMatters"), tone: "om-note-line" });
-  return lines;
+/** Every notice in full, with its row and its way out. */
+export function openNotices(view, anchor) {
+  const items = view.notices.map((notice) => {
+    const name = notice.row >= 0 ? view.state.entries[notice.row]?.row.model : null;
+    const after = (run) => () => {
+      closePopup();
+      run();
+    };
+    const line = noticeLine(
+      notice.action ? { ...notice, action: { ...notice.action, run: after(notice.action.run) } } : notice,
+      0,
+      { ...view.act, enable: (...names) => after(() => view.act.enable(...names))() },
+    );
+    return el(
+      "li",
+      {},
+      name
+        ? el(
+            "button.om-link",
+            { type: "button", on: { click: after(() => view.act.goTo(notice.row)) } },
+            `${notice.row + 1} · ${name}`,
+          )
+        : null,
+      line,
+    );
+  });
+  const { panel } = openPopup(
+    anchor,
+    el("ul.om-notices.om-scroll", { tabIndex: 0, "aria-label": t("notices") }, items),
+    {
+      label: t("notices"),
+      width: 460,
+    },
+  );
+  /** @type {HTMLElement | null} */ (panel.querySelector("button, ul"))?.focus();
 }
 
+/** @param {View} view */
 export function formulaText(view, rows) {
   const { host } = view;
   const { model: textureModel, alpha: textureAlpha } = host.texture();

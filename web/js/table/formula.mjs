@@ -1,9 +1,10 @@
 /** The merge in symbols, as the rows say it. Pure. */
 import { BASE, isActive } from "./rules.mjs";
 import { splitFolder } from "../parts/names.mjs";
+import { shortNumber } from "../parts/numbers.mjs";
 
 const SUMS = new Set(["task_arithmetic", "average"]);
-const number = (value) => String(Math.round(value * 1000) / 1000);
+const number = (value) => shortNumber(value, 6);
 
 /** "2 × 0.5 · (detail − base)", sign apart. */
 function term(row) {

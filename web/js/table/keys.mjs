@@ -19,7 +19,8 @@ export function tableKeys(view, signal) {
       if (event.altKey && event.key in steps) {
         event.preventDefault();
         commitField(target);
-        view.act.move(index, index + steps[event.key], part);
+        const next = view.shown[view.shown.indexOf(index) + steps[event.key]];
+        if (next !== undefined) view.act.move(index, next, part);
       } else if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "d") {
         event.preventDefault();
         view.act.duplicate(index);
@@ -35,8 +36,10 @@ export function tableKeys(view, signal) {
     (event) => {
       const field = /** @type {HTMLElement} */ (event.target);
       const [index, part] = field.dataset.key?.split(":") ?? [];
-      const next = `${Number(index) + /** @type {CustomEvent} */ (event).detail}:${part}`;
-      focusKey(root, next);
+      const next = view.shown[view.shown.indexOf(Number(index)) + /** @type {CustomEvent} */ (event).detail];
+      if (next === undefined) return;
+      view.body.reveal(next);
+      focusKey(root, `${next}:${part}`);
     },
     { signal },
   );
@@ -48,16 +51,17 @@ function commitField(target) {
 }
 
 /**
- * ComfyUI's own undo ignores keys while an input has the focus, so it is asked for here; text that is
- * still being typed keeps the browser's undo.
+ * ComfyUI's own undo ignores keys while a field has the focus, so it is asked for here; text that is still
+ * being typed keeps the browser's undo. From a button ComfyUI undoes by itself: only the focus is noted,
+ * since the node is made anew.
  */
 function historyKey(view, event, target) {
   if (!(event.ctrlKey || event.metaKey) || event.altKey) return false;
   const key = event.key.toLowerCase();
   if (key !== "z" && key !== "y") return false;
-  if (target.tagName !== "INPUT" && target.tagName !== "TEXTAREA") return true;
   if (TYPES_TEXT(target) && target.value !== target.defaultValue) return true;
-  event.preventDefault();
-  view.host.history(key === "y" || event.shiftKey ? "redo" : "undo");
+  const isField = target.tagName === "INPUT" || target.tagName === "TEXTAREA";
+  if (isField) event.preventDefault();
+  view.host.history(isField ? (key === "y" || event.shiftKey ? "redo" : "undo") : null);
   return true;
 }

@@ -3,6 +3,8 @@
  * The same grammar as `orthomerge_core/recipe/layers.py`; both run on `tests/fixtures/layers.json`.
  */
 
+import { expanded, lastOutputBlock, sdBlocks, sdHolds } from "./sd_blocks.mjs";
+
 export const MAX_LAYER_RULES = 256;
 const NUMBER = /^[+-]?(\d+(_\d+)*\.?(\d+(_\d+)*)?|\.\d+(_\d+)*)(e[+-]?\d+(_\d+)*)?$/i;
 const RANGE = /^(\d+)-(\d+)$/;
@@ -17,21 +19,24 @@ export class LayersError extends Error {
 }
 
 /**
- * Read comma, semicolon or newline separated pairs; empty text is weight 1 everywhere.
+ * Read comma, semicolon or newline separated pairs; empty text is weight 1 everywhere. Pasted numbers and
+ * names of curves are read as well.
  * @param {string} text
- * @returns {{rules: {pattern: string, weight: number}[], fallback: number,
+ * @param {Iterable<string>} [blocks] the model's block ids, where they are known
+ * @returns {{rules: {pattern: string, weight: number, matches: (key: string, block: string) => boolean}[], fallback: number,
  *   weight: (key: string, block: string) => number}} the first matching rule wins
  */
-export function parseLayers(text) {
+export function parseLayers(text, blocks = []) {
   const rules = [];
   let fallback = 1;
-  for (const piece of text
+  const last = lastOutputBlock(blocks);
+  for (const piece of expanded(text, last)
     .split(/[,\n;]/)
     .map((part) => part.trim())
     .filter(Boolean)) {
     const rule = parseRule(piece);
     if (rule.pattern === "default") fallback = rule.weight;
-    else rules.push({ ...rule, matches: matcher(rule.pattern) });
+    else rules.push({ ...rule, matches: matcher(rule.pattern, last) });
   }
   if (rules.length > MAX_LAYER_RULES) throw new LayersError("layersMany", String(MAX_LAYER_RULES));
   const weight = (key, block) => rules.find((rule) => rule.matches(key, block))?.weight ?? fallback;
@@ -60,10 +65,14 @@ function parseRule(piece) {
     const [, low, high] = RANGE.exec(part) ?? [];
     if (Number(low) > Number(high)) throw new LayersError("layersRange", part);
   }
+  const named = sdBlocks(pattern);
+  if (named && named.low > named.high) throw new LayersError("layersRange", pattern);
   return { pattern, weight };
 }
 
-function matcher(pattern) {
+function matcher(pattern, last) {
+  const named = sdBlocks(pattern);
+  if (named) return (_key, block) => sdHolds(named, block, last);
   if (/[*?[]/.test(pattern)) {
     const tokens = globTokens(pattern);
     return (key, block) => globMatches(tokens, key) || globMatches(tokens, block);

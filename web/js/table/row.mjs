@@ -1,23 +1,17 @@
-/** One row of the table as elements. What a click means is the view's business (`act`). */
-import { alphaCell, barCell, choiceButton, showNumber } from "../parts/cells.mjs";
+/**
+ * One row of the table as elements. What a click means is the view's business (`act`).
+ *
+ * @typedef {import("./types").Actions} Actions
+ * @typedef {import("./types").Entry} Entry
+ * @typedef {import("./types").Notice} Notice
+ */
+import { alphaCell, barCell, choiceButton } from "../parts/cells.mjs";
 import { el, icon, iconButton } from "../parts/dom.mjs";
-import { layersTrouble } from "./layers.mjs";
 import { splitFolder } from "../parts/names.mjs";
-import { BASE } from "./rules.mjs";
+import { percent } from "../parts/numbers.mjs";
 import { t } from "../parts/words.mjs";
-
-const SHOWN = {
-  enabled: (v) => (v ? t("yes") : t("no")),
-  alpha: showNumber,
-  repeat: (v) => `${v}×`,
-  layers: (v) => v || t("allLayers"),
-  delta_from: (v) => parentName(v),
-  model: (v) => splitFolder(v)[1],
-};
-const LABEL = { enabled: "on", model: "model", delta_from: "from", alpha: "alpha", repeat: "repeat", layers: "layers" };
-const percent = (share) => `${String(Math.round(share * 100)).replace("-", "−")} %`;
-
-export const parentName = (name) => (name === BASE ? t("base") : splitFolder(name)[1]);
+import { LABEL, SHOWN, hintFor, layersField, repeatChoice, textField } from "./fields.mjs";
+import { shortName } from "./notices.mjs";
 
 /** Columns of an entry that differ from what the optimizer proposes. */
 export function changedColumns({ row, proposed, touched }) {
@@ -26,32 +20,37 @@ export function changedColumns({ row, proposed, touched }) {
 }
 
 /**
- * @param {{entry: object, index: number, figures: object | null, problems: object[], act: object}} item
+ * @param {{entry: Entry, index: number, figures: import("./types").Figures | null, notices: Notice[], hasText: boolean, act: Actions}} item
  */
-export function rowElement({ entry, index, figures, problems, act }) {
+export function rowElement({ entry, index, figures, notices, hasText, act }) {
   const { row } = entry;
   const changed = changedColumns(entry);
   const key = (column) => `${index}:${column}`;
   const cell = (column, ...children) =>
     el("td", { role: "cell", class: `om-c-${column} ${changed.includes(column) ? "om-changed" : ""}` }, ...children);
-  const worst = problems.some((p) => p.severity === "error") ? "om-bad" : problems.length ? "om-careful" : "";
+  const worst = notices.some((n) => n.tone === "error")
+    ? "om-bad"
+    : notices.some((n) => n.tone === "warning")
+      ? "om-careful"
+      : "";
   return el(
     "tr.om-row",
     {
       role: "row",
+      "aria-rowindex": index + 2,
       class: `${row.enabled ? "" : "om-off"} ${worst} ${changed.length ? "om-touched" : ""}`,
       data: { index },
     },
     cell("enabled", handle(row, index, key, act), toggle(row, index, key, act)),
-    modelCell(entry, index, changed, problems, key, act),
+    modelCell(entry, index, changed, notices, key, act),
     cell(
       "delta_from",
       choiceButton({
-        text: parentName(row.delta_from),
-        label: `${row.model}: ${t("from")} ${parentName(row.delta_from)}`,
+        text: shortName(row.delta_from),
+        label: `${row.model}: ${t("from")} ${shortName(row.delta_from)}`,
         help: `${t("fromHelp")}\n${row.delta_from}`,
         key: key("delta_from"),
-        onOpen: (b) => act.pickParent(index, b),
+        onOpen: (button) => act.pickParent(index, button),
       }),
     ),
     cell(
@@ -65,8 +64,9 @@ export function rowElement({ entry, index, figures, problems, act }) {
         onCommit: (v) => act.set(index, "alpha", v),
       }),
     ),
+    cell("text", hasText ? textField(entry, index, key, act) : null),
     cell("repeat", repeatChoice(entry, index, key, act)),
-    cell("layers", layersInput(entry, index, key, act)),
+    cell("layers", layersField(entry, index, notices, key, act)),
     ...figureCells(figures),
     cell(
       "menu",
@@ -78,8 +78,9 @@ export function rowElement({ entry, index, figures, problems, act }) {
   );
 }
 
+/** @param {import("./types").Figures | null} figures */
 export function figureCells(figures) {
-  const figure = (name, share, text, tone) =>
+  const figure = (name, share, text, tone, more = "") =>
     el(
       "td.om-c-figure",
       { role: "cell", class: `om-c-${name}`, data: { figure: name } },
@@ -88,19 +89,28 @@ export function figureCells(figures) {
         text,
         tone,
         label: t(name),
-        help: t(`${name}Help`) + (figures?.exact === false && name === "kept" ? `\n${t("keptEstimate")}` : ""),
+        help: t(`${name}Help`) + more,
         estimate: name === "kept" && figures?.exact === false,
       }),
     );
   const { size, relative, fresh, kept } = figures ?? {};
+  const isKnown = (value) => value !== undefined && value !== null;
+  const doubt = figures?.exact === false ? `\n${t("keptEstimate")}` : "";
+  const much = isKnown(kept) && Number(kept) > 1.1 ? `\n${t("keptMuch")}` : "";
   return [
-    figure("size", relative, size === undefined ? "" : shortNumber(size), "om-tone-size"),
-    figure("fresh", fresh, fresh === undefined || fresh === null ? "" : percent(fresh), "om-tone-fresh"),
-    figure("kept", kept, kept === undefined || kept === null ? "" : percent(kept), "om-tone-kept"),
+    figure("size", relative, size === undefined ? "" : shortSize(size), "om-tone-size"),
+    figure("fresh", fresh, isKnown(fresh) ? percent(fresh, 0) : "", "om-tone-fresh"),
+    figure(
+      "kept",
+      kept,
+      isKnown(kept) ? percent(kept, 0) : "",
+      Number(kept) > 1.1 ? "om-tone-much" : "om-tone-kept",
+      doubt + much,
+    ),
   ];
 }
 
-function shortNumber(value) {
+function shortSize(value) {
   if (value === 0) return "0";
   if (value >= 1000 || value < 0.01) return value.toExponential(0).replace("e+", "e");
   return value.toPrecision(value >= 100 ? 3 : 2);
@@ -136,7 +146,7 @@ function toggle(row, index, key, act) {
   );
 }
 
-function modelCell(entry, index, changed, problems, key, act) {
+function modelCell(entry, index, changed, notices, key, act) {
   const { row } = entry;
   const [folder, name] = splitFolder(row.model);
   return el(
@@ -148,35 +158,45 @@ function modelCell(entry, index, changed, problems, key, act) {
       help: row.model,
       key: key("model"),
       classes: folder ? "om-has-folder" : "",
-      onOpen: (b) => act.pickModel(index, b),
+      onOpen: (button) => act.pickModel(index, button),
     }),
-    el(
-      "div.om-lines",
-      {},
-      ...problems.map((p) => problemLine(p, index, act)),
-      changed.length ? changeLine(entry, index, changed, act) : null,
-      row.info ? el("div.om-info", { title: row.info }, row.info) : null,
-    ),
+    secondLine(entry, index, changed, notices, act),
   );
 }
 
-function problemLine(problem, index, act) {
-  const { code, parent, model, part, severity } = problem;
-  const button = (label, action) => el("button.om-link", { type: "button", on: { click: action } }, label);
-  const wayOut =
-    code === "parent_off"
-      ? button(
-          problem.hasRow ? t("enable", { model: parentName(parent) }) : t("addModel", { model: parentName(parent) }),
-          () => act.enable(parent),
-        )
-      : null;
-  const text = t(code, { model: splitFolder(model)[1], parent: parentName(parent), part });
+/** One line of one height: what was changed, then the worst notice, else the proposal's reason. */
+function secondLine(entry, index, changed, notices, act) {
+  const { row, proposed } = entry;
+  const [first, ...more] = notices.filter((notice) => !notice.isTold);
+  const isStillTrue = !proposed || (row.delta_from === proposed.delta_from && row.model === proposed.model);
+  const reason = !first && row.info && isStillTrue ? el("span.om-info", { title: row.info }, row.info) : null;
+  return el(
+    "div.om-lines",
+    {},
+    changed.length ? changeLine(entry, index, changed, act) : null,
+    first ? noticeLine(first, more.length, act) : null,
+    reason,
+  );
+}
+
+const TONES = { error: "om-error", warning: "om-warning", info: "om-note-line" };
+
+/** @param {Notice} notice */
+export function noticeLine(notice, more, act) {
+  const { tone, text, enable = [], action, isNew } = notice;
+  const button = (label, run, key) =>
+    el("button.om-link", { type: "button", data: { key }, on: { click: run } }, label);
+  const names = enable.map((name) => splitFolder(name)[1]).join(", ");
   return el(
     "div.om-problem",
-    { class: severity === "error" ? "om-error" : "om-warning", title: text },
-    icon("warn"),
-    el("span", {}, text),
-    wayOut,
+    { class: TONES[tone], title: text },
+    icon(tone === "info" ? "info" : "warn"),
+    el("span.om-problem-text", {}, text),
+    more ? el("span.om-badge", {}, `+${more}`) : null,
+    enable.length
+      ? button(t(isNew ? "addModel" : "enable", { model: names }), () => act.enable(...enable), `remedy:${enable[0]}`)
+      : null,
+    action ? button(action.label, action.run, `action:${notice.code}`) : null,
   );
 }
 
@@ -185,72 +205,20 @@ function changeLine({ row, proposed }, index, changed, act) {
     "div.om-change",
     {},
     el("span.om-dot", {}),
-    ...changed.map((column) =>
-      el(
+    ...changed.map((column) => {
+      const [before, now] = [SHOWN[column](proposed[column]), SHOWN[column](row[column])];
+      return el(
         "button.om-link",
         {
           type: "button",
-          title: t("resetCell", { value: SHOWN[column](proposed[column]) }),
-          "aria-label": `${t(LABEL[column])} ${SHOWN[column](row[column])}. ${t("resetCell", { value: SHOWN[column](proposed[column]) })}`,
+          title: t("resetCell", { value: before }),
+          "aria-label": `${t(LABEL[column])} ${now}. ${t("resetCell", { value: before })}`,
           on: { click: () => act.resetCell(index, column) },
         },
         `${t(LABEL[column])} `,
-        el("s", {}, SHOWN[column](proposed[column])),
+        el("s", {}, before),
         icon("undo"),
-      ),
-    ),
+      );
+    }),
   );
-}
-
-function hintFor(column, { row, proposed }, help) {
-  if (!proposed || proposed[column] === row[column]) return help;
-  return `${t("proposed", { value: SHOWN[column](proposed[column]) })}\n${help}`;
-}
-
-function repeatChoice(entry, index, key, act) {
-  const { row } = entry;
-  const select = el(
-    "select.om-input.om-repeat",
-    {
-      title: hintFor("repeat", entry, t("repeatHelp")),
-      "aria-label": `${row.model}: ${t("repeat")}`,
-      data: { key: key("repeat") },
-    },
-    ...[1, 2, 3].map((n) => el("option", { value: String(n), selected: n === row.repeat }, `${n}×`)),
-  );
-  select.addEventListener("change", () => act.set(index, "repeat", Number(select.value)));
-  return select;
-}
-
-function layersInput(entry, index, key, act) {
-  const { row } = entry;
-  const input = el("input.om-input.om-layers", {
-    type: "text",
-    value: row.layers,
-    placeholder: t("allLayers"),
-    spellcheck: false,
-    autocomplete: "off",
-    title: hintFor("layers", entry, row.layers ? `${row.layers}\n${t("layersHelp")}` : t("layersHelp")),
-    "aria-label": `${row.model}: ${t("layers")}`,
-    data: { key: key("layers") },
-  });
-  const check = () => {
-    const trouble = layersTrouble(input.value);
-    if (trouble) input.setAttribute("aria-invalid", "true");
-    else input.removeAttribute("aria-invalid");
-    if (trouble) input.title = t(trouble.code, trouble);
-  };
-  check();
-  input.addEventListener("input", check);
-  input.addEventListener("change", () => act.set(index, "layers", input.value.trim()));
-  input.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && input.value !== row.layers) {
-      event.stopPropagation();
-      input.value = row.layers;
-      check();
-    } else if (event.key === "Enter" && !event.ctrlKey && !event.metaKey) {
-      input.dispatchEvent(new CustomEvent("om-next", { bubbles: true, detail: event.shiftKey ? -1 : 1 }));
-    }
-  });
-  return input;
 }

@@ -1,5 +1,6 @@
 /** Rows as text for the clipboard: JSON, and tab-separated for spreadsheets. Pure. */
 import { BASE, COLUMNS, plainRow } from "./rules.mjs";
+import { readNumber } from "../parts/numbers.mjs";
 import { isValid } from "./model.mjs";
 
 const YES = new Set(["1", "true", "on", "yes", "x", "✓", "ja", "wahr", "是"]);
@@ -7,7 +8,7 @@ const NO = new Set(["0", "false", "off", "no", "", "nein", "falsch", "否"]);
 
 /** @param {import("./rules.mjs").Row[]} rows */
 export function toTsv(rows) {
-  const clean = (value) => String(value).replace(/[\t\r\n]+/g, " ");
+  const clean = (value) => String(value ?? "").replace(/[\t\r\n]+/g, " ");
   const lines = [COLUMNS, ...rows.map((row) => COLUMNS.map((c) => clean(row[c])))].map((cells) => cells.join("\t"));
   return `${lines.join("\n")}\n`;
 }
@@ -20,7 +21,7 @@ export function toJson(rows, method, options) {
 /**
  * Rows from pasted text. Accepts our JSON, a bare list, a recipe, TSV with or without a header, and
  * plain lines `model<tab>alpha`. Cells that cannot be read are reported, never guessed.
- * @returns {{rows: object[], options?: object, problems: {line: number, column: string, value: string}[]}}
+ * @returns {{rows: object[], options?: object, problems: {line: number, column: string, value: string, reason?: string}[]}}
  */
 export function fromText(text) {
   const trimmed = text.trim();
@@ -61,9 +62,14 @@ function cleanRow(item, line, problems) {
   for (const column of COLUMNS) {
     if (!(column in item)) continue;
     if (isValid(column, item[column])) row[column] = item[column];
-    else problems.push({ line, column, value: String(item[column]) });
+    else problems.push({ line, column, value: String(item[column]), reason: reasonFor(column, item[column]) });
   }
   return [row];
+}
+
+/** Why a value may not stand in a column: the key of its sentence. */
+function reasonFor(column, value) {
+  return column === "alpha" && Number.isFinite(value) ? "pasteRange" : "pasteBad";
 }
 
 function fromTsv(text) {
@@ -91,21 +97,17 @@ function fromTsv(text) {
 
 function guessColumns(cells) {
   if (cells.length >= COLUMNS.length) return COLUMNS;
+  if (cells.length === COLUMNS.length - 1) return COLUMNS.filter((column) => column !== "text");
   const isNumber = (cell) => cell !== undefined && Number.isFinite(readNumber(cell));
   return isNumber(cells[1]) ? ["model", "alpha"] : ["model", "delta_from", "alpha", "repeat", "layers"];
 }
 
 function readCell(column, value) {
   if (column === "alpha" || column === "repeat") return readNumber(value);
+  if (column === "text") return value.includes("/") ? value.replaceAll(",", ".") : readNumber(value);
   if (column === "delta_from") return value || BASE;
   if (column !== "enabled") return value;
   const word = value.toLowerCase();
   if (YES.has(word)) return true;
   return NO.has(word) ? false : value;
-}
-
-/** A number with a decimal point or comma; NaN where it is none. */
-export function readNumber(text) {
-  const value = String(text).trim().replace("−", "-").replace(",", ".");
-  return /^[-+]?(\d+\.?\d*|\.\d+)$/.test(value) ? Number(value) : Number.NaN;
 }

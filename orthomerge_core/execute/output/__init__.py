@@ -1,0 +1,1 @@
+"""Where results go: tensors, headers, reports, and the check of a finished file."""

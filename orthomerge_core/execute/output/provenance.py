@@ -1,0 +1,140 @@
+"""What a merged file says about its making: enough to repeat it, and no path of anybody's disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ... import __version__
+from ...errors import OrthoMergeError, RecipeError
+from ...mecha import recipe_text
+from ...recipe import codec
+from ...recipe.model import BASE, Recipe
+from ..plan.model import Plan
+from ..plan.storage import fp8_metadata
+
+__all__ = [
+    "CONTENT_HASH",
+    "PLACEHOLDER",
+    "RECIPE",
+    "VERSION",
+    "header_metadata",
+    "late_metadata",
+    "recipe_from_metadata",
+    "vae_name",
+    "with_hashes",
+]
+
+CONTENT_HASH, RECIPE, VERSION = (
+    "orthomerge.content_hash",
+    "orthomerge.recipe",
+    "orthomerge.version",
+)
+PLACEHOLDER = "0" * 32
+"""Stands for a content hash until it is known, so that the header's length is."""
+
+# Of the base's own metadata these would lie about the merge, or tell more than its owner meant to.
+_NOT_INHERITED = ("format", "prompt", "workflow", "_quantization_metadata", "mecha_recipe")
+_NOT_INHERITED_PREFIXES = ("modelspec.", "orthomerge.", "ss_", "sshs_")
+_KEPT_SPEC = ("architecture", "prediction_type", "predict_key", "resolution", "implementation")
+
+
+def header_metadata(plan: Plan, *, full: bool = True) -> dict[str, str]:
+    """The header's strings before the merge, hashes as placeholders of the final length.
+
+    `full=False` leaves out what a person may not want to publish: the recipe. What ComfyUI needs to
+    load the file, and the content hash, stay.
+    """
+    base = plan.aligned.base.source.metadata
+    inherited = {
+        key: value
+        for key, value in base.items()
+        if key not in _NOT_INHERITED and not key.startswith(_NOT_INHERITED_PREFIXES)
+    }
+    out = inherited | {"format": "pt", CONTENT_HASH: PLACEHOLDER, VERSION: __version__}
+    out |= fp8_metadata({t.name: t.stored for t in plan.tensors})
+    if not full:
+        return out
+    hashes = {BASE: PLACEHOLDER} | {model.name: PLACEHOLDER for model in plan.models}
+    if plan.recipe.vae_file is not None:
+        hashes[vae_name(plan.recipe)] = PLACEHOLDER
+    out |= _modelspec(plan, base)
+    out[RECIPE] = _recipe_text(with_hashes(plan.recipe, hashes))
+    # a preview's header goes nowhere, and loading sd-mecha takes seconds
+    mecha = _mecha_text(plan.recipe) if plan.target and not plan.is_checkpoint else ""
+    return out | ({"mecha_recipe": mecha} if mecha else {})
+
+
+def late_metadata(
+    plan: Plan, metadata: Mapping[str, str], content_hash: str, hashes: Mapping[str, str]
+) -> dict[str, str]:
+    """What becomes known only at the end, each value as long as its placeholder."""
+    out = {CONTENT_HASH: content_hash}
+    if RECIPE in metadata:
+        out[RECIPE] = _recipe_text(with_hashes(plan.recipe, hashes))
+    return out
+
+
+def with_hashes(recipe: Recipe, hashes: Mapping[str, str]) -> Recipe:
+    """The recipe with the content hashes of its sources filled in; "base" is the base's."""
+    models = {
+        name: replace(ref, content_hash=hashes.get(name, ref.content_hash))
+        for name, ref in recipe.models.items()
+    }
+    vae = recipe.vae
+    if recipe.vae_file is not None:
+        vae = replace(vae, content_hash=hashes.get(vae_name(recipe), vae.content_hash))
+    return replace(recipe, models=models, base_hash=hashes.get(BASE, recipe.base_hash), vae=vae)
+
+
+def vae_name(recipe: Recipe) -> str:
+    """What the file that gives the VAE is called among content hashes."""
+    return f"VAE {recipe.vae.source}"
+
+
+def recipe_from_metadata(metadata: Mapping[str, str], name: str) -> Recipe:
+    """The recipe in a merged file's header; `RecipeError` if there is none."""
+    if RECIPE not in metadata:
+        raise RecipeError(
+            f'"{name}" holds no recipe',
+            fix="Only files that were merged here do; open a JSON file.",
+        )
+    return codec.loads(metadata[RECIPE])
+
+
+def _recipe_text(recipe: Recipe) -> str:
+    return json.dumps(codec.to_json(recipe), separators=(",", ":"), ensure_ascii=False)
+
+
+def _modelspec(plan: Plan, base: Mapping[str, str]) -> dict[str, str]:
+    kept = {
+        f"modelspec.{name}": base[f"modelspec.{name}"]
+        for name in _KEPT_SPEC
+        if f"modelspec.{name}" in base
+    }
+    method = plan.recipe.method
+    title = Path(plan.target).stem if plan.target else f"{method} merge"
+    if plan.aligned.architecture.marks_prediction or plan.markers.added:
+        key = "v" if plan.markers.words.startswith("v") else "epsilon"
+        kept |= {"modelspec.predict_key": key, "modelspec.prediction_type": key}
+    return kept | {
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": kept.get(
+            "modelspec.architecture", plan.aligned.architecture.name
+        ),
+        "modelspec.title": title,
+        "modelspec.description": f"Merged by OrthoMerge Studio {__version__}: {method}.",
+        "modelspec.merged_from": ", ".join(
+            [plan.recipe.base, *(plan.recipe.models[m.name].file for m in plan.models)]
+        ),
+    }
+
+
+def _mecha_text(recipe: Recipe) -> str:
+    """The recipe in sd-mecha's words, or "" where sd-mecha or a way to say it is missing."""
+    try:
+        return recipe_text(recipe)
+    except OrthoMergeError:
+        return ""

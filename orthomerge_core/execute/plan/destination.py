@@ -1,0 +1,66 @@
+"""Whether a result can be stored where it is meant to go."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from pathlib import Path
+
+from ...errors import OrthoMergeError, WriteError, is_showable, quoted
+from ...keys.setspec import SetSpec
+
+__all__ = ["free_bytes", "room_problems", "target_problems"]
+
+
+_MIB = 1 << 20
+
+
+def target_problems(target: Path, spec: SetSpec, overwrite: bool) -> list[OrthoMergeError]:
+    """What stands in the way of writing `target`, apart from room on the disk."""
+    name, folder = target.name, target.parent
+    if not is_showable(name):
+        what = f'"{quoted(name)}" is not a usable name for a file'
+        return [WriteError(what, received="not UTF-8, or control characters", fix="Rename it.")]
+    if not folder.is_dir():
+        return [WriteError(f'the folder for "{name}" does not exist', fix="Create it first.")]
+    if target.is_dir():
+        return [WriteError(f'"{name}" is a folder', fix="Give the result a file name.")]
+    if target.suffix not in (".safetensors", ".sft"):
+        received = target.suffix or "no ending"
+        fix = "Only safetensors files are written."
+        what = f'"{name}" has the wrong ending'
+        return [WriteError(what, expected=".safetensors", received=received, fix=fix)]
+    if not os.access(folder, os.W_OK):
+        fix = "Choose a folder that you may write to."
+        return [WriteError(f'the folder for "{name}" is read-only', fix=fix)]
+    sources = [m.path for m in (spec.base, *spec.models) if m.path is not None]
+    if target.exists() and any(path.exists() and path.samefile(target) for path in sources):
+        fix = "Choose another name."
+        return [WriteError(f'"{name}" is one of the models that are merged', fix=fix)]
+    if target.exists() and not overwrite:
+        fix = "Choose another name, or allow overwriting."
+        return [WriteError(f'"{name}" exists already', fix=fix)]
+    return []
+
+
+def room_problems(target: Path, output_bytes: int) -> list[OrthoMergeError]:
+    """A disk with less room than the result takes; the file it replaces goes only afterwards."""
+    free = free_bytes(target)
+    if free is None or free >= output_bytes:
+        return []
+    error = WriteError(
+        f'not enough room on the disk for "{target.name}"',
+        expected=f"{math.ceil(output_bytes / _MIB)} MiB",
+        received=f"{math.floor(free / _MIB)} MiB free",
+        fix="Free some space, choose another folder, or a smaller output dtype.",
+    )
+    return [error]
+
+
+def free_bytes(target: Path) -> int | None:
+    """Room on the target's disk; None where it cannot be told."""
+    try:
+        return shutil.disk_usage(target.parent).free
+    except OSError:
+        return None

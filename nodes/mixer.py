@@ -156,6 +156,7 @@ def _recipe(
         texture_boost=texture,
         architecture=models.architecture,
         repairs=models.repairs.to_json(),
+        components="diffusion" if models.diffusion_only else "base",
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from comfy_api.latest import io
 
@@ -66,7 +68,7 @@ class OrthoPickModel(io.ComfyNode):
             models.base, () if name == BASE else (spec,), models.architecture, models.repairs
         )
         progress = host.HostProgress(cls.hidden.unique_id)
-        with open_set(alone) as aligned:
+        with open_set(replace(alone, components="diffusion")) as aligned:
             weights = _weights(aligned, name, progress)
             metadata = aligned.base.source.metadata
         progress.finish()

@@ -149,7 +149,7 @@ class WholeMerge:
     def _load(self, tensor: TensorPlan) -> _Loaded | Outcome:
         """Base and deltas of a tensor, or its outcome where nothing is to be computed."""
         plan, progress = self._work.plan, self._work.progress
-        if not tensor.numel or not (plan.rows or plan.texture):
+        if tensor.copied or not tensor.numel or not (plan.rows or plan.texture):
             progress.advance(float(tensor.read_bytes))
             return self._keep(tensor)
         buffer, matrix = self._memory(tensor.numel)

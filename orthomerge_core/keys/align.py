@@ -87,6 +87,7 @@ def align(
         carried=carried,
         shapes=shapes,
         skipped=tuple(m.report for m in laid if not m.report.ok),
+        outside=frozenset(outside),
         stored_names=_stored_names(base, view.prefix, own),
     )
     _check(laid, repairs)

@@ -170,6 +170,7 @@ class AlignedSet(Closing):
     `carried`: the base's other keys (int, bool, schedules, markers), copied byte for byte.
     `shapes`: canonical key → shape in the base.
     `stored_names`: canonical key → the base's own name for it, in the order of the base's file.
+    `outside`: carried keys of a checkpoint that belong to no component, such as schedules.
     `skipped`: reports of models that were left out, with the reason.
     """
 
@@ -181,6 +182,7 @@ class AlignedSet(Closing):
     shapes: Mapping[str, tuple[int, ...]]
     skipped: tuple[ModelReport, ...] = field(default=())
     stored_names: Mapping[str, str] = field(default_factory=dict)
+    outside: frozenset[str] = frozenset()
 
     @property
     def components(self) -> tuple[str, ...]:

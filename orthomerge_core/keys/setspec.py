@@ -61,14 +61,15 @@ class SetSpec:
     """A base, its models, and how to read them.
 
     `components`: "base" takes the components that the base has, "diffusion" only the diffusion
-    model.
+    model. `vae`: a file that gives the VAE of the result.
     """
 
     base: ModelSpec
     models: tuple[ModelSpec, ...]
     architecture: str = "auto"
     repairs: Repairs = Repairs()
-    components: str = "diffusion"
+    components: str = COMPONENTS[0]
+    vae: ModelSpec | None = None
 
     @property
     def diffusion_only(self) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ...keys.aligned import AlignedModel
+from ...keys.content import diffusion_part, model_content_hash
 from ...messages import Message
 from ...recipe.model import BASE
 from ..fallback import TEXTURE, Work
 from ..plan.model import Plan
 from .cast import LIMITS
+from .provenance import vae_name
 
 __all__ = ["merge_notes", "other_weights", "unused_tensors"]
 
@@ -119,7 +121,18 @@ def other_weights(plan: Plan, hashes: Mapping[str, str]) -> Iterator[Message]:
     expected = {BASE: plan.recipe.base_hash} | {
         name: ref.content_hash for name, ref in plan.recipe.models.items()
     }
+    vae = vae_name(plan.recipe)
+    expected[vae] = plan.recipe.vae.content_hash
+    files = {BASE: plan.recipe.base, vae: plan.recipe.vae.source}
     for name, digest in hashes.items():
-        if expected.get(name) not in (None, digest):
-            file = plan.recipe.base if name == BASE else plan.recipe.models[name].file
+        if expected.get(name) not in (None, digest, _diffusion_hash(plan, name)):
+            file = files[name] if name in files else plan.recipe.models[name].file
             yield Message("merge.other_weights", {"name": name, "file": file})
+
+
+def _diffusion_hash(plan: Plan, name: str) -> str | None:
+    """The content hash of a source's diffusion model alone, by which an analysis knows it."""
+    if not plan.is_checkpoint:
+        return None
+    found = [model for model in plan.sources() if model.name == name]
+    return model_content_hash(diffusion_part(plan.aligned, found[0])) if found else None

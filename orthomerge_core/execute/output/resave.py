@@ -41,7 +41,7 @@ def merge_identity(plan: Plan) -> str:
         for name, ref in recipe.models.items()
     }
     plain = replace(recipe, base=files[BASE], models=models, base_hash=None)
-    return "\n".join([codec.canonical(plain), *files.values()])
+    return "\n".join([codec.canonical(plain), plan.layout_name, *files.values()])
 
 
 def store_again(
@@ -94,10 +94,13 @@ def store_again(
 
 
 def _copied(plan: Plan, sink: Sink, first: MergeReport, read: Read, progress: Progress) -> bool:
-    layout, carried = plan.layout(), frozenset(plan.aligned.carried)
+    layout, carried, added = plan.layout(), plan.carried, plan.markers.added
     progress.start(float(len(layout)), f"Storing {len(layout)} merged tensors")
     for key, (dtype, shape) in layout.items():
-        tensor = read_stored(plan.aligned.base, key) if key in carried else read(key)
+        if key in carried:
+            tensor: Tensor | None = read_stored(plan.aligned.base, carried[key])
+        else:
+            tensor = added[key] if key in added else read(key)
         expected = first.tensor_hashes.get(key)
         if tensor is None or expected is None or tensor.numel() != _numel(shape):
             return False

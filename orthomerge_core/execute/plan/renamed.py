@@ -93,7 +93,8 @@ class _Search:
         repairs = repairs_from_recipe(self._recipe)
         first = model if base is None else ModelSpec(BASE, base.name, base)
         models = () if base is None else (model,)
-        spec = SetSpec(first, models, self._recipe.architecture, repairs)
+        components = self._recipe.components
+        spec = SetSpec(first, models, self._recipe.architecture, repairs, components)
         try:
             with open_set(spec, find_duplicates=False) as aligned:
                 opened = aligned.base if base is None else aligned.models[0]

@@ -102,12 +102,17 @@ def _several(file: str, paths: Sequence[Path]) -> FileError:
 
 
 def spec_from_recipe(
-    recipe: Recipe, resolve: Callable[[str], Path], live: Mapping[str, Source] | None = None
+    recipe: Recipe,
+    resolve: Callable[[str], Path],
+    live: Mapping[str, Source] | None = None,
+    *,
+    resolve_vae: Callable[[str], Path] | None = None,
 ) -> SetSpec:
     """The set of files that the merge reads: the base and the models of active rows.
 
     Args:
         resolve: file name → path; raises an `OrthoMergeError` for what it cannot find.
+        resolve_vae: as `resolve`, for the file that gives the VAE; None for the same folders.
         live: model name (or "base") → an open source that stands in for its file.
 
     Raises:
@@ -129,9 +134,17 @@ def spec_from_recipe(
     used = [name for name in recipe.used_models() if name in recipe.models]
     refs = recipe.models
     models = tuple(spec(name, refs[name].file, refs[name].block_map) for name in used)
+    vae = None
+    if recipe.vae_file is not None:
+        try:
+            path = (resolve_vae or resolve)(recipe.vae_file)
+            vae = ModelSpec("VAE", recipe.vae_file, path=path)
+        except OrthoMergeError as error:
+            problems.append(error)
     if problems:
         raise PlanError([*problems_without_files(recipe), *problems])
-    return SetSpec(base, models, recipe.architecture, repairs_from_recipe(recipe))
+    repairs = repairs_from_recipe(recipe)
+    return SetSpec(base, models, recipe.architecture, repairs, recipe.components, vae)
 
 
 def repairs_from_recipe(recipe: Recipe) -> Repairs:

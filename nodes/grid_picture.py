@@ -69,10 +69,10 @@ class OrthoGridPicture(io.ComfyNode):
                 fix="Give every cell a latent of the same size.",
             )
         drawn = grid_picture(wire.grid, shown, captions)
-        told = _told(wire, kept)
-        texts = {"orthomerge.grid": json.dumps(told, allow_nan=False)} | _workflow(cls.hidden)
+        facts = _told(wire, kept)
+        texts = {"orthomerge.grid": json.dumps(facts, allow_nan=False)} | _workflow(cls.hidden)
         saved = host.save_png(drawn, prefix, texts)
-        payload = {"kind": "grid", "text": f"{len(shown)} cells", **told}
+        payload = {"kind": "grid", "text": f"{len(shown)} cells", **facts}
         return io.NodeOutput(picture(lambda: drawn), ui=told(payload, images=[saved]))
 
 

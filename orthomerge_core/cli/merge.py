@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import Cancelled, OrthoMergeError
+from ..errors import Cancelled, HeaderError, OrthoMergeError
 from ..io.rawfile import explain_os_error
 from ..recipe.components import changed
 from ..recipe.model import OUTPUT_DTYPES, Recipe
@@ -196,7 +196,8 @@ def _attempt(job: _Job, caches: Caches, bar: Bar, *, alone: bool) -> dict[str, A
         if alone:
             raise
         words = explain_os_error(error) if isinstance(error, OSError) else str(error)
-        return {"recipe": _name(job), "ok": False, "error": words, "said": []}
+        kind = {"kind": error.kind} if isinstance(error, HeaderError) else {}
+        return {"recipe": _name(job), "ok": False, "error": words, **kind, "said": []}
 
 
 def _name(job: _Job) -> str:

@@ -44,7 +44,7 @@ from orthomerge_core.execute.linear.kernel import fused_sweep
 from orthomerge_core.execute.output.provenance import header_metadata
 from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
-from orthomerge_core.io.hashing import HashMemo
+from orthomerge_core.io.hash_memo import HashMemo
 from orthomerge_core.keys.content import model_content_hash
 from orthomerge_core.keys.opening import open_set, spec_from_paths
 from orthomerge_core.progress import Progress

@@ -36,7 +36,7 @@ from orthomerge_core.execute.decomposition_cache import DecompositionCache
 from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.plan.resolve import FolderResolver, spec_from_recipe
 from orthomerge_core.execute.run import run_merge
-from orthomerge_core.io.hashing import HashMemo
+from orthomerge_core.io.hash_memo import HashMemo
 from orthomerge_core.methods.contract import DecomposedMethod, Rows
 from orthomerge_core.methods.registry import get_method
 from orthomerge_core.recipe.model import ModelRef, Recipe, Row

@@ -12,7 +12,7 @@ from ..orthomerge_core.recipe.fields import text
 from ..orthomerge_core.recipe.model import BASE
 from . import host
 from .live import LiveSource
-from .widgets import schema
+from .widgets import schema, told
 from .wire import Models
 
 __all__ = ["OrthoAddModel"]
@@ -62,7 +62,7 @@ class OrthoAddModel(io.ComfyNode):
         name = _checked(name, models.names())
         spec = models.with_model(ModelSpec(name, f"MODEL {name}", source=LiveSource(model, name)))
         payload = {"kind": "set", "base": spec.base.file, "models": list(spec.names())}
-        return io.NodeOutput(spec, ui={"orthomerge": [payload]})
+        return io.NodeOutput(spec, ui=told(payload))
 
 
 def _checked(name: str, taken: tuple[str, ...]) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..orthomerge_core.analysis.cache import AnalysisCache, analyze_cached
-from ..orthomerge_core.io.hashing import HashMemo
+from ..orthomerge_core.io.hash_memo import HashMemo
 from ..orthomerge_core.keys.opening import open_set
 from ..orthomerge_core.keys.setspec import SetSpec
 from ..orthomerge_core.report.analysis_plots import heatmaps
 from ..orthomerge_core.report.analysis_text import analysis_report
 from . import host
 from .payloads import analysis_payload
-from .widgets import picture, schema
+from .widgets import picture, schema, told
 from .wire import AnalysisWire, Models, OrthoAnalysis
 
 __all__ = ["DeltaGramAnalyzer"]
@@ -73,6 +73,4 @@ class DeltaGramAnalyzer(io.ComfyNode):
         text = analysis_report(analysis)
         payload = analysis_payload(analysis, text)
         wire = AnalysisWire(analysis, models)
-        return io.NodeOutput(
-            wire, picture(lambda: heatmaps(analysis)), text, ui={"orthomerge": [payload]}
-        )
+        return io.NodeOutput(wire, picture(lambda: heatmaps(analysis)), text, ui=told(payload))

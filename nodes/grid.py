@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ..orthomerge_core.grid.cells import make_grid
 from . import host
-from .widgets import schema
+from .widgets import schema, told
 from .wire import GridSocket, GridWire, RecipeSocket, RecipeWire
 
 __all__ = ["OrthoGrid"]
@@ -63,13 +63,12 @@ class OrthoGrid(io.ComfyNode):
         pages: str = "",
     ) -> io.NodeOutput:
         """Expand the axes; nothing is merged here."""
-        grid = make_grid(recipe.recipe, [columns, rows, pages], recipe.strength)
+        grid = make_grid(recipe.recipe, [columns, rows, pages])
         group = uuid.uuid4().hex
         recipes = [
             replace(
                 recipe,
                 recipe=cell.setting.recipe,
-                strength=cell.setting.strength,
                 content_hash=None,
                 group=group,
                 cell=number,
@@ -79,4 +78,4 @@ class OrthoGrid(io.ComfyNode):
         labels = [cell.caption(grid.axes) for cell in grid.cells]
         text = f"{len(grid.cells)} merges: {' × '.join(f'{len(a)} {a.name}' for a in grid.axes)}"
         payload = {"kind": "grid_axes", "text": text, "labels": labels}
-        return io.NodeOutput(recipes, GridWire(grid, group), labels, ui={"orthomerge": [payload]})
+        return io.NodeOutput(recipes, GridWire(grid, group), labels, ui=told(payload))

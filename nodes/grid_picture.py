@@ -73,9 +73,7 @@ class OrthoGridPicture(io.ComfyNode):
         texts = {"orthomerge.grid": json.dumps(told, allow_nan=False)} | _workflow(cls.hidden)
         saved = host.save_png(drawn, prefix, texts)
         payload = {"kind": "grid", "text": f"{len(shown)} cells", **told}
-        return io.NodeOutput(
-            picture(lambda: drawn), ui={"images": [saved], "orthomerge": [payload]}
-        )
+        return io.NodeOutput(picture(lambda: drawn), ui=told(payload, images=[saved]))
 
 
 def _pixels(image: torch.Tensor) -> np.ndarray:

@@ -7,13 +7,13 @@ from dataclasses import replace
 from comfy_api.latest import io
 
 from ..orthomerge_core.execute.output.provenance import with_hashes
-from ..orthomerge_core.recipe.model import OUTPUT_DTYPES
+from ..orthomerge_core.recipe.model import ALPHA_LIMIT, OUTPUT_DTYPES
 from ..orthomerge_core.report.merge_plots import retention_picture
 from ..orthomerge_core.report.merge_text import merge_report
 from . import host
 from .cells import merge_cell
 from .merging import merge_to_model, planned
-from .widgets import device_input, dry_run_input, picture, schema
+from .widgets import device_input, dry_run_input, picture, schema, told
 from .wire import RecipeSocket, RecipeWire
 
 __all__ = ["OrthoMergeExecute"]
@@ -50,6 +50,17 @@ class OrthoMergeExecute(io.ComfyNode):
                 ),
                 device_input(),
                 dry_run_input(),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=-ALPHA_LIMIT,
+                    max=ALPHA_LIMIT,
+                    step=0.05,
+                    round=False,
+                    optional=True,
+                    tooltip="How much of the whole merged change is added: 0 is the base, 1 the "
+                    "merge as the recipe says.",
+                ),
             ],
             outputs=[
                 io.Model.Output(display_name="MODEL", tooltip="The merged model."),
@@ -70,16 +81,20 @@ class OrthoMergeExecute(io.ComfyNode):
         output_dtype: str = "base",
         device: str = "auto",
         dry_run: bool = False,
+        strength: float = 1.0,
     ) -> io.NodeOutput:
         """Plan, merge into memory, hand over."""
+        if strength != 1.0:
+            scaled = replace(recipe.recipe, strength=recipe.recipe.strength * strength)
+            recipe = replace(recipe, recipe=scaled)
         if dry_run:
             plan, nothing = planned(recipe, output_dtype), host.blocked()
-            ui = {"orthomerge": [plan]}
+            ui = told(plan)
             return io.NodeOutput(nothing, nothing, plan["text"], nothing, ui=ui)
         if recipe.group is not None:
             plan, model = merge_cell(recipe, output_dtype, device)
             words = f"Merged when it is sampled.\n\n{plan['text']}"
-            ui = {"orthomerge": [plan | {"text": words}]}
+            ui = told(plan | {"text": words})
             return io.NodeOutput(model, recipe, words, host.blocked(), ui=ui)
         report, model = merge_to_model(recipe, output_dtype, device, cls.hidden.unique_id)
         text = merge_report(report)
@@ -89,4 +104,4 @@ class OrthoMergeExecute(io.ComfyNode):
         )
         wire = replace(recipe, recipe=merged, content_hash=report.content_hash)
         drawn = picture(lambda: retention_picture(report))
-        return io.NodeOutput(model, wire, text, drawn, ui={"orthomerge": [payload]})
+        return io.NodeOutput(model, wire, text, drawn, ui=told(payload))

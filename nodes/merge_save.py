@@ -8,7 +8,7 @@ from ..orthomerge_core.recipe.model import OUTPUT_DTYPES
 from ..orthomerge_core.report.merge_text import merge_report
 from . import host
 from .merging import merge_to_file, planned
-from .widgets import device_input, dry_run_input, schema
+from .widgets import device_input, dry_run_input, schema, told
 from .wire import RecipeSocket, RecipeWire
 
 __all__ = ["OrthoMergeSave"]
@@ -74,8 +74,8 @@ class OrthoMergeSave(io.ComfyNode):
         path, shown = host.output_target(filename_prefix)
         if dry_run:
             plan = planned(recipe, dtype, path)
-            return io.NodeOutput(host.blocked(), ui={"orthomerge": [plan]})
+            return io.NodeOutput(host.blocked(), ui=told(plan))
         report = merge_to_file(recipe, dtype, device, cls.hidden.unique_id, path)
         text = f"Saved {shown}\n\n{merge_report(report)}"
         payload = {"kind": "merge", "report": report.to_json(), "file": shown, "text": text}
-        return io.NodeOutput(shown, ui={"orthomerge": [payload]})
+        return io.NodeOutput(shown, ui=told(payload))

@@ -18,7 +18,7 @@ from ..orthomerge_core.recipe.table import (
 )
 from . import host
 from .payloads import formula, mix_payload
-from .widgets import extended, schema
+from .widgets import extended, schema, told
 from .wire import Mix, MixWire, Models, RecipeSocket, RecipeWire
 
 __all__ = ["OrthoMixer"]
@@ -132,7 +132,7 @@ class OrthoMixer(io.ComfyNode):
             "problems": marks,
             "text": text,
         }
-        return io.NodeOutput(RecipeWire(recipe, models), text, ui={"orthomerge": [payload]})
+        return io.NodeOutput(RecipeWire(recipe, models), text, ui=told(payload))
 
 
 def _recipe(

@@ -13,7 +13,7 @@ from ..orthomerge_core.keys.detect import all_architectures
 from ..orthomerge_core.keys.opening import open_set, spec_from_paths
 from ..orthomerge_core.keys.setspec import SetSpec
 from . import host
-from .widgets import extended, schema
+from .widgets import extended, schema, told
 from .wire import Models
 
 __all__ = ["OrthoModelSet", "members"]
@@ -79,7 +79,7 @@ class OrthoModelSet(io.ComfyNode):
         Only `models` is asked for, because the host reports one message at every input named here.
         Newer hosts hold `base` against its list themselves; with older ones `execute` refuses it.
         """
-        return host.explain(lambda: [host.resolve(name) for name in _lines(models)])
+        return host.explain(lambda: host.resolve_all(_lines(models)))
 
     @classmethod
     def fingerprint_inputs(
@@ -115,7 +115,7 @@ class OrthoModelSet(io.ComfyNode):
             "files": {m.name: m.file for m in spec.models},
             "skipped": skipped,
         }
-        return io.NodeOutput(spec, ui={"orthomerge": [payload]})
+        return io.NodeOutput(spec, ui=told(payload))
 
 
 def _lines(text: str | None) -> list[str]:
@@ -127,8 +127,8 @@ def _spec(base: str, picked: list[str], architecture: str) -> SetSpec:
     if len(set(picked)) < len(picked):
         twice = next(name for name in picked if picked.count(name) > 1)
         raise RecipeError(f'"{twice}" is named twice', fix="Remove one of the two lines.")
-    paths = [host.resolve(name) for name in picked]
-    spec = spec_from_paths(host.resolve(base), paths, architecture)
+    first, *paths = host.resolve_all([base, *picked])
+    spec = spec_from_paths(first, paths, architecture)
     named = [replace(m, file=file) for m, file in zip(spec.models, picked, strict=True)]
     return replace(spec, base=replace(spec.base, file=base), models=tuple(named))
 

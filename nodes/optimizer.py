@@ -10,7 +10,7 @@ from ..orthomerge_core.report.lineage_plot import lineage
 from ..orthomerge_core.report.optimizer_text import optimizer_report
 from . import host
 from .payloads import mix_payload
-from .widgets import param_input, picture, schema
+from .widgets import param_input, picture, schema, told
 from .wire import AnalysisWire, Mix, MixWire, OrthoAnalysis
 
 __all__ = ["DeltaBaseOptimizer"]
@@ -61,4 +61,4 @@ class DeltaBaseOptimizer(io.ComfyNode):
         text = optimizer_report(proposal)
         payload = mix_payload(wire, proposal.names) | {"text": text}
         drawn = picture(lambda: lineage(analysis.analysis, proposal))
-        return io.NodeOutput(wire, drawn, text, ui={"orthomerge": [payload]})
+        return io.NodeOutput(wire, drawn, text, ui=told(payload))

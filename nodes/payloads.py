@@ -49,6 +49,8 @@ def formula(recipe: Recipe) -> str:
     if not rows:
         return "W = base. No row is on, so nothing is merged."
     text = f"W = base + {recipe.method}({', '.join(_term(row) for row in rows)})"
+    if recipe.strength != 1.0:
+        text = text.replace("W = base + ", f"W = base + {recipe.strength:g} × ", 1)
     boost = recipe.texture_boost
     if boost.active:
         text += f" + {boost.alpha:g} ({boost.model} − {recipe.texture_parent()})"

@@ -8,13 +8,13 @@ from ..orthomerge_core.errors import OrthoMergeError, RecipeError
 from ..orthomerge_core.execute.output.provenance import recipe_from_metadata
 from ..orthomerge_core.execute.plan.renamed import resolve_by_content
 from ..orthomerge_core.execute.plan.resolve import spec_from_recipe
-from ..orthomerge_core.io.hashing import HashMemo
+from ..orthomerge_core.io.hash_memo import HashMemo
 from ..orthomerge_core.io.opening import open_source
 from ..orthomerge_core.recipe.model import Recipe
 from . import host
 from .payloads import formula
 from .texts import FORMATS, read_text, write_text
-from .widgets import schema
+from .widgets import schema, told
 from .wire import RecipeSocket, RecipeWire
 
 __all__ = ["OrthoRecipe"]
@@ -107,7 +107,7 @@ class OrthoRecipe(io.ComfyNode):
         wire = recipe or _loaded(json, file, cls.hidden.unique_id)
         text = write_text(wire.recipe, export)
         payload = {"kind": "recipe", "formula": formula(wire.recipe), "text": text}
-        return io.NodeOutput(wire, text, ui={"orthomerge": [payload]})
+        return io.NodeOutput(wire, text, ui=told(payload))
 
 
 def _read(text: str, file: str) -> Recipe:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
-from math import floor, log10
+from math import floor, isfinite, log10
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ __all__ = [
     "param_input",
     "picture",
     "schema",
+    "told",
 ]
 
 logger = logging.getLogger(__name__)
@@ -124,3 +125,22 @@ def picture(draw: Callable[[], np.ndarray]) -> torch.Tensor:
         logger.warning("OrthoMerge draws no pictures: %s. pip install matplotlib", error)
         pixels = np.full((64, 64, 3), 128, dtype=np.uint8)
     return torch.from_numpy(np.ascontiguousarray(pixels)).float().div_(255.0).unsqueeze(0)
+
+
+def told(payload: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The `ui` of a node: our payload for the browser, and what else ComfyUI shows.
+
+    Numbers that JSON cannot hold become null: one of them would make the whole of /history
+    unreadable.
+    """
+    return {**more, "orthomerge": [_as_json(payload)]}
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(item) for item in value]
+    return value

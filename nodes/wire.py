@@ -61,14 +61,13 @@ class MixWire:
 class RecipeWire:
     """A recipe, and where its models lie. `content_hash` is that of the merge, once it was made.
 
-    `strength` scales the merged change. A recipe of a grid has the grid's `group` and its number
+    A recipe of a grid has the grid's `group` and its number
     `cell`: the MODELs of a group are made one after the other in the same memory.
     """
 
     recipe: Recipe
     spec: SetSpec
     content_hash: str | None = None
-    strength: float = 1.0
     group: str | None = None
     cell: int = 0
 

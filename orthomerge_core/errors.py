@@ -22,8 +22,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import Any
 
 __all__ = [
+    "HEADER_KINDS",
     "AnalysisError",
     "Cancelled",
     "CompatibilityError",
@@ -40,6 +42,31 @@ __all__ = [
     "quoted",
     "shown_value",
 ]
+
+HEADER_KINDS = frozenset(
+    {
+        "bad_metadata",  # not a map of strings
+        "bad_name",  # a tensor name that cannot be shown in one line
+        "bad_offsets",
+        "bad_shape",
+        "duplicate",  # a key twice, or one tensor in two shards
+        "hole",  # bytes that belong to no tensor
+        "incomplete",  # a tensor or layer without what it needs
+        "bad_field",  # a GGUF field or number that cannot be
+        "index",  # an index that is none, or contradicts its shards
+        "not_json",
+        "not_utf8",
+        "overlap",
+        "quantization",  # a marker or scale that is none
+        "size",  # bytes and shape contradict each other
+        "too_large",  # beyond a limit that no real file reaches
+        "too_short",
+        "truncated",
+        "unknown_dtype",
+        "wrong_format",  # the first bytes are those of nothing that is read here
+    }
+)
+"""What `HeaderError.kind` can be."""
 
 QUOTE_LIMIT = 200
 """The most characters of one piece of input that a message repeats."""
@@ -137,13 +164,31 @@ class OrthoMergeError(Exception):
         head = f"{what}: {', '.join(parts)}" if parts else what
         super().__init__(f"{head.rstrip('.')}. {fix}".strip())
 
+    def to_json(self) -> dict[str, Any]:
+        """`error`, the class by name, and `message`: plain JSON for `--json` and callers."""
+        return {"error": type(self).__name__, "message": str(self)}
+
 
 class FileError(OrthoMergeError):
     """A file cannot be used as weights."""
 
 
 class HeaderError(FileError):
-    """A header is truncated, malformed or contradicts its file."""
+    """A header is truncated, malformed or contradicts its file.
+
+    `kind` is one of `HEADER_KINDS`, for callers that tell the reasons apart; the rest is as in
+    `OrthoMergeError`.
+    """
+
+    def __init__(self, what: str, *, kind: str, **parts: Any) -> None:
+        if kind not in HEADER_KINDS:
+            raise ValueError(f"{kind} is not a kind of HeaderError")
+        super().__init__(what, **parts)
+        self.kind = kind
+
+    def to_json(self) -> dict[str, Any]:
+        """See `OrthoMergeError`; with `kind`."""
+        return {**super().to_json(), "kind": self.kind}
 
 
 class UnsupportedError(FileError):

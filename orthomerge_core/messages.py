@@ -21,8 +21,27 @@ __all__ = ["TEMPLATES", "Message", "texts"]
 
 TEMPLATES: Mapping[str, str] = MappingProxyType(
     {
+        "merge.absent": "{model} lacks {count:# tensor|# tensors} ({keys:names}); its rows change "
+        "nothing there.",
+        "merge.absent_average": "{model} lacks {count:# tensor|# tensors} ({keys:names}); the "
+        "average there is over {left} of {rows} rows.",
         "merge.averaged": "{count:# tensor was|# tensors were} averaged, since {reason}.",
+        "merge.clipped": "{count:# weight was|# weights were} clipped to the range of {dtype}, "
+        "±{limit:g}.",
         "merge.no_row": "No row is active: the result is the base.",
+        "merge.not_finite": "{row} holds values that are not finite in {count:# tensor|# tensors} "
+        "({keys:names}); it does not count there.",
+        "merge.other_shape": "{model} has {count:# tensor|# tensors} of another shape than the "
+        "base ({keys:names}); its rows change nothing there.",
+        "merge.other_shape_average": "{model} has {count:# tensor|# tensors} of another shape than "
+        "the base ({keys:names}); the average there is over {left} of {rows} rows.",
+        "merge.other_weights": '{name} ("{file}") is not the file that the recipe was made from: '
+        "it holds other weights now.",
+        "merge.repaired": "{count:# result was|# results were} not finite ({keys:names}); the "
+        "base's tensors were kept.",
+        "merge.texture_not_finite": "The texture boost holds values that are not finite in "
+        "{count:# tensor|# tensors} ({keys:names}); it does not count there.",
+        "plan.strength_zero": "The strength is 0: the result is the base.",
     }
 )
 """code → sentence. Beside Python's own format specifications two are understood:

@@ -18,6 +18,7 @@ from .files import (
     output_target,
     readable_names,
     resolve,
+    resolve_all,
     siblings,
     unshowable_siblings,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "output_target",
     "readable_names",
     "resolve",
+    "resolve_all",
     "save_png",
     "siblings",
     "stored_weight",

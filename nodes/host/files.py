@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
 from ...orthomerge_core import errors
 from ...orthomerge_core.io.opening import is_readable_name
+from ...orthomerge_core.recipe.codec import MAX_MODELS
 
 __all__ = [
     "ModelFolders",
@@ -23,6 +24,7 @@ __all__ = [
     "output_target",
     "readable_names",
     "resolve",
+    "resolve_all",
     "siblings",
     "unshowable_siblings",
 ]
@@ -71,9 +73,25 @@ def resolve(name: str) -> Path:
 
     Raises: FileError with the nearest names where there is none.
     """
+    return _resolve(name, names())
+
+
+def resolve_all(wanted: Sequence[str]) -> list[Path]:
+    """As `resolve` of each, with one look at the folders."""
+    if len(wanted) > MAX_MODELS + 1:
+        raise errors.RecipeError(
+            "the set has too many models",
+            expected=f"at most {MAX_MODELS}",
+            received=len(wanted) - 1,
+            fix="Remove some lines.",
+        )
+    known = names()
+    return [_resolve(name, known) for name in wanted]
+
+
+def _resolve(name: str, known: Mapping[str, tuple[str, str]]) -> Path:
     import folder_paths
 
-    known = names()
     wanted = name.replace("\\", "/")
     if wanted not in known:
         wanted = wanted.strip()
@@ -109,7 +127,8 @@ class ModelFolders:
 
     def candidates(self) -> list[Path]:
         """Every readable model file, each once."""
-        return list({resolve(name): None for name in readable_names()})
+        known = names()
+        return list({_resolve(n, known): None for n in sorted(known) if is_readable_name(n)})
 
 
 def _near(wanted: str, known: Sequence[str]) -> str:
@@ -146,10 +165,10 @@ def _split(name: str) -> tuple[str, str]:
 
 def listing() -> list[dict[str, Any]]:
     """Every readable model file, sorted: shown name, size in bytes, mtime in seconds."""
-    found = []
-    for name in readable_names():
+    found, known = [], names()
+    for name in sorted(filter(is_readable_name, known)):
         try:
-            stat = resolve(name).stat()
+            stat = _resolve(name, known).stat()
         except (errors.FileError, OSError):  # listed, but gone since
             continue
         found.append({"name": name, "bytes": stat.st_size, "modified": int(stat.st_mtime)})
@@ -166,7 +185,7 @@ def unshowable_siblings(name: str) -> list[str]:
 def siblings(name: str) -> list[str]:
     """Readable files of the same registered folder and sub-folder as `name`, without it."""
     known = names()
-    path = resolve(name)
+    path = _resolve(name, known)
     folder = next((_home(f) for n, (f, _) in known.items() if n == name), None)
     head = name.rsplit("/", 1)[0] + "/" if "/" in name else ""
     return sorted(
@@ -176,7 +195,7 @@ def siblings(name: str) -> list[str]:
         and is_readable_name(other)
         and other.startswith(head)
         and "/" not in other[len(head) :]
-        and resolve(other) != path
+        and _resolve(other, known) != path
     )
 
 
@@ -186,13 +205,16 @@ def _home(folder: str) -> str:
 
 
 def fingerprint(files: Sequence[str]) -> str:
-    """Hash over path, size and mtime of each file. A hash, because ComfyUI's history shows it."""
+    """Hash over path, inode, size and times of each file: ComfyUI shows it in its history."""
     digest = hashlib.sha256()
+    known = names()
     for name in files:
         try:
-            path = resolve(name)
+            path = _resolve(name, known)
             stat = path.stat()
-            line = f"{name}|{os.path.realpath(path)}|{stat.st_size}|{stat.st_mtime_ns}"
+            # A file may be replaced by one of the same size and time; inode and ctime then differ.
+            times = f"{stat.st_mtime_ns}|{stat.st_ctime_ns}"
+            line = f"{name}|{os.path.realpath(path)}|{stat.st_ino}|{stat.st_size}|{times}"
         except (errors.FileError, OSError):
             line = f"{name}|absent"
         digest.update(line.encode(errors="backslashreplace") + b"\n")

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AnalysisError
-from ..io.entries import Entries
-from ..io.hashing import HashMemo, bytes_hash
+from ..io.cache_folder import CacheFolder
+from ..io.hash_memo import HashMemo
+from ..io.hashing import bytes_hash
 from ..keys.aligned import AlignedModel, AlignedSet
 from ..keys.content import model_digest
 from ..progress import Progress
@@ -59,7 +60,7 @@ class AnalysisCache:
     """
 
     def __init__(self, folder: Path, max_bytes: int = 256 << 20) -> None:
-        self._entries = Entries(folder, _SUFFIX, max_bytes)
+        self._entries = CacheFolder(folder, _SUFFIX, max_bytes)
 
     def get(self, aligned: AlignedSet, rank_samples: int) -> Analysis | None:
         """The analysis of this set, or None."""

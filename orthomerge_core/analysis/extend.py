@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..concurrency.device import usable_device
 from ..concurrency.pool import Ticker, default_workers, run_pool
-from ..io.hashing import HashMemo
+from ..io.hash_memo import HashMemo
 from ..io.scratch import Scratch
 from ..io.source import Read
 from ..keys.aligned import AlignedSet

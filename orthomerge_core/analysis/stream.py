@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from ..concurrency.device import usable_device
 from ..concurrency.pool import Ticker, default_workers, run_pool
 from ..errors import AnalysisError
-from ..io.hashing import HashMemo
+from ..io.hash_memo import HashMemo
 from ..keys.aligned import AlignedSet
 from ..keys.content import model_content_hash, recall_hashes
 from ..keys.reading import key_bytes, key_groups, total_bytes

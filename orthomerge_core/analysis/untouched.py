@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..io.hashing import HashMemo
+from ..io.hash_memo import HashMemo
 from ..keys.aligned import AlignedModel
 
 __all__ = ["untouched_keys"]

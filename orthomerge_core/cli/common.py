@@ -24,7 +24,7 @@ from ..recipe.model import Recipe
 
 if TYPE_CHECKING:
     from ..analysis.cache import AnalysisCache
-    from ..io.hashing import HashMemo
+    from ..io.hash_memo import HashMemo
 
 __all__ = [
     "FILE",
@@ -62,7 +62,7 @@ class Caches:
     @cached_property
     def memo(self) -> HashMemo:
         """Known hashes of files; kept in memory only with `--no-cache`."""
-        from ..io.hashing import HashMemo
+        from ..io.hash_memo import HashMemo
 
         return HashMemo(self.folder / "hashes" if self.folder else None)
 

@@ -152,8 +152,6 @@ def _variants(files: Sequence[Path], sweep: Sequence[str]) -> Iterator[_Variant]
 
     grid = make_grid(recipe, sweep)
     for cell in grid.cells:
-        if cell.setting.strength != 1.0:
-            raise click.UsageError("A saved merge has no strength: sweep alpha instead.")
         caption = _UNSAFE.sub("_", cell.caption(grid.axes))
         yield _Variant(files[0], f"{files[0].stem} {caption}", cell.setting.recipe)
 

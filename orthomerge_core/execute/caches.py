@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..io.hashing import HashMemo
+from ..io.hash_memo import HashMemo
 from .decomposition_cache import DecompositionCache
 from .linear.gram_cache import GramCache
 

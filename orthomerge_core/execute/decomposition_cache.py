@@ -52,7 +52,7 @@ class DecompositionCache:
         try:
             with SafetensorsSource(path) as source:
                 parts = {name: source.read_raw(name) for name in source.entries}
-                intact = source.metadata.get(_HASH) == _parts_hash(parts)
+                intact = source.metadata.get(_HASH) == _entry_hash(key, parts)
         except (FileError, OSError):
             parts, intact = {}, False
         if not intact:
@@ -73,7 +73,7 @@ class DecompositionCache:
             return
         tensors = {name: part.detach().cpu().contiguous() for name, part in parts.items()}
         layout = {name: (dtype_of(t), tuple(t.shape)) for name, t in tensors.items()}
-        metadata = {_HASH: _parts_hash(tensors)}
+        metadata = {_HASH: _entry_hash(key, tensors)}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self._path(key)
@@ -149,6 +149,7 @@ def _identity(model: AlignedModel, key: str) -> str:
     return json.dumps(parts)
 
 
-def _parts_hash(parts: Mapping[str, Tensor]) -> str:
+def _entry_hash(key: str, parts: Mapping[str, Tensor]) -> str:
+    """Over the key, names, dtypes, shapes and bytes: an entry under another name is no entry."""
     items = {n: (dtype_of(t), tuple(t.shape), tensor_hash(t)) for n, t in parts.items()}
-    return content_hash(items)
+    return bytes_hash(f"{key} {content_hash(items)}".encode())

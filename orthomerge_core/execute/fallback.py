@@ -14,7 +14,10 @@ from .output.retention import Retention
 from .output.tensor_writer import Emitter
 from .plan.model import Plan, TensorPlan
 
-__all__ = ["Fate", "Outcome", "Work", "is_finite", "only_finite"]
+__all__ = ["TEXTURE", "Fate", "Outcome", "Work", "is_finite", "only_finite"]
+
+TEXTURE = -1
+"""The texture boost's place among rows."""
 
 
 class Fate(Enum):
@@ -30,12 +33,16 @@ class Outcome:
     """A finished tensor.
 
     `gram` [rows + 1, rows + 1] of the rows' deltas and W − B, None where nothing was measured;
-    `rounding` is the energy of the output's rounding error.
+    `rounding` is the energy of the output's rounding error, `clipped` counts weights beyond the
+    range of the output dtype. `missing` are acting rows that hold a value that is not finite here
+    and so took no part; `TEXTURE` stands for the texture boost.
     """
 
     fate: Fate
     gram: Float64[Tensor, "r r"] | None = None
     rounding: float = 0.0
+    clipped: int = 0
+    missing: tuple[int, ...] = ()
 
 
 @dataclass
@@ -44,6 +51,8 @@ class Work:
 
     `counts` of tensors by fate, `repaired` names those that were not finite. `notes` are sentences
     for the report; `plain` counts, by reason, tensors that a method merged by its simple rule.
+    `missing`: row → tensors in which it took no part because a value was not finite. `clipped`:
+    output dtype → weights beyond its range.
     """
 
     plan: Plan
@@ -54,6 +63,8 @@ class Work:
     repaired: list[str] = field(default_factory=list)
     plain: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    missing: dict[int, list[str]] = field(default_factory=dict)
+    clipped: dict[str, int] = field(default_factory=dict)
 
     def record(self, tensor: TensorPlan, outcome: Outcome) -> None:
         """Count a tensor and add its measures; call in the plan's order, for equal last digits."""
@@ -61,8 +72,13 @@ class Work:
         if outcome.fate is Fate.REPAIRED:
             self.repaired.append(tensor.key)
         self.retention.rounding_energy += outcome.rounding
+        for row in outcome.missing:
+            self.missing.setdefault(row, []).append(tensor.key)
+        if outcome.clipped:
+            dtype = tensor.stored.dtype
+            self.clipped[dtype] = self.clipped.get(dtype, 0) + outcome.clipped
         if outcome.gram is not None:
-            # a row that is not finite, and does not act here, counts as zero
+            # a row that is not finite here counts as zero
             gram = torch.nan_to_num(outcome.gram, nan=0.0, posinf=0.0, neginf=0.0)
             self.retention.add(tensor.block, gram)
 

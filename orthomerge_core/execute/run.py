@@ -9,14 +9,17 @@ import torch
 
 from ..concurrency.background import run_abandonable
 from ..concurrency.device import usable_device
-from ..io.hashing import HashMemo, content_hash
+from ..io.hash_memo import HashMemo
+from ..io.hashing import content_hash
 from ..keys.content import model_content_hash, recall_hashes
+from ..messages import texts
 from ..methods.contract import LinearMethod
 from ..progress import OnlyChecks, Progress
 from ..recipe.model import BASE
 from .caches import Caches
 from .fallback import Fate, Work
 from .linear.merge import LinearMerge
+from .output.notes import merge_notes, unused_tensors
 from .output.provenance import header_metadata, late_metadata
 from .output.report import Merged, MergeReport, peak_rss_mib
 from .output.retention import Retention
@@ -115,7 +118,7 @@ def _source_hashes(plan: Plan, memo: HashMemo | None, progress: Progress) -> dic
 
 
 def _report(work: Work, digest: str, hashes: Mapping[str, str], seconds: float) -> MergeReport:
-    plan, kept = work.plan, work.retention
+    plan, kept, messages = work.plan, work.retention, merge_notes(work, hashes)
     keys = {
         "merged": work.counts[Fate.MERGED],
         "from_base": work.counts[Fate.FROM_BASE] + len(plan.aligned.carried),
@@ -138,41 +141,7 @@ def _report(work: Work, digest: str, hashes: Mapping[str, str], seconds: float) 
         source_hashes=dict(hashes),
         tensor_hashes={key: found[2] for key, found in work.emitter.hashes.items()},
         file=plan.target.name if plan.target else None,
-        notes=(*plan.notes, *_notes(work, hashes)),
+        notes=(*plan.notes, *work.notes, *texts(messages)),
+        messages=tuple(message.to_json() for message in messages),
+        unused=unused_tensors(work),
     )
-
-
-def _notes(work: Work, hashes: Mapping[str, str]) -> list[str]:
-    plan, notes = work.plan, list(work.notes)
-    if work.repaired:
-        shown = ", ".join(work.repaired[:5]) + (", …" if len(work.repaired) > 5 else "")
-        notes.append(f"{_were(len(work.repaired))} not finite; the base's stand in: {shown}.")
-    for reason, count in work.plain.items():
-        notes.append(f"{_were(count)} averaged, since {reason}.")
-    for model in plan.models:
-        missing, odd = model.report.missing, model.report.mismatched
-        if missing:
-            notes.append(f"{model.name} lacks {_tensors(missing)}; it changes nothing there.")
-        if odd:
-            notes.append(
-                f"{model.name} has {_tensors(odd)} of another shape; the base's were kept."
-            )
-    expected = {BASE: plan.recipe.base_hash} | {
-        name: ref.content_hash for name, ref in plan.recipe.models.items()
-    }
-    for name, digest in hashes.items():
-        if expected.get(name) not in (None, digest):
-            file = plan.recipe.base if name == BASE else plan.recipe.models[name].file
-            notes.append(
-                f'{name} ("{file}") is not the file that the recipe was made from: it holds other '
-                "weights now."
-            )
-    return notes
-
-
-def _tensors(count: int) -> str:
-    return "1 tensor" if count == 1 else f"{count} tensors"
-
-
-def _were(count: int) -> str:
-    return f"{_tensors(count)} {'was' if count == 1 else 'were'}"

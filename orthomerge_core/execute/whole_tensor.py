@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,11 +13,12 @@ from ..concurrency.background import BackgroundCalls
 from ..concurrency.pool import usable_cores
 from ..io.scratch import Scratch
 from ..linalg.gram import row_gram
+from ..methods.average import averaged
 from ..methods.contract import DecomposedMethod, Rows
 from ..methods.seeds import key_generator
 from .decomposition_cache import DecompositionCache, decomposition_key
 from .deltas import CHUNK, Job, chunk_readers, difference, fill_chunk, row_deltas
-from .fallback import Fate, Outcome, Work, is_finite, only_finite
+from .fallback import TEXTURE, Fate, Outcome, Work, is_finite, only_finite
 from .output.tensor_writer import TensorOut
 from .plan.cost import TOGETHER_BYTES
 from .plan.model import TensorPlan
@@ -24,6 +26,8 @@ from .plan.model import TensorPlan
 __all__ = ["WholeMerge"]
 
 _MAX_AT_ONCE = 8
+_LARGE = 2.0**40
+"""Beyond it a sum of a million squares of a product of two weights may leave float32."""
 
 
 @dataclass
@@ -38,16 +42,19 @@ class _Loaded:
     buffer: Tensor
     matrix: Tensor
     rows: list[int]
+    missing: tuple[int, ...] = ()
     key: str = ""
 
 
 @dataclass(frozen=True)
 class _Merged:
-    """`values` flat on the CPU; `plain` is the reason for a simpler rule; `on_cpu`: no room."""
+    """`values` flat on the CPU; `plain` is the reason for a simpler rule; `on_cpu`: no room;
+    `texture` is False where the texture is not finite and was left out."""
 
     values: Tensor
     plain: str = ""
     on_cpu: bool = False
+    texture: bool = True
 
 
 class WholeMerge:
@@ -131,6 +138,8 @@ class WholeMerge:
         """Store the merge that ends next."""
         index, merged = calls.next(self._work.progress)
         loaded = self._loaded.pop(index)
+        if not merged.texture:
+            loaded.missing = (*loaded.missing, TEXTURE)
         self._outcomes[index] = self._store(loaded, merged.values)
         self._spare.append((loaded.buffer, loaded.matrix))
         self.on_cpu += merged.on_cpu
@@ -145,13 +154,16 @@ class WholeMerge:
             return self._keep(tensor)
         buffer, matrix = self._memory(tensor.numel)
         there, broken = self._read(tensor, buffer, matrix)
-        rows = [i for i in tensor.acting_rows if i in there]
-        if broken.intersection(rows):
+        if broken and not is_finite(buffer[0]):
             return self._repair(tensor, matrix)
+        for i in broken if plan.texture is None else ():  # else its D may be among them
+            only_finite(matrix[i])
+        missing = tuple(i for i in tensor.acting_rows if i in broken)
+        rows = [i for i in tensor.acting_rows if i in there and i not in broken]
         if not rows and plan.texture is None:
             matrix[-1].zero_()
-            return self._keep(tensor, self._gram(matrix))
-        return _Loaded(tensor, buffer, matrix, rows)
+            return replace(self._keep(tensor, self._gram(matrix)), missing=missing)
+        return _Loaded(tensor, buffer, matrix, rows, missing)
 
     def _memory(self, numel: int) -> tuple[Tensor, Tensor]:
         """Buffer and matrix of a tensor: a former one's of the same size, whose pages exist."""
@@ -209,30 +221,56 @@ class WholeMerge:
         merged = _Merged(base)
         with torch.inference_mode():  # a property of the thread
             if loaded.rows:
-                merged = self._call(loaded)
+                merged = self._with_strength(base, self._call(loaded))
             if plan.texture is None:
                 return merged
             alpha, model, parent = plan.texture
             texture = torch.empty_like(base)
             difference(loaded.buffer[1:-1], model, parent, texture)
-            return _Merged(texture.mul_(alpha).add_(merged.values), merged.plain, merged.on_cpu)
+            if not is_finite(texture):
+                return replace(merged, texture=False)
+            return replace(merged, values=texture.mul_(alpha).add_(merged.values))
+
+    def _with_strength(self, base: Tensor, merged: _Merged) -> _Merged:
+        """B + strength · (W − B)."""
+        strength = self._work.plan.recipe.strength
+        if strength == 1.0:
+            return merged
+        return replace(merged, values=merged.values.sub(base).mul_(strength).add_(base))
 
     def _call(self, loaded: _Loaded) -> _Merged:
         try:
-            values, plain = self._on(self._device, loaded)
-            return _Merged(values, plain)
+            return _Merged(*self._on(self._device, loaded))
         except torch.cuda.OutOfMemoryError:
-            values, plain = self._on(torch.device("cpu"), loaded)
-            return _Merged(values, plain, on_cpu=True)
+            return _Merged(*self._on(torch.device("cpu"), loaded), on_cpu=True)
 
     def _on(self, device: torch.device, loaded: _Loaded) -> tuple[Tensor, str]:
+        """The method's result and, where a simpler rule was used, the reason.
+
+        Every method commutes with a power of two: weights so large that their squares leave float32
+        are scaled down first, and the result back up.
+        """
         plan, tensor, which = self._work.plan, loaded.tensor, loaded.rows
+        power = _power_for([loaded.buffer[0], *(loaded.matrix[i] for i in which)])
+        scale = 2.0**power
+        deltas = [loaded.matrix[i].view(tensor.shape).to(device) for i in which]
+        base = loaded.buffer[0].view(tensor.shape).to(device)
+        if power:
+            base, deltas = base * scale, [delta * scale for delta in deltas]
         rows = Rows(
-            deltas=[loaded.matrix[i].view(tensor.shape).to(device) for i in which],
+            deltas=deltas,
             alphas=[tensor.alphas[i] for i in which],
             repeats=[plan.rows[i].row.repeat for i in which],
         )
-        base, plain = loaded.buffer[0].view(tensor.shape).to(device), ""
+        try:
+            merged, plain = self._by_method(base, rows, loaded)
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # torch has it
+            merged, plain = averaged(base, rows), "a decomposition did not converge there"
+        merged = merged.to("cpu").reshape(-1)
+        return (merged / scale if power else merged), plain
+
+    def _by_method(self, base: Tensor, rows: Rows, loaded: _Loaded) -> tuple[Tensor, str]:
+        plan, tensor, plain = self._work.plan, loaded.tensor, ""
         if isinstance(plan.method, DecomposedMethod):
             parts = self._parts(plan.method, loaded.key, base, rows.deltas)
             plain = plan.method.plain_reason(parts)
@@ -240,7 +278,7 @@ class WholeMerge:
         else:
             generator = key_generator(tensor.key, int(plan.options.get("seed", 0)))
             merged = plan.method.merge(base, rows, plan.options, generator)
-        return merged.to("cpu").reshape(-1), plain
+        return merged, plain
 
     def _parts(
         self, method: DecomposedMethod, key: str, base: Tensor, deltas: Sequence[Tensor]
@@ -264,4 +302,11 @@ class WholeMerge:
             gram += row_gram(matrix[:, piece])
             rounding += out.put(values[piece])
             work.progress.check()
-        return Outcome(Fate.MERGED, gram, rounding + out.finish())
+        rounding += out.finish()
+        return Outcome(Fate.MERGED, gram, rounding, out.clipped, loaded.missing)
+
+
+def _power_for(values: Sequence[Tensor]) -> int:
+    """p so that 2^p times these values have squares, and sums of squares, within float32."""
+    top = max(float(value.abs().max()) for value in values)
+    return 0 if top < _LARGE else -math.frexp(top)[1]

@@ -81,7 +81,7 @@ class Grid:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Axes with their labels, and every cell with its place, strength and whole recipe."""
+        """Axes with their labels, and every cell with its place and whole recipe."""
         return {
             "version": 1,
             "axes": [{"name": axis.name, "labels": list(axis.labels)} for axis in self.axes],
@@ -89,7 +89,6 @@ class Grid:
                 {
                     "place": list(cell.place),
                     "labels": list(cell.labels),
-                    "strength": cell.setting.strength,
                     "recipe": to_json(cell.setting.recipe),
                 }
                 for cell in self.cells
@@ -114,12 +113,11 @@ def parse_axis(text: str, recipe: Recipe) -> Axis:
     return Axis(target, tuple(label for label, _ in found), tuple(value for _, value in found))
 
 
-def make_grid(recipe: Recipe, phrases: Sequence[str], strength: float = 1.0) -> Grid:
+def make_grid(recipe: Recipe, phrases: Sequence[str]) -> Grid:
     """The grid over `recipe` that these axes span; empty phrases are left out.
 
     Args:
         phrases: up to three axes: columns, rows, pages.
-        strength: of every cell, unless an axis sets it.
 
     Raises:
         RecipeError: no axis, one that cannot be understood, two for one thing, or too many cells.
@@ -141,7 +139,7 @@ def make_grid(recipe: Recipe, phrases: Sequence[str], strength: float = 1.0) -> 
         raise RecipeError(
             "grid", expected=f"at most {MAX_CELLS} cells", received=count, fix="Use fewer values."
         )
-    return Grid(axes, tuple(_cells(axes, Setting(recipe, strength))))
+    return Grid(axes, tuple(_cells(axes, Setting(recipe))))
 
 
 def _split(text: str) -> tuple[str, str, str]:

@@ -37,10 +37,9 @@ class Cost(IntEnum):
 
 @dataclass(frozen=True)
 class Setting:
-    """What a cell is made of: a recipe, and the strength of its change (1 = as the recipe says)."""
+    """What a cell is made of."""
 
     recipe: Recipe
-    strength: float = 1.0
 
 
 class Target(ABC):
@@ -221,7 +220,7 @@ def find_target(text: str, recipe: Recipe) -> Target:
 def _of_recipe(text: str, recipe: Recipe) -> Target | None:
     method = get_method(recipe.method)
     if text == "strength":
-        return _Number(text, -5.0, 5.0, lambda s, v: replace(s, strength=v), Cost.RESCALE)
+        return _Number(text, -5.0, 5.0, _set("strength"), Cost.RESCALE)
     if text == "method":
         return _Choice(text, lambda _: tuple(all_methods()), _set_method, Cost.METHOD)
     if text in ("models", "only"):

@@ -57,7 +57,7 @@ class GgufSource(ByteSource):
         fields = {k: str(v) for k, v in header.fields.items() if isinstance(v, (str, int, float))}
         super().__init__(self._file.name, infos, fields)
         self.found = Detected(layers, {})
-        self._raw_header = header.raw
+        self._digest = header.digest
 
     def _info(self, key: str, tensor: GgufTensor, data_start: int) -> TensorInfo:
         numel = prod(tensor.shape)
@@ -66,16 +66,24 @@ class GgufSource(ByteSource):
             n_bytes = numel * DTYPES[dtype].bits // 8
         else:
             _, block, block_bytes = _block_type(self._file.name, key, tensor.kind)
+            if not numel:
+                what = f'tensor "{key}" in "{self._file.name}" is quantized and has no elements'
+                raise HeaderError(
+                    what, kind="bad_shape", received=list(tensor.shape), fix="Convert it again."
+                )
             if numel % block:
                 what = f'tensor "{key}" in "{self._file.name}" does not fill whole blocks'
                 fix = "The file is damaged: download it again."
-                raise HeaderError(what, expected=f"a multiple of {block}", received=numel, fix=fix)
+                raise HeaderError(
+                    what, kind="size", expected=f"a multiple of {block}", received=numel, fix=fix
+                )
             n_bytes = numel // block * block_bytes
             dtype, shape = "U8", (n_bytes,)
         start = data_start + tensor.offset
         if start + n_bytes > self._file.size:
             raise HeaderError(
                 f'"{self._file.name}" is truncated in tensor "{key}"',
+                kind="truncated",
                 expected=f"{start + n_bytes} bytes or more",
                 received=f"{self._file.size} bytes",
                 fix="The file is damaged or incomplete: download it again.",
@@ -87,7 +95,9 @@ class GgufSource(ByteSource):
         for key, info in sorted(infos.items(), key=lambda kv: (kv[1].start, kv[1].stop)):
             if info.start < end:
                 what = f'tensors "{last}" and "{key}" in "{self._file.name}" overlap'
-                raise HeaderError(what, fix="The file is damaged: download it again.")
+                raise HeaderError(
+                    what, kind="overlap", fix="The file is damaged: download it again."
+                )
             end, last = info.stop, key
 
     def pread(self, key: str, buffer: memoryview, start: int) -> None:
@@ -98,7 +108,7 @@ class GgufSource(ByteSource):
         """See `Source`: XXH3-128 of the inode, size, times and header."""
         hasher = Hasher()
         hasher.update(self._file.identity.encode())
-        hasher.update(self._raw_header)
+        hasher.update(self._digest.encode())
         return hasher.hexdigest()
 
     def check_unchanged(self) -> None:

@@ -1,23 +1,19 @@
-"""Content hashes: XXH3-128 of stored bytes, taken as the bytes pass by, remembered per file."""
+"""Content hashes: XXH3-128 of stored bytes, taken as the bytes pass by."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from ..errors import OrthoMergeError
-from .temp import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Buffer  # type: ignore[attr-defined]  # 3.12; only for the reader
 
-__all__ = ["HashMemo", "Hasher", "bytes_hash", "content_hash", "tensor_bytes", "tensor_hash"]
+__all__ = ["Hasher", "bytes_hash", "content_hash", "tensor_bytes", "tensor_hash"]
 
 
 class Hasher:
@@ -71,55 +67,3 @@ def content_hash(items: Mapping[str, tuple[str, Sequence[int], str]]) -> str:
         for name, (dtype, shape, digest) in sorted(items.items())
     ]
     return bytes_hash("".join(lines).encode())
-
-
-class HashMemo:
-    """Tensor hashes of files under their fingerprints: no file is read just to be hashed.
-
-    One small JSON file per fingerprint in `path`, at most `max_files` of them (the oldest go);
-    with None it lives in memory only. It is a cache: what is missing, corrupt or unwritable counts
-    as unknown.
-    """
-
-    def __init__(self, path: Path | None, max_files: int = 1024) -> None:
-        self._folder, self._max_files = path, max_files
-        self._known: dict[str, dict[str, str]] = {}
-
-    def get(self, fingerprint: str) -> Mapping[str, str]:
-        """tensor → hash as far as known; empty if nothing is."""
-        if fingerprint not in self._known:
-            self._known[fingerprint] = self._load(fingerprint)
-        return dict(self._known[fingerprint])
-
-    def put(self, fingerprint: str, hashes: Mapping[str, str]) -> None:
-        """Add what was learnt to what is known."""
-        before = self.get(fingerprint)
-        merged = {**before, **hashes}
-        if merged == before:
-            return
-        self._known[fingerprint] = merged
-        if self._folder is not None:
-            self._store(self._folder, fingerprint, merged)
-
-    def _load(self, fingerprint: str) -> dict[str, str]:
-        if self._folder is None:
-            return {}
-        try:
-            found = json.loads((self._folder / f"{fingerprint}.json").read_text("utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        if not isinstance(found, dict):
-            return {}
-        return {k: v for k, v in found.items() if isinstance(v, str) and len(v) == 32}
-
-    def _store(self, folder: Path, fingerprint: str, hashes: Mapping[str, str]) -> None:
-        with suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            content = json.dumps(hashes, sort_keys=True).encode()
-            replace_file(folder / f"{fingerprint}.json", content)
-            self._prune(folder)
-
-    def _prune(self, folder: Path) -> None:
-        files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
-        for file in files[: max(len(files) - self._max_files, 0)]:
-            file.unlink(missing_ok=True)

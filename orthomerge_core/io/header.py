@@ -9,13 +9,16 @@ overlap.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import HeaderError, UnsupportedError, is_showable
 from .dtypes import DTYPES, n_bytes_of
+from .hashing import bytes_hash
+from .limits import MAX_HEADER_BYTES, MAX_METADATA, MAX_TENSORS, check_json_size, too_large
 from .rawfile import RawFile
 
 __all__ = [
@@ -27,14 +30,15 @@ __all__ = [
     "read_header",
 ]
 
-MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
 _MAX_RANK = 64  # torch's own limit
 _MAX_NUMEL = 2**62
 _MAX_NAME = 1000
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_FIELDS = ("dtype", "shape", "data_offsets")
 _DOWNLOAD = "The file is damaged or incomplete: download or convert it again."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TensorInfo:
     """Where a tensor lies: bytes [start, stop) counted from the beginning of the file."""
 
@@ -51,13 +55,13 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Header:
-    """A validated header. `tensors` in the order of the bytes; `raw` is the JSON as stored."""
+    """A validated header. `tensors` in the order of the bytes; `digest` is XXH3-128 of the JSON."""
 
     tensors: Mapping[str, TensorInfo]
     metadata: Mapping[str, str]
     data_start: int
     file_size: int
-    raw: bytes = field(default=b"", repr=False)
+    digest: str = field(default="", repr=False)
 
 
 def read_header(path: Path, name: str | None = None) -> Header:
@@ -76,15 +80,26 @@ def read_header(path: Path, name: str | None = None) -> Header:
 
 
 def parse_header(file: RawFile) -> Header:
-    """As `read_header`, of a file that is already open."""
+    """As `read_header`, of a file that is already open.
+
+    At its peak it holds eight times the header's bytes, or 200 kB if that is more.
+    """
     raw = _header_bytes(file)
-    tree = _parse_json(file.name, raw)
+    data_start, digest = 8 + len(raw), bytes_hash(raw)
+    check_json_size(file.name, raw)
+    text = _decoded(file.name, raw)
+    del raw
+    tree = _parse_json(file.name, text)
+    del text
     metadata = _metadata(file.name, tree.pop("__metadata__", {}))
-    data_start = 8 + len(raw)
-    infos = {key: _tensor_info(file.name, key, item, data_start) for key, item in tree.items()}
-    ordered = dict(sorted(infos.items(), key=lambda kv: (kv[1].start, kv[1].stop, kv[0])))
+    if len(tree) > MAX_TENSORS:
+        raise too_large(file.name, "tensors", MAX_TENSORS, len(tree))
+    # popped, so that what was parsed goes while what is kept grows
+    infos = {k: _tensor_info(file.name, k, tree.pop(k), data_start) for k in list(tree)}
+    order = sorted(infos, key=lambda k: (infos[k].start, infos[k].stop, k))
+    ordered = {key: infos.pop(key) for key in order}
     _check_cover(file.name, ordered, data_start, file.size)
-    return Header(ordered, metadata, data_start, file.size, raw)
+    return Header(ordered, metadata, data_start, file.size, digest)
 
 
 def _header_bytes(file: RawFile) -> bytes:
@@ -95,10 +110,13 @@ def _header_bytes(file: RawFile) -> bytes:
         _refuse_other_kinds(file.name, bytes(head))
     if file.size < 8:
         what = f'"{file.name}" is too short to be a safetensors file'
-        raise HeaderError(what, expected="8 bytes or more", received=file.size, fix=_DOWNLOAD)
+        raise HeaderError(
+            what, kind="too_short", expected="8 bytes or more", received=file.size, fix=_DOWNLOAD
+        )
     if length > MAX_HEADER_BYTES:
         raise HeaderError(
             f'"{file.name}" announces an impossible header length',
+            kind="too_large",
             expected=f"at most {MAX_HEADER_BYTES} bytes",
             received=length,
             fix="It is damaged or not a safetensors file: download or convert it again.",
@@ -106,7 +124,11 @@ def _header_bytes(file: RawFile) -> bytes:
     if 8 + length > file.size:
         what = f'"{file.name}" is truncated in its header'
         raise HeaderError(
-            what, expected=f"{8 + length} bytes", received=f"{file.size} bytes", fix=_DOWNLOAD
+            what,
+            kind="truncated",
+            expected=f"{8 + length} bytes",
+            received=f"{file.size} bytes",
+            fix=_DOWNLOAD,
         )
     raw = bytearray(length)
     file.read_at(memoryview(raw), 8)
@@ -135,8 +157,11 @@ def _refuse_other_kinds(name: str, head: bytes) -> None:
             raise UnsupportedError(f'"{name}" {what}', fix=_WAYS_OUT[way])
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]]) -> Any:
+    """A JSON object without duplicate keys; a tensor's as a `_Item`, a third of a dict's size."""
     found = dict(pairs)
+    if len(pairs) == 3 and all(name in found for name in _FIELDS):
+        return _Item(*(found[name] for name in _FIELDS))
     if len(found) < len(pairs):
         seen: set[str] = set()
         for key, _ in pairs:
@@ -146,67 +171,102 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+class _Item(NamedTuple):
+    dtype: Any
+    shape: Any
+    data_offsets: Any
+
+
 class _DuplicateKeyError(Exception):
     """Carries the key out of the JSON parser."""
 
 
-def _parse_json(name: str, raw: bytes) -> dict[str, Any]:
+def _decoded(name: str, raw: bytes) -> str:
     try:
-        tree = json.loads(raw.decode("utf-8"), object_pairs_hook=_no_duplicates)
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        what = f'the header of "{name}" is not UTF-8'
+        raise HeaderError(what, kind="not_utf8", fix=_DOWNLOAD) from None
+
+
+def _parse_json(name: str, text: str) -> dict[str, Any]:
+    try:
+        tree = json.loads(text, object_pairs_hook=_object)
     except _DuplicateKeyError as error:
         what = f'"{name}" has the key {_shown(error.args[0])} twice in its header'
-        raise HeaderError(what, fix=_DOWNLOAD) from None
-    except UnicodeDecodeError:
-        raise HeaderError(f'the header of "{name}" is not UTF-8', fix=_DOWNLOAD) from None
+        raise HeaderError(what, kind="duplicate", fix=_DOWNLOAD) from None
     except (ValueError, RecursionError):
-        raise HeaderError(f'the header of "{name}" is not valid JSON', fix=_DOWNLOAD) from None
+        raise HeaderError(
+            f'the header of "{name}" is not valid JSON', kind="not_json", fix=_DOWNLOAD
+        ) from None
     if not isinstance(tree, dict):
         what = f'the header of "{name}" is not a JSON object'
-        raise HeaderError(what, expected="an object", received=type(tree).__name__, fix=_DOWNLOAD)
+        raise HeaderError(
+            what, kind="not_json", expected="an object", received=type(tree).__name__, fix=_DOWNLOAD
+        )
     for key in tree:
         if not is_name(key):
             what = f'"{name}" has an impossible tensor name'
             expected = f"at most {_MAX_NAME} printable characters"
-            raise HeaderError(what, expected=expected, received=_shown(key), fix=_DOWNLOAD)
+            raise HeaderError(
+                what, kind="bad_name", expected=expected, received=_shown(key), fix=_DOWNLOAD
+            )
     return tree
 
 
 def _metadata(name: str, item: Any) -> dict[str, str]:
     if item is None:
         return {}
+    if isinstance(item, dict) and len(item) > MAX_METADATA:
+        raise too_large(name, "metadata entries", MAX_METADATA, len(item))
     if isinstance(item, dict) and all(_is_text(text) for pair in item.items() for text in pair):
         return dict(item)
     what = f'the metadata of "{name}" is not a map of strings'
-    raise HeaderError(what, fix="Write it again with strings only, or remove __metadata__.")
+    raise HeaderError(
+        what, kind="bad_metadata", fix="Write it again with strings only, or remove __metadata__."
+    )
 
 
 def _tensor_info(name: str, key: str, item: Any, data_start: int) -> TensorInfo:
-    if not isinstance(item, dict) or not {"dtype", "shape", "data_offsets"} <= item.keys():
+    if isinstance(item, dict) and all(field in item for field in _FIELDS):
+        item = _Item(*(item[field] for field in _FIELDS))  # and fields that nobody knows
+    if not isinstance(item, _Item):
         raise HeaderError(
             f'tensor {_shown(key)} in "{name}" is incomplete',
+            kind="incomplete",
             expected="dtype, shape and data_offsets",
             received=_shown(sorted(item) if isinstance(item, dict) else item),
             fix=_DOWNLOAD,
         )
-    dtype = item["dtype"]
+    dtype = item.dtype
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise HeaderError(
             f'tensor {_shown(key)} in "{name}" has an unknown dtype',
+            kind="unknown_dtype",
             expected="one of " + ", ".join(DTYPES),
             received=_shown(dtype),
             fix="Convert the file to BF16 or F32.",
         )
-    shape = _shape(name, key, item["shape"])
-    start, stop = _offsets(name, key, item["data_offsets"])
+    shape = _shape(name, key, item.shape)
+    start, stop = _offsets(name, key, item.data_offsets)
     n_bytes = n_bytes_of(dtype, shape)
+    if n_bytes is None or (dtype == "F4" and shape[-1] % 2):
+        raise HeaderError(
+            f'tensor {_shown(key)} in "{name}" does not fill whole bytes',
+            kind="size",
+            expected="an even last axis",
+            received=f"{dtype} {list(shape)}",
+            fix=_DOWNLOAD,
+        )
     if stop - start != n_bytes:
         raise HeaderError(
             f'tensor {_shown(key)} in "{name}" has a size that contradicts its shape',
+            kind="size",
             expected=f"{n_bytes} bytes for {dtype} {list(shape)}",
             received=f"{stop - start} bytes",
             fix=_DOWNLOAD,
         )
-    return TensorInfo(dtype, shape, data_start + start, data_start + stop)
+    return TensorInfo(DTYPES[dtype].name, shape, data_start + start, data_start + stop)
 
 
 def _shape(name: str, key: str, item: Any) -> tuple[int, ...]:
@@ -218,6 +278,7 @@ def _shape(name: str, key: str, item: Any) -> tuple[int, ...]:
         return tuple(item)
     raise HeaderError(
         f'tensor {_shown(key)} in "{name}" has an impossible shape',
+        kind="bad_shape",
         expected=f"at most {_MAX_RANK} whole numbers from 0",
         received=_shown(item),
         fix=_DOWNLOAD,
@@ -231,6 +292,7 @@ def _offsets(name: str, key: str, item: Any) -> tuple[int, int]:
             return start, stop
     raise HeaderError(
         f'tensor {_shown(key)} in "{name}" has impossible offsets',
+        kind="bad_offsets",
         expected="[start, stop] with 0 <= start <= stop",
         received=_shown(item),
         fix=_DOWNLOAD,
@@ -246,15 +308,21 @@ def _check_cover(name: str, infos: Mapping[str, TensorInfo], data_start: int, si
     for key, info in infos.items():
         if info.start < end:
             what = f'tensors {_shown(last)} and {_shown(key)} in "{name}" overlap'
-            raise HeaderError(what, expected=end, received=info.start, fix=_DOWNLOAD)
+            raise HeaderError(
+                what, kind="overlap", expected=end, received=info.start, fix=_DOWNLOAD
+            )
         if info.start > end:
             what = f'"{name}" has a hole before tensor {_shown(key)}'
-            raise HeaderError(what, expected=end, received=info.start, fix=_DOWNLOAD)
+            raise HeaderError(what, kind="hole", expected=end, received=info.start, fix=_DOWNLOAD)
         end, last = info.stop, key
     if end != size:
         short = "is truncated" if end > size else "has bytes that belong to no tensor"
         raise HeaderError(
-            f'"{name}" {short}', expected=f"{end} bytes", received=f"{size} bytes", fix=_DOWNLOAD
+            f'"{name}" {short}',
+            kind="truncated" if end > size else "hole",
+            expected=f"{end} bytes",
+            received=f"{size} bytes",
+            fix=_DOWNLOAD,
         )
 
 
@@ -264,7 +332,7 @@ def is_name(value: object) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
+    return isinstance(value, str) and not _SURROGATE.search(value)
 
 
 def _shown(value: Any) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
+from io import FileIO
 from pathlib import Path
 
 from ..errors import FileChangedError, FileError
@@ -16,16 +18,57 @@ def explain_os_error(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
+def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _open_regular(path: Path, name: str) -> FileIO:
+    """Open a regular file; `FileError` for what is none, which is looked at before and after."""
+    _refuse_others(path.stat().st_mode, name)
+    flags = os.O_RDONLY
+    for flag in ("O_BINARY", "O_CLOEXEC", "O_NONBLOCK"):  # the last: should a pipe take its place
+        flags |= getattr(os, flag, 0)
+    file = FileIO(os.open(path, flags), "rb")
+    try:
+        _refuse_others(os.fstat(file.fileno()).st_mode, name)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+_OTHER_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def _refuse_others(mode: int, name: str) -> None:
+    if stat.S_ISREG(mode):
+        return
+    kind = next((words for test, words in _OTHER_KINDS if test(mode)), "something else")
+    raise FileError(
+        f'"{name}" cannot be opened',
+        expected="a regular file",
+        received=kind,
+        fix="Choose a readable model file.",
+    )
+
+
 class RawFile:
     """An open file with `read_at`; `name` is what messages call it.
 
-    Raises `FileError` when it cannot be opened. Threads may read at the same time.
+    Only a regular file is opened: a pipe would wait for ever, a device has no end. Raises
+    `FileError` when it cannot be opened. Threads may read at the same time.
     """
 
     def __init__(self, path: Path, name: str | None = None) -> None:
         self.path, self.name = path, name or path.name or "."
         try:
-            self._file = path.open("rb", buffering=0)
+            self._file = _open_regular(path, self.name)
         except FileNotFoundError:
             raise FileError(
                 f'"{self.name}" does not exist', fix="Check the name and the folder."
@@ -34,10 +77,10 @@ class RawFile:
             what = f'"{self.name}" cannot be opened'
             fix = "Choose a readable model file, not a folder."
             raise FileError(what, received=explain_os_error(error), fix=fix) from None
-        stat = os.fstat(self._file.fileno())
-        self.size, self.mtime_ns = stat.st_size, stat.st_mtime_ns
+        self._stat = os.fstat(self._file.fileno())
+        self.size = self._stat.st_size
         # Siblings out of one archive share size, mtime and header; the inode tells them apart.
-        self.identity = f"{stat.st_ino} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+        self.identity = " ".join(map(str, _identity(self._stat)))
         self._lock = threading.Lock()
 
     def read_at(self, buffer: memoryview, offset: int) -> None:
@@ -69,21 +112,23 @@ class RawFile:
             return self._file.readinto(buffer) or 0
 
     def check_unchanged(self) -> None:
-        """Raise `FileChangedError` unless size and time are still those of the opening."""
+        """Raise `FileChangedError` unless inode, size and times are still those of the opening."""
         fix = "Run again so that it is read anew."
         try:
-            stat = self.path.stat()
+            now = self.path.stat()
         except OSError:
             raise FileChangedError(
                 f'"{self.name}" vanished after it was opened', fix="Put it back, then run again."
             ) from None
-        if stat.st_size != self.size:
+        if now.st_size != self.size:
             what = f'"{self.name}" changed after it was opened'
             raise FileChangedError(
-                what, expected=f"{self.size} bytes", received=f"{stat.st_size} bytes", fix=fix
+                what, expected=f"{self.size} bytes", received=f"{now.st_size} bytes", fix=fix
             )
-        if stat.st_mtime_ns != self.mtime_ns:
-            raise FileChangedError(f'"{self.name}" was written to after it was opened', fix=fix)
+        if _identity(now) != _identity(self._stat):
+            same = now.st_ino == self._stat.st_ino
+            words = "was written to" if same else "was replaced by another file"
+            raise FileChangedError(f'"{self.name}" {words} after it was opened', fix=fix)
 
     def close(self) -> None:
         """Release the file."""

@@ -44,7 +44,7 @@ class SafetensorsSource(ByteSource):
         """See `Source`: XXH3-128 of the inode, size, times and header."""
         hasher = Hasher()
         hasher.update(self._file.identity.encode())
-        hasher.update(self._header.raw)
+        hasher.update(self._header.digest.encode())
         return hasher.hexdigest()
 
     def check_unchanged(self) -> None:

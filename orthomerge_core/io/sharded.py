@@ -11,7 +11,8 @@ from pathlib import Path
 from ..errors import FileError, HeaderError
 from .bytesource import ByteSource
 from .hashing import bytes_hash
-from .header import MAX_HEADER_BYTES, TensorInfo, is_name
+from .header import TensorInfo, is_name
+from .limits import MAX_HEADER_BYTES, MAX_TENSORS, check_json_size, too_large
 from .paths import is_file
 from .rawfile import RawFile
 from .reader import SafetensorsSource
@@ -43,7 +44,9 @@ def _numbered(match: re.Match[str]) -> list[str]:
     count, digits = int(match["parts"]), len(match["part"])
     if not 1 <= int(match["part"]) <= count <= _MAX_PARTS:
         what = f'"{match[0]}" has an impossible number of parts'
-        raise HeaderError(what, expected=f"1 to {_MAX_PARTS}", received=count, fix="Rename it.")
+        raise HeaderError(
+            what, kind="index", expected=f"1 to {_MAX_PARTS}", received=count, fix="Rename it."
+        )
     suffix = match[0].rpartition(".")[2]
     return [
         f"{match['stem']}-{part:0{digits}d}-of-{match['parts']}.{suffix}"
@@ -54,18 +57,27 @@ def _numbered(match: re.Match[str]) -> list[str]:
 def _read_index(path: Path) -> dict[str, str]:
     file = RawFile(path)
     try:
-        raw = bytearray(min(file.size, MAX_HEADER_BYTES))
+        if file.size > MAX_HEADER_BYTES:
+            raise too_large(path.name, "bytes", MAX_HEADER_BYTES, file.size)
+        raw = bytearray(file.size)
         file.read_at(memoryview(raw), 0)
     finally:
         file.close()
+    check_json_size(path.name, bytes(raw))
     try:
         tree = json.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError):
-        raise HeaderError(f'the index "{path.name}" is not valid JSON', fix=_AGAIN) from None
+        raise HeaderError(
+            f'the index "{path.name}" is not valid JSON', kind="index", fix=_AGAIN
+        ) from None
     where = tree.get("weight_map") if isinstance(tree, dict) else None
     if not isinstance(where, dict) or not where:
         what = f'the index "{path.name}" lists no tensors'
-        raise HeaderError(what, expected='{"weight_map": {…}}', fix=_AGAIN)
+        raise HeaderError(what, kind="index", expected='{"weight_map": {…}}', fix=_AGAIN)
+    if len(where) > MAX_TENSORS:
+        raise too_large(path.name, "tensors", MAX_TENSORS, len(where))
+    if len(set(map(str, where.values()))) > _MAX_PARTS:
+        raise too_large(path.name, "parts", _MAX_PARTS, "more")
     for key, name in where.items():
         if (
             not is_name(key)
@@ -74,6 +86,7 @@ def _read_index(path: Path) -> dict[str, str]:
         ):
             raise HeaderError(
                 f'the index "{path.name}" names a file that cannot belong to it',
+                kind="index",
                 expected="a .safetensors file in the same folder",
                 received=json.dumps(name)[:80],
                 fix=_AGAIN,
@@ -141,10 +154,12 @@ def _gather(
                 continue  # the index decides
             if key in homes:
                 what = f'"{shown}" has the tensor "{key}" in two of its files'
-                raise HeaderError(what, received=f"{homes[key].name}, {file}", fix=_AGAIN)
+                raise HeaderError(
+                    what, kind="duplicate", received=f"{homes[key].name}, {file}", fix=_AGAIN
+                )
             infos[key], homes[key] = info, part
     for key, file in (where or {}).items():
         if key not in homes:
             what = f'the index of "{shown}" puts "{key}" into a file that lacks it'
-            raise HeaderError(what, received=file, fix=_AGAIN)
+            raise HeaderError(what, kind="index", received=file, fix=_AGAIN)
     return infos, homes

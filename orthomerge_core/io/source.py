@@ -22,7 +22,7 @@ ReadStored = Callable[[memoryview, int], None]
 """(buffer, start): fill `buffer` with the stored bytes of the elements from `start` on."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One readable tensor of a source.
 

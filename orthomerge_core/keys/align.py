@@ -254,7 +254,8 @@ def _model(
         parts=parts.reports,
     )
     segments = {**found.segments, **parts.segments}
-    return AlignedModel(name, source, segments, report, markers(found.view))
+    odd = (*found.mismatched, *found.unreadable)
+    return AlignedModel(name, source, segments, report, markers(found.view), odd)
 
 
 def _entries(source: Source, segments: Mapping[str, Sequence[object]]) -> list[Entry]:

@@ -90,6 +90,7 @@ class AlignedModel:
     """One model of the set by canonical keys. A key absent from `segments` is missing in it.
 
     `markers`: marker of the prediction → its key in the file; see `keys.prediction`.
+    `mismatched`: keys that it holds in another shape, or as numbers that are no weights.
     """
 
     name: str
@@ -97,6 +98,7 @@ class AlignedModel:
     segments: Mapping[str, tuple[Segment, ...]]
     report: ModelReport
     markers: Mapping[str, str] = field(default_factory=dict)
+    mismatched: tuple[str, ...] = ()
 
     def has(self, key: str) -> bool:
         """Whether the model holds this canonical key with the base's shape."""

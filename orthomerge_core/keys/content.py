@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ..io.hashing import HashMemo, bytes_hash, content_hash
+from ..io.hash_memo import HashMemo
+from ..io.hashing import bytes_hash, content_hash
 from ..progress import Progress
 from .aligned import AlignedModel
 

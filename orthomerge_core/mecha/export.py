@@ -148,10 +148,13 @@ def _call_argument(recipe: Recipe) -> str:
 
 def _terms(recipe: Recipe) -> list[tuple[str, str, float]]:
     """(model, parent, weight) of every difference that is added, in order."""
-    terms = [(r.model, r.delta_from, float(r.alpha * r.repeat)) for r in recipe.active_rows]
+    strength = recipe.strength
+    terms = [
+        (r.model, r.delta_from, float(r.alpha * r.repeat * strength)) for r in recipe.active_rows
+    ]
     if recipe.texture_boost.model is not None and recipe.texture_boost.active:
         boost = recipe.texture_boost
-        terms.append((str(boost.model), recipe.texture_parent(), float(boost.alpha)))
+        terms.append((str(boost.model), recipe.texture_parent(), float(boost.alpha * strength)))
     return terms
 
 

@@ -2,235 +2,255 @@
 
 from __future__ import annotations
 
-import json
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import PureWindowsPath
 from typing import Any
 
-from ..errors import RecipeError, UnsupportedError
-from ..recipe.codec import from_json, to_json
-from ..recipe.model import BASE, ModelRef, Recipe, Row
-from .method import METHOD, register
+from ..errors import RecipeError
+from ..recipe.codec import from_json, loads, to_json
+from ..recipe.model import BASE, MAX_ROWS, ModelRef, Recipe, Row
+from .method import METHOD
+from .steps import Ref, Step, parse_steps
+from .values import PARAMETERS, Deltas, NoPlace, Rows, Slerp, Value, Weights, bound, no_place
 
 __all__ = ["recipe_from_text"]
 
-_KNOWN = (
-    f"{METHOD}, weighted_sum, add_difference, subtract, n_average, scale, slerp, ties_sum, "
-    "model_stock, geometric_median, fallback"
-)
-_RANDOM = ("dropout", "ties_sum_with_dropout")
+_MAX_WORK = 100_000
 
 
 def recipe_from_text(text: str) -> Recipe:
     """Read `.mecha` text: our own method, what is linear in models, SLERP of two models, and TIES,
     Model Stock or a geometric median of differences that are added to a model.
 
+    sd-mecha itself is not needed. Each step is evaluated once, in order, whatever refers to it.
+
     Raises:
-        RecipeError: the text is broken, or it uses what has no place in a table of rows.
-        UnsupportedError: sd-mecha is not installed.
+        RecipeError: the text is broken or beyond its limits, or it uses what has no place in a
+            table of rows.
     """
-    try:
-        import sd_mecha
-    except ImportError as error:
-        raise UnsupportedError(
-            "sd-mecha is not installed, so no .mecha recipe can be read",
-            fix="Install it: pip install sd-mecha.",
-        ) from error
-    register()
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines or not lines[0].startswith("version"):
-        raise RecipeError(
-            "this is no .mecha recipe",
-            expected='"version …" in the first line',
-            received=repr(lines[0][:40]) if lines else "nothing",
-            fix="Pass the text that sd-mecha or this pack exported.",
-        )
-    try:
-        node = sd_mecha.deserialize(lines)
-    except (ValueError, TypeError, KeyError, IndexError, RuntimeError) as error:
-        raise RecipeError(
-            "sd-mecha cannot read this .mecha recipe",
-            received=str(error).splitlines()[0][:200],
-            fix="Export it again with the same version of sd-mecha.",
-        ) from error
-    return _Reader().read(node)
-
-
-_Row = tuple[str, str, float]
-"""(model, parent, alpha): alpha (model − parent)."""
+    return _Reader(parse_steps(text)).recipe()
 
 
 class _Reader:
-    """Walks a graph from its result to its models.
+    """Evaluates the steps that the last one needs, the earliest first."""
 
-    A node in weight space is read as (base, rows), W = base + Σ alpha (model − parent): sums with
-    weights that add up to one stay of that form whatever their nesting. A node in delta space is
-    read as rows alone.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, steps: list[Step]) -> None:
+        self.steps = steps
         self.files: dict[str, str] = {}
         self.method = "task_arithmetic"
         self.options: dict[str, Any] = {}
+        self._done: dict[int, Any] = {}
+        self._work = 0
 
-    def read(self, node: Any) -> Recipe:
-        """The recipe of a graph whose result is a model."""
-        if _name(node) == METHOD:
-            return from_json(json.loads(_value(_argument(node, "recipe"))))
-        base, rows = self._slerp(node) if _name(node) == "slerp" else self._weights(node)
+    def recipe(self) -> Recipe:
+        """The recipe of a text whose result is a model."""
+        last = self.steps[-1]
+        for number in _needed(self.steps):
+            self._done[number] = self._evaluate(self.steps[number])
+        if last.name == METHOD:
+            return loads(str(self._value(bound(last)["recipe"])))
+        found = self._done[len(self.steps) - 1]
+        if isinstance(found, Slerp):
+            self.method = "slerp"
+            found = Weights(found.base, {(found.other, found.base): found.alpha})
+        result = found if isinstance(found, Weights) else self._weights(found)
+        base = result.base
         models = {n: ModelRef(f) for n, f in self.files.items() if n != base}
         table = tuple(
             Row(m, BASE if p == base else p, alpha)
             if m != base
             else Row(p, BASE, -alpha)  # α (B − P) = −α (P − B)
-            for m, p, alpha in rows
+            for (m, p), alpha in result.chosen or result.rows.items()
             if alpha != 0.0
         )
         made = Recipe(self.files[base], models, table, method=self.method, options=self.options)
         return from_json(to_json(made))  # what a table cannot hold is refused by its own rules
 
-    def _weights(self, node: Any) -> tuple[str, list[_Row]]:
-        """(name of the base, rows) of a node in weight space."""
-        kind = _name(node)
-        if kind == "model":
-            return self._model(node), []
-        if kind == "fallback":
-            return self._weights(_argument(node, 0))
-        if kind == "add_difference":
-            base, rows = self._weights(_argument(node, "a"))
-            alpha = _number(_argument(node, "alpha"))
-            return base, [*rows, *self._added(_argument(node, "b"), alpha, bool(rows))]
-        if kind == "weighted_sum":
-            alpha = _number(_argument(node, "alpha"))
-            parts = [(_argument(node, "a"), 1.0 - alpha), (_argument(node, "b"), alpha)]
-            return self._mixed(parts)
-        if kind == "n_average":
-            inputs = node.bound_args.args
-            return self._mixed([(x, 1.0 / len(inputs)) for x in inputs])
-        raise _no_place(kind)
-
-    def _mixed(self, parts: list[tuple[Any, float]]) -> tuple[str, list[_Row]]:
-        """Σ weight · part, the weights adding up to one; the first part's base is the base."""
-        read = [(self._weights(node), weight) for node, weight in parts]
-        base = read[0][0][0]
-        rows: list[_Row] = []
-        for (own, inner), weight in read:
-            rows += [(own, base, weight)] if own != base else []
-            rows += _scaled(inner, weight)
-        return base, rows
-
-    def _slerp(self, node: Any) -> tuple[str, list[_Row]]:
-        a, b = (self._model(_argument(node, which)) for which in "ab")
-        self.method = "slerp"
-        return a, [(b, a, _number(_argument(node, "alpha")))]
-
-    def _added(self, node: Any, alpha: float, more: bool) -> list[_Row]:
-        """Rows of α · (a node in delta space) that is added to a model.
-
-        TIES, Model Stock and the geometric median of α δ are α times those of δ.
-        """
-        reader = {
-            "ties_sum": self._ties,
-            "model_stock": self._stock,
-            "geometric_median": self._median,
-        }.get(_name(node))
+    def _evaluate(self, step: Step) -> Any:
+        if step.command == "model":
+            return self._model(step.name)
+        if step.command == "literal":
+            return self._done[step.args[0]] if step.args and _is_ref(step.args[0]) else None
+        if step.command == "dict":
+            return Value(step.options["key"]) if set(step.options) == {"key"} else None
+        if step.name == METHOD:
+            return None
+        reader = getattr(self, f"_read_{step.name}", None) if step.name in PARAMETERS else None
         if reader is None:
-            return _scaled(self._deltas(node), alpha)
-        if more or self.method != "task_arithmetic":
-            raise _no_place(f"{_name(node)} beside other changes")
-        reader(node)
-        inner = [self._deltas(x) for x in node.bound_args.args]
-        if any(len(rows) != 1 for rows in inner):
-            raise _no_place(f"{_name(node)} of merges")
-        return _scaled([rows[0] for rows in inner], alpha)
+            return NoPlace(no_place(step.name))
+        return reader(step)
 
-    def _ties(self, node: Any) -> None:
-        self.method = "ties"
-        self.options = {
-            "density": _number(_argument(node, "k")),
-            "vote_by_size": bool(_value(_argument(node, "vote_sgn"))),
+    def _read_convert_singleton(self, step: Step) -> Any:
+        return self._at(bound(step)["singleton"])
+
+    def _read_fallback(self, step: Step) -> Any:
+        return self._at(bound(step)["a"])
+
+    def _read_add_difference(self, step: Step) -> Weights:
+        given = bound(step)
+        onto, alpha = self._weights(self._at(given["a"])), self._number(given["alpha"])
+        added = self._at(given["b"])
+        if isinstance(added, Deltas) and added.method:
+            if onto.rows or self.method != "task_arithmetic":
+                raise no_place(f"{added.method} beside other changes")
+            return Weights(onto.base, chosen=self._chosen(added, alpha))
+        return Weights(onto.base, self._sum([(onto.rows, 1.0), (self._deltas(added), alpha)]))
+
+    def _chosen(self, added: Deltas, alpha: float) -> tuple[tuple[tuple[str, str], float], ...]:
+        """TIES, Model Stock and the geometric median of α δ are α times those of δ."""
+        if any(len(rows) != 1 for rows in added.inputs):
+            raise no_place(f"{added.method} of merges")
+        names = {"ties_sum": "ties"}
+        self.method = names.get(added.method, added.method)
+        self.options = dict(added.options)
+        return tuple((pair, a * alpha) for rows in added.inputs for pair, a in rows.items())
+
+    def _read_weighted_sum(self, step: Step) -> Weights:
+        given = bound(step)
+        alpha = self._number(given["alpha"])
+        a, b = (self._weights(self._at(given[x])) for x in "ab")
+        return self._mixed([(a, 1.0 - alpha), (b, alpha)])
+
+    def _read_n_average(self, step: Step) -> Weights | Deltas:
+        if not step.args:
+            raise no_place("n_average of nothing")
+        inputs = [self._at(x) for x in step.args]
+        if isinstance(inputs[0], Deltas):
+            return Deltas(self._sum([(self._deltas(x), 1.0 / len(inputs)) for x in inputs]))
+        return self._mixed([(self._weights(x), 1.0 / len(inputs)) for x in inputs])
+
+    def _read_subtract(self, step: Step) -> Deltas:
+        given = bound(step)
+        a, b = (self._weights(self._at(given[x])) for x in "ab")
+        own: Rows = {(a.base, b.base): 1.0} if a.base != b.base else {}
+        return Deltas(self._sum([(own, 1.0), (a.rows, 1.0), (b.rows, -1.0)]))
+
+    def _read_scale(self, step: Step) -> Deltas:
+        given = bound(step)
+        rows = self._deltas(self._at(given["a"]))
+        return Deltas(self._sum([(rows, self._number(given["alpha"]))]))
+
+    def _read_slerp(self, step: Step) -> Slerp | NoPlace:
+        given = bound(step)
+        a, b = (self._weights(self._at(given[x])) for x in "ab")
+        if a.rows or b.rows:
+            return NoPlace(no_place("slerp of merges"))
+        return Slerp(a.base, b.base, self._number(given["alpha"]))
+
+    def _read_ties_sum(self, step: Step) -> Deltas:
+        given = bound(step)
+        options = {
+            "density": self._number(given["k"]),
+            "vote_by_size": bool(self._value(given["vote_sgn"])),
         }
+        return self._special(step, options)
 
-    def _stock(self, node: Any) -> None:
-        _only_default(node, "cos_eps")
-        self.method = "model_stock"
+    def _read_model_stock(self, step: Step) -> Deltas:
+        self._only_default(step, "cos_eps")
+        return self._special(step, {})
 
-    def _median(self, node: Any) -> None:
-        _only_default(node, "eps", "ftol")
-        self.method = "geometric_median"
-        self.options = {"iterations": int(_number(_argument(node, "maxiter")))}
+    def _read_geometric_median(self, step: Step) -> Deltas:
+        self._only_default(step, "eps", "ftol")
+        return self._special(step, {"iterations": int(self._number(bound(step)["maxiter"]))})
 
-    def _deltas(self, node: Any) -> list[_Row]:
-        """Rows of a node in delta space."""
-        kind = _name(node)
-        if kind == "subtract":
-            (a, plus), (b, minus) = (self._weights(_argument(node, which)) for which in "ab")
-            own = [(a, b, 1.0)] if a != b else []
-            return [*own, *plus, *_scaled(minus, -1.0)]
-        if kind == "scale":
-            return _scaled(self._deltas(_argument(node, 0)), _number(_argument(node, 1)))
-        if kind == "n_average":
-            inputs = node.bound_args.args
-            return [r for x in inputs for r in _scaled(self._deltas(x), 1.0 / len(inputs))]
-        raise _no_place(kind)
+    def _special(self, step: Step, options: Mapping[str, Any]) -> Deltas:
+        inputs = tuple(self._deltas(self._at(x)) for x in step.args)
+        return Deltas({}, step.name, options, inputs)
 
-    def _model(self, node: Any) -> str:
-        """The name of a model node (behind its fallback), noting its file."""
-        while _name(node) == "fallback":
-            node = _argument(node, 0)
-        if _name(node) != "model":
-            raise _no_place(_name(node))
-        file = PureWindowsPath(str(node.path)).name  # either separator
+    def _only_default(self, step: Step, *names: str) -> None:
+        """A parameter that our table does not have must be as sd-mecha has it."""
+        given = bound(step)
+        for name in names:
+            if self._number(given[name]) != PARAMETERS[step.name][name]:
+                raise no_place(f'{step.name} with its own "{name}"')
+
+    def _at(self, value: Any) -> Any:
+        """What a reference stands for; numbers and texts stand for themselves."""
+        found = self._done[value] if _is_ref(value) else Value(value)
+        if isinstance(found, NoPlace):
+            raise found.error
+        return found
+
+    def _value(self, given: Any) -> Any:
+        found = self._at(given)
+        if not isinstance(found, Value):
+            raise no_place("a value that differs from key to key")
+        return found.value
+
+    def _number(self, given: Any) -> float:
+        found = self._value(given)
+        if not isinstance(found, (int, float)):
+            raise no_place("a text where a number belongs")
+        try:
+            number = float(found)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise no_place("a number that is not finite")
+        return number
+
+    def _weights(self, found: Any) -> Weights:
+        if isinstance(found, Weights) and not found.chosen:
+            return found
+        if isinstance(found, Weights):
+            raise no_place(f"{self.method} within other changes")
+        if isinstance(found, NoPlace):
+            raise found.error
+        raise no_place(_kind(found))
+
+    def _deltas(self, found: Any) -> Rows:
+        if isinstance(found, Deltas) and not found.method:
+            return found.rows
+        raise no_place(found.method if isinstance(found, Deltas) else _kind(found))
+
+    def _mixed(self, parts: list[tuple[Weights, float]]) -> Weights:
+        """Σ weight · part, the weights adding up to one; the first part's base is the base."""
+        base = parts[0][0].base
+        terms: list[tuple[Rows, float]] = []
+        for part, weight in parts:
+            terms += [({(part.base, base): 1.0}, weight)] if part.base != base else []
+            terms.append((part.rows, weight))
+        return Weights(base, self._sum(terms))
+
+    def _sum(self, terms: Iterable[tuple[Rows, float]]) -> Rows:
+        """Σ weight · rows, one row for each model and parent."""
+        total: Rows = {}
+        for rows, weight in terms:
+            self._work += len(rows) + 1
+            for pair, alpha in rows.items():
+                total[pair] = total.get(pair, 0.0) + alpha * weight
+            if len(total) > MAX_ROWS or self._work > _MAX_WORK:
+                raise RecipeError(
+                    "this .mecha recipe says more than a table holds",
+                    expected=f"at most {MAX_ROWS} rows",
+                    fix="Run it with sd-mecha and use its result as a model.",
+                )
+        return total
+
+    def _model(self, path: str) -> Weights:
+        """A model under the name that its rows use, noting its file."""
+        file = PureWindowsPath(path).name  # either separator
         stem = PureWindowsPath(file).stem
         name = file if self.files.get(stem, file) != file or stem == BASE else stem
         self.files[name] = file
-        return name
+        return Weights(name)
 
 
-def _scaled(rows: list[_Row], factor: float) -> list[_Row]:
-    return [(model, parent, alpha * factor) for model, parent, alpha in rows]
+def _needed(steps: list[Step]) -> list[int]:
+    """Numbers of the steps that the last one refers to, by way of others too, ascending."""
+    needed = {len(steps) - 1}
+    for number in range(len(steps) - 1, -1, -1):  # a step refers to earlier ones only
+        if number in needed:
+            step = steps[number]
+            needed.update(x for x in (*step.args, *step.options.values()) if _is_ref(x))
+    return sorted(needed)
 
 
-def _only_default(node: Any, *names: str) -> None:
-    """A parameter that our table does not have must be as sd-mecha has it."""
-    defaults = node.merge_method.get_default_args().kwargs
-    for name in names:
-        if _number(_argument(node, name)) != defaults[name]:
-            raise _no_place(f'{_name(node)} with its own "{name}"')
+def _is_ref(value: Any) -> bool:
+    return isinstance(value, Ref)
 
 
-def _name(node: Any) -> str:
-    if hasattr(node, "merge_method"):
-        return str(node.merge_method.get_identifier())
-    return "model" if hasattr(node, "path") else "literal"
-
-
-def _argument(node: Any, which: str | int) -> Any:
-    if isinstance(which, int):
-        return node.bound_args.args[which]
-    return node.bound_args.arguments[which]
-
-
-def _value(node: Any) -> Any:
-    while _name(node) == "convert_singleton":
-        node = _argument(node, 0)
-    if _name(node) != "literal" or set(node.value_dict) != {"key"}:
-        raise _no_place("a value that differs from key to key")
-    return node.value_dict["key"]
-
-
-def _number(node: Any) -> float:
-    return float(_value(node))
-
-
-def _no_place(what: str) -> RecipeError:
-    if what in _RANDOM:
-        return RecipeError(
-            f"this .mecha recipe uses {what}, whose random masks sd-mecha draws in its own way",
-            expected=f"only {_KNOWN}",
-            fix="Run it with sd-mecha, or choose dare or della here for masks of our own.",
-        )
-    return RecipeError(
-        f"this .mecha recipe uses {what}, which has no place in a table of rows",
-        expected=f"only {_KNOWN}",
-        fix="Run it with sd-mecha and use its result as a model.",
-    )
+def _kind(found: Any) -> str:
+    names = {Slerp: "slerp", Deltas: "a difference", Weights: "a model as a difference"}
+    return names.get(type(found), "a value in place of a model")

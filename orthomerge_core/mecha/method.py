@@ -46,7 +46,9 @@ def merge_tensor(
     for row in recipe.active_rows:
         alpha = row.alpha * parse_layers(row.layers).weight(key, block)
         delta = between(row.model, row.delta_from)
-        if alpha != 0.0 and bool(delta.count_nonzero()):
+        if alpha == 0.0 or not bool(torch.isfinite(delta).all()):
+            continue
+        if bool(delta.count_nonzero()):
             acting.append((delta, alpha, row.repeat))
     merged = base.clone()
     if acting:
@@ -55,9 +57,12 @@ def merge_tensor(
         generator = key_generator(key, int(options.get("seed", 0)))
         rows = Rows(*(list(column) for column in zip(*acting, strict=True)))
         merged = method.merge(base, rows, options, generator)
+        if recipe.strength != 1.0:
+            merged = merged.sub(base).mul_(recipe.strength).add_(base)
     if recipe.texture_boost.model is not None and recipe.texture_boost.active:
         texture = between(recipe.texture_boost.model, recipe.texture_parent())
-        merged = merged + recipe.texture_boost.alpha * texture
+        if bool(torch.isfinite(texture).all()):
+            merged = merged + recipe.texture_boost.alpha * recipe.strength * texture
     return merged if bool(torch.isfinite(merged).all()) else base.clone()
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .contract import LinearMethod
+from ..shapes import Float32
+from .contract import LinearMethod, Rows
 from .forecast_rule import ForecastRule
 from .registry import register
 
-__all__ = ["Average", "average_coefficients"]
+__all__ = ["Average", "average_coefficients", "averaged"]
 
 
 def average_coefficients(alphas: Sequence[float], repeats: Sequence[int]) -> Tensor:
@@ -21,6 +22,15 @@ def average_coefficients(alphas: Sequence[float], repeats: Sequence[int]) -> Ten
     return torch.tensor(
         [a * r / total for a, r in zip(alphas, repeats, strict=True)], dtype=torch.float64
     )
+
+
+def averaged(base: Float32[Tensor, "..."], rows: Rows) -> Float32[Tensor, "..."]:
+    """B + Σ r_i α_i δ_i / Σ r_i, where another method cannot be computed."""
+    out = base.clone()
+    weights = average_coefficients(rows.alphas, rows.repeats).tolist()
+    for delta, weight in zip(rows.deltas, weights, strict=True):
+        out.add_(delta, alpha=weight)
+    return out
 
 
 @register

@@ -43,6 +43,7 @@ def canonical(recipe: Recipe) -> str:
         "output_dtype": recipe.output_dtype,
         "architecture": recipe.architecture,
         "repairs": dict(recipe.repairs),
+        **({"strength": recipe.strength} if recipe.strength != 1.0 else {}),
         **_beyond_the_diffusion_model(recipe),
     }
     return json.dumps(obj, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

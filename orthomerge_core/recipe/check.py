@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from ..errors import OrthoMergeError, RecipeError, did_you_mean
 from .layers import parse_layers
@@ -72,30 +72,34 @@ def row_problems(recipe: Recipe) -> list[tuple[int, OrthoMergeError]]:
 
 
 def find_cycle(parents: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """The first cycle of model → its delta bases, the first name repeated at the end; else ()."""
+    """The first cycle of model → its delta bases, the first name repeated at the end; else ().
+
+    A depth-first search without recursion: each model is left once, whatever the depth.
+    """
     finished: set[str] = set()
     for start in parents:
-        cycle = _visit(start, parents, [], finished)
-        if cycle:
-            return cycle
+        path: dict[str, Iterator[str]] = {}  # from `start` on, with the parents not yet visited
+        name: str | None = start
+        while name is not None:
+            if name in path:
+                names = list(path)
+                return (*names[names.index(name) :], name)
+            if name not in finished:
+                path[name] = iter(parents.get(name, ()))
+            name = _next(path, finished)
     return ()
 
 
-def _visit(
-    name: str, parents: Mapping[str, tuple[str, ...]], path: list[str], finished: set[str]
-) -> tuple[str, ...]:
-    if name in path:
-        return (*path[path.index(name) :], name)
-    if name in finished:
-        return ()
-    path.append(name)
-    for parent in parents.get(name, ()):
-        cycle = _visit(parent, parents, path, finished)
-        if cycle:
-            return cycle
-    path.pop()
-    finished.add(name)
-    return ()
+def _next(path: dict[str, Iterator[str]], finished: set[str]) -> str | None:
+    """The next model to visit; those on the path without another parent are finished."""
+    while path:
+        last = next(reversed(path))
+        parent = next(path[last], None)
+        if parent is not None:
+            return parent
+        del path[last]
+        finished.add(last)
+    return None
 
 
 def _cycle_problems(recipe: Recipe) -> list[tuple[int, OrthoMergeError]]:

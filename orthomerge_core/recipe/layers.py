@@ -9,14 +9,16 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
-from ..errors import RecipeError
+from ..errors import RecipeError, shown_value
 from .sd_blocks import SdBlocks, expanded, last_output_block, sd_blocks
 
 __all__ = ["MAX_LAYER_RULES", "LayerRule", "LayerWeights", "parse_layers"]
 
 MAX_LAYER_RULES = 256
 _FIX = "Write pattern=weight pairs, e.g. double_blocks.0-9=0.5, *attn*=0, default=1."
-_RANGE = re.compile(r"(\d+)-(\d+)\Z")
+_RANGE = re.compile(r"([0-9]+)-([0-9]+)\Z")
+_NUMBER = re.compile(r"[0-9]{1,9}\Z")  # not isdigit: it takes ² for a digit, and int() does not
+_MAX_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -94,15 +96,15 @@ def parse_layers(text: str, blocks: Iterable[str] = ()) -> LayerWeights:
         rule = _parse_rule(piece.strip())
         if rule.pattern == "default":
             default = rule.weight
-        else:
-            rules.append(rule)
-    if len(rules) > MAX_LAYER_RULES:
-        raise RecipeError(
-            "layers: too many pairs",
-            expected=f"at most {MAX_LAYER_RULES}",
-            received=len(rules),
-            fix="Join neighbours with a range or a glob.",
-        )
+            continue
+        if len(rules) == MAX_LAYER_RULES:
+            raise RecipeError(
+                "layers: too many pairs",
+                expected=f"at most {MAX_LAYER_RULES}",
+                received="more",
+                fix="Join neighbours with a range or a glob.",
+            )
+        rules.append(rule)
     return LayerWeights(tuple(replace(rule, last=last) for rule in rules), default)
 
 
@@ -119,11 +121,18 @@ def _parse_rule(piece: str) -> LayerRule:
         raise RecipeError(
             f'layers: weight of "{pattern[:80]}"',
             expected="a finite number",
-            received=repr(number.strip()[:40]),
+            received=shown_value(number.strip(), 40),
             fix=_FIX,
         )
     for part in pattern.split("."):
         found = _RANGE.match(part)
+        if found and max(map(len, found.groups())) > _MAX_DIGITS:
+            raise RecipeError(
+                f'layers: range "{part}" has numbers that are too long',
+                expected=f"at most {_MAX_DIGITS} digits",
+                received=max(map(len, found.groups())),
+                fix=_FIX,
+            )
         if found and int(found[1]) > int(found[2]):
             raise RecipeError(
                 f'layers: range "{part}" runs backwards', fix=f"Write {found[2]}-{found[1]}."
@@ -152,6 +161,6 @@ def _starts_with(name: str, parts: list[str]) -> bool:
 
 def _part_matches(part: str, name: str) -> bool:
     found = _RANGE.match(part)
-    if found and name.isdigit():
+    if found and _NUMBER.match(name):
         return int(found[1]) <= int(name) <= int(found[2])
     return part == name

@@ -120,6 +120,7 @@ class VaeChoice:
 class Recipe:
     """A merge. Same recipe and same files = same bytes.
 
+    `strength` scales the whole merged change W − B: 0 is the base, 1 is what the rows say.
     `components` is one of `COMPONENTS`. `prediction` is one of `PREDICTIONS`, the name of a model,
     or None: as the base, and an error where the models do not agree.
     """
@@ -139,6 +140,7 @@ class Recipe:
     components: str = COMPONENTS[0]
     vae: VaeChoice = VaeChoice()
     prediction: str | None = None
+    strength: float = 1.0
 
     @property
     def active_rows(self) -> tuple[Row, ...]:

@@ -156,7 +156,6 @@ def test_a_sweep_merges_once_per_value(shell, models):
     [
         ("detial.alpha=1", 1, "detail"),
         ("detail.alpha", 1, 'has no "="'),
-        ("strength=0.5", 2, "sweep alpha instead"),
     ],
 )
 def test_a_sweep_that_cannot_be_made(shell, models, sweep, code, says):

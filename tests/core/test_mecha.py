@@ -131,7 +131,7 @@ def test_what_does_not_map_is_refused_by_name():
     with pytest.raises(RecipeError, match="uses geometric_sum, which has no place in a table"):
         mecha.recipe_from_text(text)
     for broken in ("", "hello", 'version 0.1.0\nmerge "nothing" &0'):
-        with pytest.raises(RecipeError, match=r"no \.mecha recipe|cannot read this"):
+        with pytest.raises(RecipeError, match=r"no \.mecha recipe|cannot be read"):
             mecha.recipe_from_text(broken)
 
 

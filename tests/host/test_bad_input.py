@@ -138,7 +138,7 @@ def test_unknown_method_option_names_the_valid_ones(comfy: ComfyHost):
         ({"rows": "ink"}, "rows: expected a list"),
         ({"output_dtype": "bf61"}, 'Did you mean "bf16"'),
         ({"schema_version": 99}, "newer schema version"),
-        ({"note": "x" * 5_000_000}, "recipe is too long: expected at most 4000000 characters"),
+        ({"note": "x" * 5_000_000}, "recipe is too long: expected at most 1000000 characters"),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused_before_it_runs(

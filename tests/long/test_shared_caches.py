@@ -36,8 +36,8 @@ DECOMPOSITIONS = {
     "put": f"cache.put(str(key), {{'x': torch.full(({SIZE},), float(key))}})",
 }
 ENTRIES = {
-    "imports": "from orthomerge_core.io.entries import Entries",
-    "cache": f"Entries(Path(sys.argv[1]), '.entry', {KEPT * 40_000})",
+    "imports": "from orthomerge_core.io.cache_folder import CacheFolder",
+    "cache": f"CacheFolder(Path(sys.argv[1]), '.entry', {KEPT * 40_000})",
     "get": "cache.payload(cache.path(str(key)))",
     "intact": "found == bytes([key]) * 36_000",
     "put": "cache.put(str(key), {'key': key}, bytes([key]) * 36_000)",

@@ -8,8 +8,9 @@ import { onFailure, watchedNodes, watchFailures, watchNode } from "./comfy/failu
 import { LANGUAGE_SETTING, loadWords } from "./comfy/locale.mjs";
 import { mixerWidget } from "./comfy/mixer_widget.mjs";
 import { modelsWidget } from "./comfy/models_widget.mjs";
-import { hasFace, isOurs } from "./comfy/pack_nodes.mjs";
+import { hasFace, hasTable, isOurs } from "./comfy/pack_nodes.mjs";
 import { carryWithCopies, noteAsked, onResult, remember, takeCarried } from "./comfy/results.mjs";
+import { dropProgressText } from "./comfy/progress.mjs";
 import { loadStyle } from "./comfy/style.mjs";
 import { textureWidget } from "./comfy/texture_widget.mjs";
 import { colorWires } from "./comfy/wire_colors.mjs";
@@ -50,9 +51,10 @@ app.registerExtension({
     if (!isOurs(node)) return;
     labelNode(node, app);
     onRemoved(node, "onRemoved", watchNode(node));
-    if (node.comfyClass === "OrthoMixer") carryWithCopies(node);
+    if (hasTable(node)) carryWithCopies(node);
     chain(node, "onExecuted", (output) => {
       remember(node, output);
+      dropProgressText(node);
       if (hasFace(node)) attachFace(node, app);
     });
     chain(node, "onConfigure", () => {

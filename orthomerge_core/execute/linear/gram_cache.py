@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...io.entries import Entries
+from ...io.cache_folder import CacheFolder
 from ...io.hashing import bytes_hash
 from ...keys.content import model_digest
 from ...shapes import Float64
@@ -32,7 +32,7 @@ class GramCache:
     """
 
     def __init__(self, folder: Path, max_bytes: int = 64 << 20) -> None:
-        self._entries = Entries(folder, _SUFFIX, max_bytes)
+        self._entries = CacheFolder(folder, _SUFFIX, max_bytes)
 
     def find(self, plan: Plan) -> Float64[Tensor, "tensors rows rows"] | None:
         """The Grams of the plan's rows in the order of its tensors, or None."""

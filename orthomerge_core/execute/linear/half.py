@@ -20,6 +20,8 @@ from .kernel import FusedSum, Sweep, Terms
 
 __all__ = ["StoredSum"]
 
+_F16_MAX_BITS = 0x7BFF  # 65504
+
 
 class StoredSum:
     """Reads, sums and stores such tensors chunk by chunk, in the same memory; one per thread.
@@ -63,11 +65,17 @@ class StoredSum:
             found, energy = sums(self._stored, count, terms, self._out)
             if not (np.isfinite(found).all() and np.isfinite(energy)):
                 return None
+            if tensor.stored.dtype == "F16" and self._at_limit(count):
+                return None  # the float32 way counts what is clipped
             gram += torch.from_numpy(found)
             rounding += energy
             out.put_stored(stored[:count])
             ticked()
         return gram, rounding
+
+    def _at_limit(self, count: int) -> bool:
+        """Whether any result is the largest finite half: it may have been clipped."""
+        return bool(np.any(self._out[:count] & 0x7FFF == _F16_MAX_BITS))
 
     def gram(self, tensor: TensorPlan, tick: Tick) -> Float64[torch.Tensor, "r r"] | None:
         """`BlockGram` of all rows; None where the files hold this tensor otherwise."""

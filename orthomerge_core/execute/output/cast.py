@@ -9,12 +9,15 @@ from torch import Tensor
 
 from ...io.dtypes import torch_dtype
 
-__all__ = ["FP8_MAX", "cast", "fp8_scale"]
+__all__ = ["FP8_MAX", "LIMITS", "cast", "count_clipped", "fp8_scale"]
 
 FP8_MAX = 448.0
 """Largest finite float8_e4m3fn."""
 
-_LIMITS = {"F16": 65504.0, "F8_E4M3": FP8_MAX, "F8_E5M2": 57344.0}
+_MANTISSA = {"F16": 10, "F8_E4M3": 3, "F8_E5M2": 2}
+
+LIMITS = {"F16": 65504.0, "F8_E4M3": FP8_MAX, "F8_E5M2": 57344.0}
+"""Stored dtype → largest finite value, where finite float32 values may exceed it."""
 
 
 def cast(values: Tensor, dtype: str) -> Tensor:
@@ -24,10 +27,21 @@ def cast(values: Tensor, dtype: str) -> Tensor:
     """
     if dtype == "F32":
         return values
-    limit = _LIMITS.get(dtype)
+    limit = LIMITS.get(dtype)
     if limit is not None:
         values = values.clamp(-limit, limit)
     return values.to(torch_dtype(dtype))
+
+
+def count_clipped(values: Tensor, dtype: str) -> int:
+    """How many finite values `cast` moves to the largest finite value of `dtype`."""
+    limit = LIMITS.get(dtype)
+    if limit is None or not values.numel():
+        return 0
+    # half a step beyond the limit still rounds to it
+    edge = limit * (1 + 2.0 ** -(_MANTISSA[dtype] + 2))
+    size = values.abs()
+    return int(((size >= edge) & torch.isfinite(size)).sum()) if float(size.max()) >= edge else 0
 
 
 def fp8_scale(values: Tensor) -> float:
@@ -38,5 +52,7 @@ def fp8_scale(values: Tensor) -> float:
     top = float(values.abs().max()) if values.numel() else 0.0
     if not math.isfinite(top):
         top = float(values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).abs().max())
-    scale = float(torch.tensor(top / FP8_MAX, dtype=torch.float32))
-    return scale if scale > 0.0 else 1.0
+    scale = torch.tensor(top / FP8_MAX, dtype=torch.float32)
+    if not bool(torch.isfinite(scale * FP8_MAX)):  # the largest weights of all: do not read as inf
+        scale = torch.nextafter(scale, torch.zeros_like(scale))
+    return float(scale) if float(scale) > 0.0 else 1.0

@@ -22,7 +22,9 @@ class MergeReport:
     `leave_one_out`: share of the result that only this row explains. `rounding_frac`:
     ‖stored − W‖/‖W − B‖. `keys` counts tensors: merged, from_base, repaired, extra (in a model but
     not in the base). `source_hashes`: "base" and each model's name → content hash. `tensor_hashes`:
-    key → hash of the stored bytes; it serves later runs, so the JSON leaves it out.
+    key → hash of the stored bytes; it serves later runs, so the JSON leaves it out. `notes` are
+    sentences, `messages` those of them that have a code, with their values. `unused`: model or row
+    → reason → all tensors in which it took no part.
     """
 
     content_hash: str
@@ -41,6 +43,8 @@ class MergeReport:
     tensor_hashes: Mapping[str, str] = field(default_factory=dict, repr=False)
     file: str | None = None
     notes: tuple[str, ...] = ()
+    messages: tuple[Mapping[str, Any], ...] = ()
+    unused: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON."""

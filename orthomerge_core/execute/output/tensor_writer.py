@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -12,7 +13,7 @@ from ...keys.aligned import AlignedModel
 from ...linalg.gram import CHUNK
 from ..plan.model import TensorPlan
 from ..plan.storage import scale_key
-from .cast import cast, fp8_scale
+from .cast import cast, count_clipped, fp8_scale
 from .sinks import Sink
 
 __all__ = ["Emitter", "Listen", "TensorOut", "read_stored"]
@@ -56,13 +57,14 @@ class TensorOut:
     """Takes a tensor's float32 values in order; call `finish` after the last.
 
     A second `TensorOut` for the same tensor replaces the first. Scaled fp8 is held whole until its
-    largest value is known.
+    largest value is known. `clipped` counts values beyond the range of the stored dtype.
     """
 
     def __init__(self, emitter: Emitter, plan: TensorPlan, listen: Listen) -> None:
         self._emitter, self._plan, self._listen = emitter, plan, listen
         self._hasher = Hasher()
         self._done = 0
+        self.clipped = 0
         self._whole = torch.empty(plan.numel) if plan.stored.scaled else None
 
     def put(self, values: Tensor) -> float:
@@ -78,8 +80,8 @@ class TensorOut:
         self._store(stored)
         if stored.dtype is torch.float32:
             return 0.0
-        error = stored.float().sub_(values)
-        return float(torch.dot(error, error))
+        self.clipped += count_clipped(values, self._plan.stored.dtype)
+        return _energy(stored.float().sub_(values))
 
     def put_stored(self, stored: Tensor) -> None:
         """Store the next values, rounded already to the tensor's dtype; not for scaled fp8."""
@@ -104,12 +106,17 @@ class TensorOut:
         for values in whole.split(CHUNK) if len(whole) else ():
             stored = cast(values / scale, self._plan.stored.dtype)
             self._store(stored)
-            error = stored.float().mul_(scale).sub_(values)
-            energy += float(torch.dot(error, error))
+            energy += _energy(stored.float().mul_(scale).sub_(values))
             self._listen()
         key = scale_key(self._plan.key)
         self._emitter.raw(key, torch.tensor(scale, dtype=torch.float32), "F32", ())
         return energy
+
+
+def _energy(error: Tensor) -> float:
+    """Σ e², in float64 where squares leave float32."""
+    energy = float(torch.dot(error, error))
+    return energy if math.isfinite(energy) else float(error.double().square().sum())
 
 
 def _is_stored_as(model: AlignedModel, key: str, dtype: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from ...keys.aligned import AlignedModel
+from ...messages import Message
 from ...recipe.codec import RECIPE_FIELDS, ROW_FIELDS
 from ...recipe.model import Recipe
 from .cost import memory_notes
@@ -19,7 +20,8 @@ def plan_notes(plan: Plan) -> list[str]:
     quantised layers, and memory that may run short."""
     notes = []
     if not plan.rows and plan.texture is None:
-        notes.append("No row is active: the result is the base.")
+        zero = plan.recipe.strength == 0.0
+        notes.append(str(Message("plan.strength_zero" if zero else "merge.no_row")))
     notes += _layers(plan)
     notes += _unknown_fields(plan.recipe)
     notes += _base(plan)

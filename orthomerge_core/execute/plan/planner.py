@@ -130,11 +130,12 @@ def _lay_out(
     rows = tuple(
         PlanRow(row, label, index[row.model], index[row.delta_from], parse_layers(row.layers))
         for row, label in zip(recipe.active_rows, recipe.labels(), strict=True)
+        if recipe.strength
     )
-    boost = recipe.texture_boost
+    boost, strength = recipe.texture_boost, recipe.strength
     texture = None
-    if boost.active:
-        texture = (boost.alpha, index[str(boost.model)], index[recipe.texture_parent()])
+    if boost.active and strength:
+        texture = (boost.alpha * strength, index[str(boost.model)], index[recipe.texture_parent()])
     assert settled.method is not None  # a missing method was a problem above  # noqa: S101
     models = tuple(aligned.model(name) for name in used)
     plan = Plan(

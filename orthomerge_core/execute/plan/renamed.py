@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ...errors import Cancelled, FileError, OrthoMergeError
-from ...io.hashing import HashMemo
+from ...io.hash_memo import HashMemo
 from ...keys.content import model_content_hash
 from ...keys.opening import open_set
 from ...keys.setspec import ModelSpec, SetSpec

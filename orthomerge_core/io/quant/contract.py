@@ -87,6 +87,7 @@ class QuantLayer(ABC):
             return self.spec.sides[suffix]
         raise HeaderError(
             f'layer "{self.spec.layer}" in "{self.spec.file}" lacks its {self.spec.format} scale',
+            kind="quantization",
             expected=f'"{self.spec.layer}.{suffix}"',
             fix="The file is incomplete: download or convert it again.",
         )

@@ -125,7 +125,9 @@ def _from_markers(source: ByteSource) -> dict[str, dict[str, Any]]:
             continue
         if info.dtype not in ("U8", "I8") or info.n_bytes > _MAX_MARKER_BYTES:
             what = f'the quantization marker "{key}" in "{source.name}" is no text'
-            raise HeaderError(what, expected="U8", received=info.dtype, fix=_AGAIN)
+            raise HeaderError(
+                what, kind="quantization", expected="U8", received=info.dtype, fix=_AGAIN
+            )
         text = bytearray(info.n_bytes)
         source.read_bytes(key, memoryview(text))
         layer = _full_name(source.infos, key.removesuffix(_MARKER))
@@ -142,7 +144,7 @@ def _from_metadata(source: ByteSource) -> dict[str, dict[str, Any]]:
     layers = tree.get("layers")
     if not isinstance(layers, dict):
         what = f'"{where}" in "{source.name}" lists no layers'
-        raise HeaderError(what, expected='{"layers": {…}}', fix=_AGAIN)
+        raise HeaderError(what, kind="quantization", expected='{"layers": {…}}', fix=_AGAIN)
     return {
         _full_name(source.infos, layer): _checked(source.name, where, options)
         for layer, options in layers.items()
@@ -168,7 +170,9 @@ def _json(file: str, where: str, raw: bytes) -> dict[str, Any]:
         tree = None
     if isinstance(tree, dict):
         return tree
-    raise HeaderError(f'"{where}" in "{file}" is not a JSON object', fix=_AGAIN)
+    raise HeaderError(
+        f'"{where}" in "{file}" is not a JSON object', kind="quantization", fix=_AGAIN
+    )
 
 
 def _checked(file: str, where: str, options: Any) -> dict[str, Any]:
@@ -176,7 +180,7 @@ def _checked(file: str, where: str, options: Any) -> dict[str, Any]:
     if isinstance(options, dict) and is_name(options.get("format")):
         return options
     what = f'"{where}" in "{file}" names no quantization format'
-    raise HeaderError(what, expected='{"format": "…"}', fix=_AGAIN)
+    raise HeaderError(what, kind="quantization", expected='{"format": "…"}', fix=_AGAIN)
 
 
 def _from_scales(infos: Mapping[str, TensorInfo]) -> dict[str, str]:
@@ -196,7 +200,7 @@ def _spec(source: ByteSource, layer: str, options: dict[str, Any]) -> LayerSpec:
     weight = source.infos.get(f"{layer}.weight")
     if weight is None:
         what = f'"{source.name}" marks layer "{layer}" as quantized but has no weight for it'
-        raise HeaderError(what, expected=f'"{layer}.weight"', fix=_AGAIN)
+        raise HeaderError(what, kind="quantization", expected=f'"{layer}.weight"', fix=_AGAIN)
     sides = {
         suffix: source.infos[f"{layer}.{suffix}"]
         for suffix in _SCALES

@@ -8,7 +8,7 @@ import pytest
 from orthomerge_core.analysis.cache import AnalysisCache, analyze_cached
 from orthomerge_core.analysis.codec import to_json
 from orthomerge_core.analysis.stream import analyze
-from orthomerge_core.io.hashing import HashMemo
+from orthomerge_core.io.hash_memo import HashMemo
 from orthomerge_core.progress import Progress
 from tests.core.analysis.family import aligned, family
 

@@ -6,6 +6,7 @@ import torch
 from orthomerge_core.execute.output.verify import verify_file
 from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
+from orthomerge_core.methods.registry import all_methods, get_method
 from orthomerge_core.recipe.model import Row, TextureBoost
 from tests.core.execute.conftest import base_tensors, live_spec, recipe_for, tuned
 from tests.oracles import naive_retention, naive_row_deltas, naive_sum_of_rows
@@ -157,8 +158,12 @@ class TestUnequalModels:
         family[where][key][3, 5] = bad
         merged, report = merge(family, Row("a"), method=method)
         assert same_bytes({"k": merged[key]}, {"k": family["base"][key]})
-        assert report.repaired_keys == (key,)
-        assert report.keys["repaired"] == 1
+        if where == "base":
+            assert report.repaired_keys == (key,)
+            assert report.keys["repaired"] == 1
+        else:
+            assert report.unused == {"a": {"not_finite": [key]}}
+            assert report.keys["repaired"] == 0
         assert any(key in note for note in report.notes)
         kept, whole = {}, {}
         for name in (k for k, t in merged.items() if t.is_floating_point()):
@@ -174,6 +179,37 @@ class TestUnequalModels:
         assert found["blocks.0"] == pytest.approx(shares["blocks.0"], abs=0.02)
         everything = sum(kept.values()) / sum(whole.values())
         assert report.retention["a"] == pytest.approx(everything, abs=0.02)
+
+    @pytest.mark.parametrize("method", sorted(all_methods()))
+    @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+    def test_a_row_that_is_not_finite_counts_as_missing_and_harms_no_other(
+        self, family, method, bad
+    ):
+        key = "blocks.0.attn.weight"
+        if get_method(method).max_rows == 1:
+            pytest.skip("takes one row")
+        alone = {name: tensors for name, tensors in family.items() if name != "b"}
+        wanted, _ = merge(alone, Row("a", alpha=0.5), method=method)
+        family["b"][key][3, 5] = bad
+        rows = (Row("a", alpha=0.5), Row("b", alpha=0.7))
+        merged, report = merge(family, *rows, method=method)
+        assert torch.equal(merged[key], wanted[key])
+        assert report.unused == {"b": {"not_finite": [key]}}
+        assert report.repaired_keys == ()
+        assert (
+            f"b holds values that are not finite in 1 tensor ({key}); it does not count there."
+        ) in report.notes
+
+    def test_a_texture_that_is_not_finite_is_left_out_there(self, family):
+        key = "blocks.0.attn.weight"
+        wanted, _ = merge(family, Row("a"))
+        family["b"][key][3, 5] = float("nan")
+        for method in ("task_arithmetic", "slerp"):
+            boost = TextureBoost("b", 0.5)
+            merged, report = merge(family, Row("a"), method=method, texture_boost=boost)
+            assert torch.equal(merged[key], family["a"][key])
+            assert report.unused == {"texture_boost": {"not_finite": [key]}}
+            assert not torch.equal(merged["blocks.1.mlp.weight"], wanted["blocks.1.mlp.weight"])
 
     @pytest.mark.parametrize("method", ["task_arithmetic", "orthomerge"])
     def test_a_bad_tensor_in_a_row_that_does_not_act_there_harms_nothing(self, family, method):
@@ -207,7 +243,8 @@ class TestUnequalModels:
         }
         merged, report = merge(family, Row("a"))
         assert same_bytes(merged, family["base"])
-        assert report.keys["repaired"] == 6
+        assert report.keys["repaired"] == 0
+        assert len(report.unused["a"]["not_finite"]) == 6
 
     def test_empty_tensors_pass_through(self, family):
         for tensors in family.values():

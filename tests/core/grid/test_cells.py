@@ -43,10 +43,10 @@ def test_a_model_whose_name_holds_a_dot_is_found_first():
     assert [row.alpha for row in setting.recipe.rows] == [0.8, 0.25, 1.0]
 
 
-def test_strength_is_no_part_of_the_recipe():
+def test_strength_scales_the_whole_change():
     found = settings("strength = 0, 0.5")
-    assert [s.strength for _, s in found] == [0.0, 0.5]
-    assert all(s.recipe == RECIPE for _, s in found)
+    assert [s.recipe.strength for _, s in found] == [0.0, 0.5]
+    assert all(s.recipe.rows == RECIPE.rows for _, s in found)
 
 
 def test_each_method_with_its_own_defaults():

@@ -3,8 +3,10 @@
 import torch
 import xxhash
 
+from orthomerge_core.io.cache_folder import CacheFolder
 from orthomerge_core.io.cachedir import default_cache_dir
-from orthomerge_core.io.hashing import HashMemo, bytes_hash, content_hash, tensor_hash
+from orthomerge_core.io.hash_memo import HashMemo
+from orthomerge_core.io.hashing import bytes_hash, content_hash, tensor_hash
 
 
 def test_xxh3_128():
@@ -26,11 +28,27 @@ def test_memo_remembers(tmp_path):
     assert memo.get("f2") == {}
 
 
-def test_memo_ignores_corruption(tmp_path):
+def test_memo_ignores_what_is_no_hash(tmp_path):
+    folder = CacheFolder(tmp_path, ".hashes", 1 << 20)
     for name, text in {"a": "{", "b": "[1]", "c": '{"k": 7, "ok": "' + "2" * 32 + '"}'}.items():
-        (tmp_path / f"{name}.json").write_text(text)
+        folder.put(name, {}, text.encode())
     memo = HashMemo(tmp_path)
     assert memo.get("a") == memo.get("b") == {} and memo.get("c") == {"ok": "2" * 32}
+
+
+def test_no_flipped_bit_becomes_a_hash(tmp_path):
+    """One did: it went into the merged file's header as the hash of its source."""
+    HashMemo(tmp_path).put("f", {"a": "0" * 32})
+    (path,) = tmp_path.iterdir()
+    good = path.read_bytes()
+    for index in range(len(good)):
+        for bit in (1, 4, 64):
+            bad = bytearray(good)
+            bad[index] ^= bit
+            path.write_bytes(bad)
+            assert HashMemo(tmp_path).get("f") == {}, (index, bit)
+    path.write_bytes(good)
+    assert HashMemo(tmp_path).get("f") == {"a": "0" * 32}
 
 
 def test_memo_without_a_place(tmp_path):
@@ -43,7 +61,7 @@ def test_memo_without_a_place(tmp_path):
 
 
 def test_memo_stays_small(tmp_path):
-    memo = HashMemo(tmp_path, max_files=3)
+    memo = HashMemo(tmp_path, max_bytes=300)
     for i in range(6):
         memo.put(f"f{i}", {"a": "0" * 32})
     assert len(list(tmp_path.iterdir())) == 3

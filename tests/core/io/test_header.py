@@ -73,7 +73,11 @@ WRONG = {
         b"\0" * 4,
         "expected 8 bytes for F32 [2], received 4 bytes",
     ),
-    "half a byte": ({"a": tensor("F4", (1,), (0, 1))}, b"\0", "contradicts its shape"),
+    "half a byte": (
+        {"a": tensor("F4", (1,), (0, 1))},
+        b"\0",
+        "does not fill whole bytes: expected an even",
+    ),
     "overlap": (
         {"a": tensor(), "b": tensor(offsets=(2, 6))},
         b"\0" * 6,

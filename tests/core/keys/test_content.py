@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from safetensors.torch import save_file
 
-from orthomerge_core.io.hashing import HashMemo, tensor_hash
+from orthomerge_core.io.hash_memo import HashMemo
+from orthomerge_core.io.hashing import tensor_hash
 from orthomerge_core.io.reader import SafetensorsSource
 from orthomerge_core.keys.align import align
 from orthomerge_core.keys.content import model_content_hash, recall_hashes, remember_hashes

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from orthomerge_core.recipe.check import find_cycle, problems, row_problems
@@ -80,3 +82,18 @@ def test_used_models_and_labels():
     )
     assert r.used_models() == ("flash", "detail", "anime")
     assert r.labels() == ("flash", "flash #2")
+
+
+def test_a_cycle_of_ten_thousand_is_found_without_recursion():
+    names = [f"m{n}" for n in range(10_000)]
+    chain = {name: (parent,) for name, parent in pairwise(names)}
+    assert find_cycle(chain) == ()
+    assert find_cycle(chain | {names[-1]: ("m0",)}) == (*names, "m0")
+
+
+def test_every_model_is_left_once():
+    """A ladder of diamonds has 2^60 paths."""
+    parents = {f"m{n}": (f"m{n + 1}", f"n{n + 1}") for n in range(60)}
+    parents |= {f"n{n}": (f"m{n + 1}", f"n{n + 1}") for n in range(60)}
+    assert find_cycle(parents) == ()
+    assert find_cycle(parents | {"m60": ("n60",), "n60": ("m60",)})[-3:] == ("m60", "n60", "m60")

@@ -34,7 +34,7 @@ def test_weights(text: str, key: str, block: str, weight: float):
     [
         ("double_blocks", '"double_blocks" is not a pair'),
         ("=1", '"=1" is not a pair'),
-        ("a=x", "weight of \"a\": expected a finite number, received 'x'"),
+        ("a=x", 'weight of "a": expected a finite number, received "x"'),
         ("a=nan", "expected a finite number"),
         ("a=inf", "expected a finite number"),
         ("a.9-0=1", "runs backwards. Write 0-9"),
@@ -138,3 +138,19 @@ def test_a_pattern_that_matches_nothing_is_an_error_with_a_suggestion(text, bloc
 
 def test_base_may_match_nothing():
     assert parse_layers("BASE=0.5", ["input_blocks.0"]).problems(pairs(["input_blocks.0"])) == []
+
+
+def test_numbers_that_python_cannot_read_are_named():
+    long = "9" * 5000
+    with pytest.raises(RecipeError, match="has numbers that are too long: expected at most 9"):
+        parse_layers(f"blocks.0-{long}=1")
+    # ² is a digit for str.isdigit and none for int
+    assert parse_layers("blocks.0-9=0.5").weight("blocks.².weight", "blocks.²") == 1.0
+    assert parse_layers("blocks.0-9=0.5").weight(f"blocks.{long}.weight", "blocks") == 1.0
+    with pytest.raises(RecipeError, match="weight of"):
+        parse_layers("a=1" + "0" * 400)
+
+
+def test_too_many_pairs_end_while_they_are_read():
+    with pytest.raises(RecipeError, match="too many pairs: expected at most 256, received more"):
+        parse_layers("a=1," * 257)

@@ -9,12 +9,11 @@
  * @typedef {{payload: any, time: number, trace: import("./trace.mjs").Trace | null, kind?: string}} Result
  */
 import { ascii } from "../parts/ascii.mjs";
+import { hasTable } from "./pack_nodes.mjs";
 import { trace } from "./trace.mjs";
 import { dropStored, readStored, writeStored } from "./storage.mjs";
 
 const CARRIED_VERSION = 2;
-/** A face is about all that its node was given; the table's figures follow its own edits by themselves. */
-const FOLLOWS_OWN_EDITS = new Set(["OrthoMixer"]);
 const MOST_IN_PAGE = 128;
 
 /** @type {WeakMap<ComfyNode, Result>} */
@@ -32,8 +31,11 @@ export function onResult(listener) {
   return () => listeners.delete(listener);
 }
 
-/** @param {ComfyNode} node */
-export const traceOf = (node) => trace(node, { own: !FOLLOWS_OWN_EDITS.has(node.comfyClass ?? "") });
+/**
+ * A face is about all that its node was given; the table's figures follow its own edits by themselves.
+ * @param {ComfyNode} node
+ */
+export const traceOf = (node) => trace(node, { own: !hasTable(node) });
 
 /** Notes what the graph is when a prompt is made of it: edits that follow are not of that run. */
 export function noteAsked(nodes) {

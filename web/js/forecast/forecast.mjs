@@ -11,6 +11,7 @@
 import { decode, layerWeights, rowGrams } from "./data.mjs";
 import { mergeLinear } from "./linear.mjs";
 import { readMethod } from "./methods.mjs";
+import { textAlphas } from "../table/text_alphas.mjs";
 import { mergeTensorwise } from "./tensorwise.mjs";
 
 const BASE = "base";
@@ -58,16 +59,30 @@ function readRow(data, row) {
   const [model, parent] = [data.node.get(row.model), data.node.get(row.delta_from ?? BASE)];
   const layers = layerWeights(data, row.layers ?? "");
   const problem = (!model && "model") || (parent === undefined && "delta_from") || (!layers && "layers") || "";
-  const alpha = Number.isFinite(row.alpha ?? 1) ? (row.alpha ?? 1) : 0;
+  const [alpha, weights] = textWeights(data, row, layers);
   return {
     problem,
     alpha,
-    weights: layers,
-    text: row.layers ?? "",
+    weights,
+    text: `${row.layers ?? ""}|${row.text ?? ""}|${row.text === undefined ? "" : row.alpha}`,
     repeat: row.repeat ?? 1,
     nodes: problem ? [0, 0] : [model, parent],
     active: !problem && (row.enabled ?? true) && alpha !== 0,
   };
+}
+
+/**
+ * A row's alpha and its weights on tensors, those of text encoders in proportion to that alpha. Where the
+ * row's own alpha is 0, text encoders alone act.
+ */
+function textWeights(data, row, layers) {
+  const given = Number.isFinite(row.alpha ?? 1) ? (row.alpha ?? 1) : 0;
+  if (row.text === undefined || row.text === null || !layers) return [given, layers];
+  const [others, g] = textAlphas({ alpha: given, text: row.text });
+  const alpha = given || others || g;
+  const share = (key) =>
+    (key.startsWith("text_encoder.") ? (key.startsWith("text_encoder.g.") ? g : others) : given) / (alpha || 1);
+  return [alpha, Float64Array.from(layers, (weight, k) => weight * share(data.names[k]))];
 }
 
 function readTexture(data, rows, texture) {

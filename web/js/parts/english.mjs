@@ -207,4 +207,9 @@ export const ENGLISH = {
   count_layersNoMatchTry: "{count} layer patterns that match nothing",
   count_layersNoMatchTry_one: "{count} layer pattern that matches nothing",
   group_mod: "modulation",
+  textAlpha: "Text",
+  asAlpha: "= alpha",
+  textHelp:
+    "Alpha of the text encoders, −5 to 5. Empty = as alpha, 0 = keep the base's. Two numbers as 0.3/0.6: encoder L and the others / encoder G",
+  textWrong: "“{text}” is no alpha from −5 to 5, and no pair such as 0.3/0.6.",
 };

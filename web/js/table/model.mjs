@@ -9,6 +9,7 @@
  *   `proposal` null: an optimizer is wired, but nothing has come from it yet.
  */
 import { ascii } from "../parts/ascii.mjs";
+import { isText, storedText } from "./text_alphas.mjs";
 import { COLUMNS, effectiveEntries, matchRows, plainRow } from "./rules.mjs";
 
 export const TABLE_VERSION = 1;
@@ -62,14 +63,18 @@ function readRow(item, number) {
   if (!isObject(item)) throw new TableError("bad_row", { row: number });
   if (!("model" in item)) throw new TableError("no_model", { row: number });
   const given = COLUMNS.filter((column) => column in item);
+  const text = storedText(item.text);
   for (const column of given) {
-    if (!isValid(column, item[column])) throw new TableError("bad_cell", { row: number, column });
+    if (!isValid(column, column === "text" ? text : item[column]))
+      throw new TableError("bad_cell", { row: number, column });
   }
   const touched = item.touched ?? given.filter((column) => column !== "model");
   if (!Array.isArray(touched) || !touched.every((t) => typeof t === "string")) {
     throw new TableError("bad_cell", { row: number, column: "touched" });
   }
-  const kept = Object.entries(item).filter(([k]) => !MARKS.includes(k));
+  const kept = Object.entries({ ...item, text }).filter(
+    ([k, v]) => !MARKS.includes(k) && (k !== "text" || v !== undefined),
+  );
   return { row: { ...plainRow(item.model), ...Object.fromEntries(kept) }, touched: [...touched] };
 }
 
@@ -77,6 +82,7 @@ function readRow(item, number) {
 export function isValid(column, value) {
   if (column === "enabled") return typeof value === "boolean";
   if (column === "layers") return typeof value === "string";
+  if (column === "text") return isText(value);
   if (column === "alpha") return Number.isFinite(value) && value >= -5 && value <= 5;
   if (column === "repeat") return [1, 2, 3].includes(value);
   return typeof value === "string" && value !== "";
@@ -174,12 +180,7 @@ export function duplicateRow(state, index) {
   const { row } = state.entries[index];
   const { info: _, ...kept } = row;
   const copy = { row: kept, touched: ["model"], proposed: null };
-  return withEntries(
-    state,
-    state.entries.toSpliced
-      ? state.entries.toSpliced(index + 1, 0, copy)
-      : [...state.entries.slice(0, index + 1), copy, ...state.entries.slice(index + 1)],
-  );
+  return withEntries(state, [...state.entries.slice(0, index + 1), copy, ...state.entries.slice(index + 1)]);
 }
 
 export function moveRow(state, from, to) {

@@ -91,17 +91,21 @@ function tableNotices(view, rows) {
   }
   if (texture && names.length && !names.includes(texture)) add("error", "textureUnknown", { model: texture });
   if (isDetached) add("info", "detached", {}, { action: { label: t("startPlain"), run: () => host.forget() } });
-  else if (proposal === null) add("info", "waiting");
+  else if (proposal === null && rows.length) add("info", "waiting");
   if (changed.length) add("warning", "staleTable", { what: changedWords(changed) });
   if (schema?.order_matters && active > 1) add("info", "orderMatters");
   return found;
 }
 
+/** "Ortho Mixer" of "Merge: SLERP, block weights (Ortho Mixer)": titles carry words to search for. */
+const shortTitle = (title) => /\bOrtho [A-Z]\w*( [A-Z]\w*)*/.exec(title)?.[0] ?? title;
+
 /** "Ortho Model Set (models), Ortho Mixer" from what changed. */
 export function changedWords(changed) {
   const named = changed.slice(0, 3).map(({ title, what }) => {
     const words = what.map((word) => (word === "mode" ? t("bypass") : word)).filter((word) => word !== "node");
-    return words.length ? `${title} (${words.slice(0, 3).join(", ")})` : title;
+    const name = shortTitle(title);
+    return words.length ? `${name} (${words.slice(0, 3).join(", ")})` : name;
   });
   return named.join(", ") + (changed.length > 3 ? ` +${changed.length - 3}` : "");
 }

@@ -8,20 +8,10 @@
 import { alphaCell, barCell, choiceButton } from "../parts/cells.mjs";
 import { el, icon, iconButton } from "../parts/dom.mjs";
 import { splitFolder } from "../parts/names.mjs";
-import { percent, showNumber } from "../parts/numbers.mjs";
+import { percent } from "../parts/numbers.mjs";
 import { t } from "../parts/words.mjs";
-import { layersTrouble } from "./layers.mjs";
+import { LABEL, SHOWN, hintFor, layersField, repeatChoice, textField } from "./fields.mjs";
 import { shortName } from "./notices.mjs";
-
-const SHOWN = {
-  enabled: (v) => (v ? t("yes") : t("no")),
-  alpha: showNumber,
-  repeat: (v) => `${v}×`,
-  layers: (v) => v || t("allLayers"),
-  delta_from: shortName,
-  model: (v) => splitFolder(v)[1],
-};
-const LABEL = { enabled: "on", model: "model", delta_from: "from", alpha: "alpha", repeat: "repeat", layers: "layers" };
 
 /** Columns of an entry that differ from what the optimizer proposes. */
 export function changedColumns({ row, proposed, touched }) {
@@ -74,6 +64,7 @@ export function rowElement({ entry, index, figures, notices, act }) {
         onCommit: (v) => act.set(index, "alpha", v),
       }),
     ),
+    cell("text", textField(entry, index, key, act)),
     cell("repeat", repeatChoice(entry, index, key, act)),
     cell("layers", layersField(entry, index, notices, key, act)),
     ...figureCells(figures),
@@ -230,69 +221,4 @@ function changeLine({ row, proposed }, index, changed, act) {
       );
     }),
   );
-}
-
-function hintFor(column, { row, proposed }, help) {
-  if (!proposed || proposed[column] === row[column]) return help;
-  return `${t("proposed", { value: SHOWN[column](proposed[column]) })}\n${help}`;
-}
-
-function repeatChoice(entry, index, key, act) {
-  const { row } = entry;
-  const select = el(
-    "select.om-input.om-repeat",
-    {
-      title: hintFor("repeat", entry, t("repeatHelp")),
-      "aria-label": `${row.model}: ${t("repeat")}`,
-      data: { key: key("repeat") },
-    },
-    ...[1, 2, 3].map((n) => el("option", { value: String(n), selected: n === row.repeat }, `${n}×`)),
-  );
-  select.addEventListener("change", () => act.set(index, "repeat", Number(select.value)));
-  return select;
-}
-
-function layersField(entry, index, notices, key, act) {
-  const { row } = entry;
-  const bad = notices.find((notice) => notice.code.startsWith("layers"));
-  const input = el("input.om-input.om-layers", {
-    type: "text",
-    value: row.layers,
-    placeholder: t("allLayers"),
-    spellcheck: false,
-    autocomplete: "off",
-    title: bad?.text ?? hintFor("layers", entry, row.layers ? `${row.layers}\n${t("layersHelp")}` : t("layersHelp")),
-    "aria-label": `${row.model}: ${t("layers")}`,
-    "aria-invalid": bad?.tone === "error" ? "true" : undefined,
-    class: bad ? `om-layers-${bad.tone}` : "",
-    data: { key: key("layers") },
-  });
-  const check = () => {
-    const trouble = layersTrouble(input.value);
-    if (trouble) input.setAttribute("aria-invalid", "true");
-    else input.removeAttribute("aria-invalid");
-    if (trouble) input.title = t(trouble.code, trouble);
-  };
-  input.addEventListener("input", check);
-  input.addEventListener("change", () => act.set(index, "layers", input.value.trim()));
-  input.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && input.value !== row.layers) {
-      event.stopPropagation();
-      input.value = row.layers;
-      check();
-    } else if (event.key === "Enter" && !event.ctrlKey && !event.metaKey) {
-      input.dispatchEvent(new CustomEvent("om-next", { bubbles: true, detail: event.shiftKey ? -1 : 1 }));
-    }
-  });
-  const open = iconButton(
-    "sliders",
-    `${row.model}: ${t("layersPanel")}`,
-    (event) => act.editLayers(index, event.currentTarget),
-    {
-      class: "om-layers-open",
-      "aria-haspopup": "dialog",
-      data: { key: key("layersPanel") },
-    },
-  );
-  return el("div.om-layers-cell", {}, input, open);
 }

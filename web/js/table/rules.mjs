@@ -3,14 +3,17 @@
  * The same rules as `orthomerge_core/recipe/table.py`; both run on `tests/fixtures/table_cases.json`.
  *
  * @typedef {{enabled: boolean, model: string, delta_from: string, alpha: number, repeat: number,
- *   layers: string, info?: string}} Row
+ *   layers: string, text?: number | string, info?: string}} Row
+ *   text: alpha of the text encoders; absent = as alpha, "0.3/0.6" = encoder L and the others / encoder G
  * @typedef {{row: Row, touched: string[]}} TableRow
  * @typedef {{rows: TableRow[], ordered: boolean, removed: string[],
  *   options: Record<string, Record<string, unknown>>, extra: object}} Table
  */
 
+import { textAlphas } from "./text_alphas.mjs";
+
 export const BASE = "base";
-export const COLUMNS = ["enabled", "model", "delta_from", "alpha", "repeat", "layers"];
+export const COLUMNS = ["enabled", "model", "delta_from", "alpha", "text", "repeat", "layers"];
 export const plainRow = (model) => ({
   enabled: true,
   model,
@@ -37,7 +40,6 @@ export function matchRows(models, proposal) {
 export function effectiveEntries(table, proposal, names) {
   if (!proposal?.length) {
     if (table.rows.length) return table.rows.map((entry) => ({ ...entry, proposed: null }));
-    if (proposal === null) return []; // an optimizer is wired: its rows are on their way
     return names
       .filter((name) => !table.removed.includes(name))
       .map((name) => ({ row: plainRow(name), touched: [], proposed: null }));
@@ -110,7 +112,8 @@ export function findProblems(rows, names) {
   return problems;
 }
 
-export const isActive = (row) => row.enabled && row.alpha !== 0;
+export const isActive = (row) =>
+  row.enabled && (row.alpha !== 0 || (row.text !== undefined && textAlphas(row).some((alpha) => alpha !== 0)));
 
 function rowProblems(row, known, parents, merged) {
   if (!row.enabled) return [];

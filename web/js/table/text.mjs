@@ -8,7 +8,7 @@ const NO = new Set(["0", "false", "off", "no", "", "nein", "falsch", "否"]);
 
 /** @param {import("./rules.mjs").Row[]} rows */
 export function toTsv(rows) {
-  const clean = (value) => String(value).replace(/[\t\r\n]+/g, " ");
+  const clean = (value) => String(value ?? "").replace(/[\t\r\n]+/g, " ");
   const lines = [COLUMNS, ...rows.map((row) => COLUMNS.map((c) => clean(row[c])))].map((cells) => cells.join("\t"));
   return `${lines.join("\n")}\n`;
 }
@@ -97,12 +97,14 @@ function fromTsv(text) {
 
 function guessColumns(cells) {
   if (cells.length >= COLUMNS.length) return COLUMNS;
+  if (cells.length === COLUMNS.length - 1) return COLUMNS.filter((column) => column !== "text");
   const isNumber = (cell) => cell !== undefined && Number.isFinite(readNumber(cell));
   return isNumber(cells[1]) ? ["model", "alpha"] : ["model", "delta_from", "alpha", "repeat", "layers"];
 }
 
 function readCell(column, value) {
   if (column === "alpha" || column === "repeat") return readNumber(value);
+  if (column === "text") return value.includes("/") ? value.replaceAll(",", ".") : readNumber(value);
   if (column === "delta_from") return value || BASE;
   if (column !== "enabled") return value;
   const word = value.toLowerCase();

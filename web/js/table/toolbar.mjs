@@ -13,7 +13,17 @@ import { isActive } from "./rules.mjs";
 
 const LONG_TABLE = 8;
 const STATES = /** @type {const} */ (["all", "on", "off", "noted", "changed"]);
-const HEADS = [["model"], ["delta_from", "from"], ["alpha"], ["repeat"], ["layers"], ["size"], ["fresh"], ["kept"]];
+const HEADS = [
+  ["model"],
+  ["delta_from", "from"],
+  ["alpha"],
+  ["text", "textAlpha"],
+  ["repeat"],
+  ["layers"],
+  ["size"],
+  ["fresh"],
+  ["kept"],
+];
 const HELP = new Set(["size", "fresh", "kept"]);
 
 /** @param {View} view */

@@ -108,6 +108,7 @@ function drawParts(view) {
   view.body.draw();
   view.filter.update();
   view.table.setAttribute("aria-rowcount", String(rows.length + 1));
+  view.root.classList.toggle("om-has-text", hasText(view, rows));
   const isStale = (view.host.context().changed ?? []).length > 0;
   view.root.classList.toggle("om-stale", isStale);
   const parts = [toolbar(view), view.filter.root, scroll, footer(view), options(view), view.live];
@@ -119,6 +120,15 @@ function drawParts(view) {
     view.root.append(...parts.slice(3));
   } else view.root.replaceChildren(...parts);
   scroll.scrollTop = top;
+}
+
+/** Whether the set has text encoders, or a row speaks of them. */
+function hasText(view, rows) {
+  const { forecast } = view.host.context();
+  return (
+    rows.some((row) => row.text !== undefined) ||
+    Boolean(forecast?.keys?.some((key) => key.startsWith("text_encoder.")))
+  );
 }
 
 function options(view) {

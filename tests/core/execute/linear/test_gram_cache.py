@@ -14,7 +14,8 @@ from orthomerge_core.execute.linear import merge as linear
 from orthomerge_core.execute.linear.gram_cache import GramCache
 from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
-from orthomerge_core.io.hashing import HashMemo
+from orthomerge_core.io.hash_memo import HashMemo
+from orthomerge_core.io.hashing import bytes_hash
 from orthomerge_core.keys.opening import spec_from_paths
 from orthomerge_core.progress import Progress
 from orthomerge_core.recipe.model import Row, TextureBoost
@@ -169,7 +170,9 @@ def test_what_is_not_finite_is_mended_the_same_way_again(family, cache, bad):
     progress = Counter()
     second, _ = merge(live_spec(family), cache, *ROWS, progress=progress)
     assert progress.done == pytest.approx(progress.total)
-    assert second.repaired_keys == first.repaired_keys == ("blocks.1.mlp.weight",)
+    lost = {name: {"not_finite": ["blocks.1.mlp.weight"]} for name in ("a", "child")}
+    assert second.unused == first.unused == lost
+    assert second.repaired_keys == first.repaired_keys == ()
     assert second.content_hash == first.content_hash and second.retention == first.retention
     # where only other rows act, the tensor is merged
     away = (Row("a", layers="*mlp*=0, default=1"), Row("b"))
@@ -227,8 +230,9 @@ def test_it_serves_the_compiled_way_and_the_other(tmp_path, monkeypatch, compile
 @pytest.mark.parametrize("rows", [[["x"], ["y"]], [{}, {}], [1, 2], "ab", None])
 def test_a_first_line_of_another_make_is_unknown(family, known, tmp_path, rows):
     (path,) = (tmp_path / "grams").iterdir()
-    head, _, payload = path.read_bytes().partition(b"\n")
-    path.write_bytes(json.dumps({**json.loads(head), "rows": rows}).encode() + b"\n" + payload)
+    _, head, payload = path.read_bytes().split(b"\n", 2)
+    body = json.dumps({**json.loads(head), "rows": rows}).encode() + b"\n" + payload
+    path.write_bytes(bytes_hash(body).encode() + b"\n" + body)
     wanted, _ = merge(live_spec(family), None, *ROWS)
     found, reads = merge(live_spec(family), GramCache(tmp_path / "grams"), *ROWS)
     assert found.content_hash == wanted.content_hash and reads == [2.0] * 3

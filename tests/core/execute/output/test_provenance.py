@@ -14,7 +14,7 @@ from orthomerge_core.execute.output.verify import verify_file
 from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
 from orthomerge_core.io import bytesource
-from orthomerge_core.io.hashing import HashMemo
+from orthomerge_core.io.hash_memo import HashMemo
 from orthomerge_core.recipe.model import Row
 from tests.core.execute.conftest import recipe_for
 

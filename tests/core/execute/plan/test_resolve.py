@@ -9,7 +9,7 @@ from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.plan.renamed import resolve_by_content
 from orthomerge_core.execute.plan.resolve import FolderResolver, spec_from_recipe
 from orthomerge_core.execute.run import run_merge
-from orthomerge_core.io.hashing import HashMemo
+from orthomerge_core.io.hash_memo import HashMemo
 from orthomerge_core.recipe.model import ModelRef, Recipe, Row
 from tests.core.execute.conftest import recipe_for
 from tests.core.execute.output.test_provenance import merge

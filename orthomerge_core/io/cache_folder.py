@@ -1,4 +1,11 @@
-"""Small files of a cache: what each is about in its first line, then its bytes under their hash."""
+"""One folder under every cache: entries that carry their key and a checksum over all of themselves.
+
+    <32 hex digits: XXH3-128 of all that follows>\n
+    <JSON: what the entry is about, and its "key">\n
+    <payload>
+
+The longest unused entries go first, above a budget of bytes.
+"""
 
 from __future__ import annotations
 
@@ -12,32 +19,37 @@ from typing import Any
 from .hashing import bytes_hash
 from .temp import replace_file
 
-__all__ = ["Entries"]
+__all__ = ["CacheFolder"]
 
 _LONGEST_LINE = 1 << 20
-_HASH = "payload"
+_DIGEST = 32
+_KEY = "key"
 
 
-class Entries:
-    """The files of a folder with one suffix, trimmed to `max_bytes`: the longest unused go first.
+class CacheFolder:
+    """The entries of a folder with one suffix, trimmed to `max_bytes`.
 
-    What is missing, damaged or not an entry counts as unknown. Several threads and processes may
-    share a folder.
+    What is missing, damaged, under another key or not an entry counts as unknown, and is made anew
+    by whoever asked for it. Several threads and processes may share a folder.
     """
 
     def __init__(self, folder: Path, suffix: str, max_bytes: int) -> None:
         self._folder, self._suffix, self._max_bytes = Path(folder), suffix, max_bytes
 
-    def path(self, name: str) -> Path:
-        """Where the entry of that name is, or would be."""
-        return self._folder / (name + self._suffix)
+    def path(self, key: str) -> Path:
+        """Where the entry of that key is, or would be."""
+        return self._folder / (key + self._suffix)
 
-    def put(self, name: str, about: Mapping[str, Any], payload: bytes) -> None:
+    def put(self, key: str, about: Mapping[str, Any], payload: bytes) -> None:
         """Write an entry and trim the folder, which is made if need be; raises `OSError`."""
-        line = json.dumps({**about, _HASH: bytes_hash(payload)}).encode() + b"\n"
+        body = json.dumps({**about, _KEY: key}).encode() + b"\n" + payload
         self._folder.mkdir(parents=True, exist_ok=True)
-        replace_file(self.path(name), line + payload)
+        replace_file(self.path(key), bytes_hash(body).encode() + b"\n" + body)
         self._trim()
+
+    def get(self, key: str) -> bytes | None:
+        """The payload under that key, or None."""
+        return self.payload(self.path(key))
 
     def paths(self) -> list[Path]:
         """All entries, the most recently used first."""
@@ -48,9 +60,10 @@ class Entries:
         return [path for _, path in sorted(found, reverse=True)]
 
     def about(self, path: Path) -> Mapping[str, Any]:
-        """The first line of an entry; nothing where it is not one."""
+        """What an entry says it is about, unchecked until `payload`; nothing where it is none."""
         try:
             with path.open("rb") as file:
+                file.readline(_DIGEST + 2)
                 found = json.loads(file.readline(_LONGEST_LINE))
         except (OSError, ValueError, RecursionError):
             return {}
@@ -59,10 +72,11 @@ class Entries:
     def payload(self, path: Path) -> bytes | None:
         """The bytes of an entry, which now counts as just used; a damaged one is removed."""
         try:
-            head, _, payload = path.read_bytes().partition(b"\n")
+            digest, _, body = path.read_bytes().partition(b"\n")
         except OSError:
             return None
-        if self._hash_in(head) != bytes_hash(payload):
+        head, _, payload = body.partition(b"\n")
+        if digest != bytes_hash(body).encode() or self.path(self._key_in(head)) != path:
             self.remove(path)
             return None
         with suppress(OSError):  # a folder that can only be read serves as well
@@ -75,12 +89,12 @@ class Entries:
             path.unlink()
 
     @staticmethod
-    def _hash_in(head: bytes) -> str | None:
+    def _key_in(head: bytes) -> str:
         try:
             found = json.loads(head)
         except (ValueError, RecursionError):
-            return None
-        return found.get(_HASH) if isinstance(found, dict) else None
+            return ""
+        return str(found.get(_KEY)) if isinstance(found, dict) else ""
 
     def _trim(self) -> None:
         size = 0

@@ -1,0 +1,116 @@
+"""What a finished merge tells a person beside its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ...keys.aligned import AlignedModel
+from ...messages import Message
+from ...recipe.model import BASE
+from ..fallback import TEXTURE, Work
+from ..plan.model import Plan
+from .cast import LIMITS
+
+__all__ = ["merge_notes", "unused_tensors"]
+
+
+def merge_notes(work: Work, hashes: Mapping[str, str]) -> list[Message]:
+    """Tensors that the base's replaced, rows that took no part somewhere, clipped weights, and
+    sources that are not those of the recipe.
+
+    Args:
+        hashes: content hashes of the base and of every model that was read.
+    """
+    return [
+        *_repaired(work),
+        *_not_finite(work),
+        *_clipped(work),
+        *(Message("merge.averaged", {"count": n, "reason": r}) for r, n in work.plain.items()),
+        *_unmatched(work.plan),
+        *_other_weights(work.plan, hashes),
+    ]
+
+
+def unused_tensors(work: Work) -> dict[str, dict[str, list[str]]]:
+    """All names behind the notes: model or row → reason → tensors in which it took no part.
+
+    Reasons: `absent` and `other_shape` (of a model), `not_finite` (of a row).
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    for model in work.plan.models:
+        for reason, keys in (("absent", _absent(work.plan, model)), ("other_shape", _odd(model))):
+            if keys:
+                found.setdefault(model.name, {})[reason] = keys
+    for row, keys in work.missing.items():
+        label = "texture_boost" if row == TEXTURE else work.plan.rows[row].label
+        found.setdefault(label, {})["not_finite"] = keys
+    return found
+
+
+def _repaired(work: Work) -> Iterator[Message]:
+    if work.repaired:
+        yield Message("merge.repaired", {"count": len(work.repaired), "keys": work.repaired})
+
+
+def _not_finite(work: Work) -> Iterator[Message]:
+    for row, keys in sorted(work.missing.items()):
+        values = {"count": len(keys), "keys": keys}
+        if row == TEXTURE:
+            yield Message("merge.texture_not_finite", values)
+        else:
+            yield Message("merge.not_finite", values | {"row": work.plan.rows[row].label})
+
+
+def _clipped(work: Work) -> Iterator[Message]:
+    for dtype, count in work.clipped.items():
+        values = {"count": count, "limit": LIMITS[dtype], "dtype": dtype}
+        yield Message("merge.clipped", values)
+
+
+def _unmatched(plan: Plan) -> Iterator[Message]:
+    """Tensors that a model lacks or has in another shape, and what that meant for its rows."""
+    averages = plan.method.averages_with(plan.options)
+    for model in plan.models:
+        for reason, keys in (("absent", _absent(plan, model)), ("other_shape", _odd(model))):
+            if not keys:
+                continue
+            values = {"model": model.name, "count": len(keys), "keys": keys}
+            left = _rows_left(plan, keys) if averages else None
+            if left is None:
+                yield Message(f"merge.{reason}", values)
+            else:
+                left_over, rows = left
+                yield Message(f"merge.{reason}_average", values | {"left": left_over, "rows": rows})
+
+
+def _absent(plan: Plan, model: AlignedModel) -> list[str]:
+    odd = set(model.mismatched)
+    return [key for key in plan.aligned.keys if not model.has(key) and key not in odd]
+
+
+def _odd(model: AlignedModel) -> list[str]:
+    return list(model.mismatched)
+
+
+def _rows_left(plan: Plan, keys: list[str]) -> tuple[int, int] | None:
+    """(rows that count, rows that act) where that is the same in all these tensors, and some do."""
+    wanted, found = set(keys), set()
+    for tensor in plan.tensors:
+        if tensor.key in wanted:
+            acting = tensor.acting_rows
+            models = [plan.models[plan.rows[i].model] for i in acting]
+            found.add((sum(model.has(tensor.key) for model in models), len(acting)))
+    if len(found) != 1:
+        return None
+    left, rows = found.pop()
+    return (left, rows) if 0 < left < rows else None
+
+
+def _other_weights(plan: Plan, hashes: Mapping[str, str]) -> Iterator[Message]:
+    expected = {BASE: plan.recipe.base_hash} | {
+        name: ref.content_hash for name, ref in plan.recipe.models.items()
+    }
+    for name, digest in hashes.items():
+        if expected.get(name) not in (None, digest):
+            file = plan.recipe.base if name == BASE else plan.recipe.models[name].file
+            yield Message("merge.other_weights", {"name": name, "file": file})

@@ -13,7 +13,7 @@ from orthomerge_core.linalg.low_rank import RankRule
 from orthomerge_core.lora.extract import extract_lora
 from scripts.support.comfy_host import ComfyHost
 from scripts.support.family import FOLDER
-from tests.host.graphs import base_name, pixels, sampler
+from tests.host.graphs import base_name, payload, pixels, sampler
 
 pytestmark = pytest.mark.host
 
@@ -58,3 +58,30 @@ def test_the_picture_comes_nearer_with_the_rank(comfy: ComfyHost, naming: str) -
             near.append(psnr(picture(comfy, base_name(), name), wanted))
     assert all(second > first - 0.5 for first, second in itertools.pairwise(near)), near
     assert near[-1] > max(LEAST_DB, near[0] + 15), near
+
+
+def extraction(**inputs: object) -> dict:
+    """A set of the demo's ink alone, and the node on it."""
+    names = {"base": base_name(), "models": f"{FOLDER}/ink.safetensors"}
+    return {
+        "set": {"class_type": "OrthoModelSet", "inputs": names},
+        "lora": {
+            "class_type": "OrthoExtractLoRA",
+            "inputs": {"models": ["set", 0], "name": "ink", **inputs},
+        },
+    }
+
+
+def test_the_node_saves_a_lora_and_says_what_it_holds(comfy: ComfyHost) -> None:
+    entry = comfy.prompt(extraction(rank_rule="energy", fraction=0.9, max_rank=128))
+    told = payload(entry, "lora")
+    path = comfy.base_dir / "output" / told["file"]
+    assert path.parent.name == "loras" and path.suffix == ".safetensors"
+    assert 0.9 <= told["report"]["kept"] < 1.0
+    assert "of the change's energy" in told["text"]
+    assert all(0 <= layer["rank"] <= 128 for layer in told["report"]["layers"])
+
+
+def test_the_node_names_what_it_does_not_know(comfy: ComfyHost) -> None:
+    entry = comfy.prompt(extraction(delta_from="imk"), fail=True)
+    assert 'no model "imk" in the set. Did you mean "ink"?' in str(entry["status"])

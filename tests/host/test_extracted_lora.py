@@ -11,7 +11,7 @@ import pytest
 from orthomerge_core.keys.opening import open_set, spec_from_paths
 from orthomerge_core.linalg.low_rank import RankRule
 from orthomerge_core.lora.extract import extract_lora
-from scripts.support.comfy_host import ComfyHost
+from scripts.support.comfy_host import ComfyHost, PromptError
 from scripts.support.family import FOLDER
 from tests.host.graphs import base_name, payload, pixels, sampler
 
@@ -83,5 +83,6 @@ def test_the_node_saves_a_lora_and_says_what_it_holds(comfy: ComfyHost) -> None:
 
 
 def test_the_node_names_what_it_does_not_know(comfy: ComfyHost) -> None:
-    entry = comfy.prompt(extraction(delta_from="imk"), fail=True)
-    assert 'no model "imk" in the set. Did you mean "ink"?' in str(entry["status"])
+    with pytest.raises(PromptError) as caught:
+        comfy.prompt(extraction(delta_from="imk"))
+    assert 'no model "imk" in the set. Did you mean "ink"?' in str(caught.value)

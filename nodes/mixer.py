@@ -90,6 +90,7 @@ class OrthoMixer(io.ComfyNode):
                     min=0.0,
                     max=0.5,
                     step=0.01,
+                    round=0.0001,
                     optional=True,
                     tooltip="Share of that model's change that is added, 0 to 0.5. 0 adds nothing.",
                 ),

@@ -33,14 +33,15 @@ class Outcome:
     """A finished tensor.
 
     `gram` [rows + 1, rows + 1] of the rows' deltas and W − B, None where nothing was measured;
-    `rounding` is the energy of the output's rounding error, `clipped` counts weights beyond the
+    `rounding` [rows + 1] are the products of the output's rounding error with the rows' deltas and
+    with itself, None where nothing was rounded; `clipped` counts weights beyond the
     range of the output dtype. `missing` are acting rows that hold a value that is not finite here
     and so took no part; `TEXTURE` stands for the texture boost.
     """
 
     fate: Fate
     gram: Float64[Tensor, "r r"] | None = None
-    rounding: float = 0.0
+    rounding: Float64[Tensor, "r"] | None = None
     clipped: int = 0
     missing: tuple[int, ...] = ()
 
@@ -71,7 +72,6 @@ class Work:
         self.counts[outcome.fate] += 1
         if outcome.fate is Fate.REPAIRED:
             self.repaired.append(tensor.key)
-        self.retention.rounding_energy += outcome.rounding
         for row in outcome.missing:
             self.missing.setdefault(row, []).append(tensor.key)
         if outcome.clipped:
@@ -80,7 +80,7 @@ class Work:
         if outcome.gram is not None:
             # a row that is not finite here counts as zero
             gram = torch.nan_to_num(outcome.gram, nan=0.0, posinf=0.0, neginf=0.0)
-            self.retention.add(tensor.block, gram)
+            self.retention.add(tensor.block, gram, outcome.rounding)
 
 
 def is_finite(values: Float32[Tensor, "n"]) -> bool:

@@ -12,10 +12,11 @@ from torch import Tensor
 from ..concurrency.background import BackgroundCalls
 from ..concurrency.pool import usable_cores
 from ..io.scratch import Scratch
-from ..linalg.gram import row_gram
+from ..linalg.gram import last_products, row_gram
 from ..methods.average import averaged
 from ..methods.contract import DecomposedMethod, Rows
 from ..methods.seeds import key_generator
+from ..shapes import Float32, Float64
 from .decomposition_cache import DecompositionCache, decomposition_key
 from .deltas import CHUNK, Job, chunk_readers, difference, fill_chunk, row_deltas
 from .fallback import TEXTURE, Fate, Outcome, Work, is_finite, only_finite
@@ -295,15 +296,30 @@ class WholeMerge:
         if not is_finite(values):
             return self._repair(tensor, matrix)
         gram = torch.zeros(len(matrix), len(matrix), dtype=torch.float64)
-        out, rounding = TensorOut(work.emitter, tensor, work.progress.check), 0.0
+        out = TensorOut(work.emitter, tensor, work.progress.check)
+        rounding = torch.zeros(len(matrix), dtype=torch.float64)
         for start in range(0, tensor.numel, CHUNK):
             piece = slice(start, min(start + CHUNK, tensor.numel))
             torch.sub(values[piece], loaded.buffer[0, piece], out=matrix[-1, piece])
             gram += row_gram(matrix[:, piece])
-            rounding += out.put(values[piece])
+            error = out.put(values[piece])
+            if error is not None:
+                rounding += _error_products(matrix[:, piece], error)
             work.progress.check()
-        rounding += out.finish()
+        error = out.finish()
+        if error is not None:
+            for start in range(0, tensor.numel, CHUNK):
+                piece = slice(start, min(start + CHUNK, tensor.numel))
+                rounding += _error_products(matrix[:, piece], error[piece])
         return Outcome(Fate.MERGED, gram, rounding, out.clipped, loaded.missing)
+
+
+def _error_products(
+    matrix: Float32[Tensor, "s n"], error: Float32[Tensor, "n"]
+) -> Float64[Tensor, "s"]:
+    """⟨e, δ_i⟩ of every row and ‖e‖²; W − B, the matrix's last row, is measured and gives way."""
+    matrix[-1].copy_(error)
+    return last_products(matrix)
 
 
 def _power_for(values: Sequence[Tensor]) -> int:

@@ -25,6 +25,7 @@ def merge_notes(work: Work, hashes: Mapping[str, str]) -> list[Message]:
         *_repaired(work),
         *_not_finite(work),
         *_clipped(work),
+        *_rounding(work),
         *(Message("merge.averaged", {"count": n, "reason": r}) for r, n in work.plain.items()),
         *_unmatched(work.plan),
         *_other_weights(work.plan, hashes),
@@ -65,6 +66,12 @@ def _clipped(work: Work) -> Iterator[Message]:
     for dtype, count in work.clipped.items():
         values = {"count": count, "limit": LIMITS[dtype], "dtype": dtype}
         yield Message("merge.clipped", values)
+
+
+def _rounding(work: Work) -> Iterator[Message]:
+    share = work.retention.rounding_frac()
+    if share > 0.1:
+        yield Message("merge.rounding", {"percent": 100.0 * share})
 
 
 def _unmatched(plan: Plan) -> Iterator[Message]:

@@ -19,6 +19,7 @@ class MergeReport:
 
     `content_hash` covers every stored tensor; a file and a state dict of the same merge share it.
     `retention`: row label → ⟨W − B, δ⟩/‖δ‖², None for a row without a delta; the same per block.
+    `retention_written`: the same of the weights as they are stored, after the output cast.
     `leave_one_out`: share of the result that only this row explains. `rounding_frac`:
     ‖stored − W‖/‖W − B‖. `keys` counts tensors: merged, from_base, repaired, extra (in a model but
     not in the base). `source_hashes`: "base" and each model's name → content hash. `tensor_hashes`:
@@ -44,6 +45,10 @@ class MergeReport:
     file: str | None = None
     notes: tuple[str, ...] = ()
     messages: tuple[Mapping[str, Any], ...] = ()
+    retention_written: Mapping[str, float | None] = field(default_factory=dict)
+    retention_written_by_block: Mapping[str, Mapping[str, float | None]] = field(
+        default_factory=dict
+    )
     unused: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -67,56 +66,51 @@ class TensorOut:
         self.clipped = 0
         self._whole = torch.empty(plan.numel) if plan.stored.scaled else None
 
-    def put(self, values: Tensor) -> float:
-        """Store the next values (1-D float32); returns the energy of their rounding error.
+    def put(self, values: Tensor) -> Tensor | None:
+        """Store the next values (1-D float32); returns stored − values, None where nothing is
+        rounded.
 
-        For scaled fp8 the rounding is known, and returned, only by `finish`.
+        For scaled fp8 the error is known, and returned, only by `finish`.
         """
         if self._whole is not None:
             self._whole[self._done : self._done + len(values)].copy_(values)
             self._done += len(values)
-            return 0.0
+            return None
         stored = cast(values, self._plan.stored.dtype)
         self._store(stored)
         if stored.dtype is torch.float32:
-            return 0.0
+            return None
         self.clipped += count_clipped(values, self._plan.stored.dtype)
-        return _energy(stored.float().sub_(values))
+        return stored.float().sub_(values)
 
     def put_stored(self, stored: Tensor) -> None:
         """Store the next values, rounded already to the tensor's dtype; not for scaled fp8."""
         self._store(stored)
 
-    def finish(self) -> float:
-        """Settle the hash; returns the rounding error's energy where `put` could not."""
-        energy = self._quantise() if self._whole is not None else 0.0
+    def finish(self) -> Tensor | None:
+        """Settle the hash; returns stored − values of the whole tensor where `put` could not."""
+        error = self._quantize() if self._whole is not None else None
         plan = self._plan
         self._emitter.hashes[plan.key] = (plan.stored.dtype, plan.shape, self._hasher.hexdigest())
-        return energy
+        return error
 
     def _store(self, stored: Tensor) -> None:
         self._hasher.update(tensor_bytes(stored))
         self._emitter.sink.write_flat(self._plan.key, stored, self._done)
         self._done += len(stored)
 
-    def _quantise(self) -> float:
-        whole, self._done, energy = self._whole, 0, 0.0
+    def _quantize(self) -> Tensor:
+        whole, self._done = self._whole, 0
         assert whole is not None  # only called for scaled tensors  # noqa: S101
         scale = fp8_scale(whole)
         for values in whole.split(CHUNK) if len(whole) else ():
             stored = cast(values / scale, self._plan.stored.dtype)
             self._store(stored)
-            energy += _energy(stored.float().mul_(scale).sub_(values))
+            torch.sub(stored.float().mul_(scale), values, out=values)  # the error takes its place
             self._listen()
         key = scale_key(self._plan.key)
         self._emitter.raw(key, torch.tensor(scale, dtype=torch.float32), "F32", ())
-        return energy
-
-
-def _energy(error: Tensor) -> float:
-    """Σ e², in float64 where squares leave float32."""
-    energy = float(torch.dot(error, error))
-    return energy if math.isfinite(energy) else float(error.double().square().sum())
+        return whole
 
 
 def _is_stored_as(model: AlignedModel, key: str, dtype: str) -> bool:

@@ -11,6 +11,7 @@ from ...recipe.codec import RECIPE_FIELDS, ROW_FIELDS
 from ...recipe.model import Recipe
 from .cost import memory_notes
 from .model import Plan
+from .storage import is_plain_fp8
 
 __all__ = ["plan_notes"]
 
@@ -52,7 +53,15 @@ def _base(plan: Plan) -> list[str]:
     entries = [plan.aligned.base.entry(t.key) for t in plan.tensors]
     quantised = sum(entry.quant is not None for entry in entries)
     if quantised and plan.recipe.output_dtype == "base":
-        notes.append(f"Quantised layers of the base ({quantised}) are written as bf16.")
+        notes.append(str(Message("plan.quantized_base", {"count": quantised})))
+    plain = sum(
+        is_plain_fp8(entry) and tensor.stored.dtype == "BF16"
+        for entry, tensor in zip(entries, plan.tensors, strict=True)
+    )
+    if plain and plan.recipe.output_dtype == "base":
+        notes.append(str(Message("plan.plain_fp8_base", {"count": plain})))
+    if any(tensor.stored.scaled for tensor in plan.tensors):
+        notes.append(str(Message("plan.fp8_rounding")))
     return notes
 
 

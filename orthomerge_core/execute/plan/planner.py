@@ -146,7 +146,7 @@ def _lay_out(
         models=models,
         rows=rows,
         texture=texture,
-        tensors=_tensors(aligned, models, rows, recipe.output_dtype),
+        tensors=_tensors(aligned, models, rows, recipe.output_dtype, changes=bool(rows or texture)),
         target=target,
         overwrite=overwrite,
     )
@@ -161,12 +161,15 @@ def _tensors(
     models: Sequence[AlignedModel],
     rows: Sequence[PlanRow],
     output: str,
+    *,
+    changes: bool,
 ) -> tuple[TensorPlan, ...]:
     architecture, out = aligned.architecture, []
     for key in aligned.keys:
         block, shape = architecture.block(key), aligned.shapes[key]
         alphas = tuple(r.row.alpha * r.layers.weight(key, block) for r in rows)
-        stored = stored_as(key, shape, aligned.base.entry(key), output, architecture)
+        entry = aligned.base.entry(key)
+        stored = stored_as(key, shape, entry, output, architecture, changes=changes)
         there = [m for m in (aligned.base, *models) if m.has(key)]
         n_read = sum(model.entry(key).n_bytes for model in there)
         out.append(TensorPlan(key, block, shape, aligned.numel(key), alphas, stored, n_read))

@@ -323,7 +323,7 @@ def test_a_quantised_layer_of_the_base_becomes_bf16(family):
         merged = run_merge(plan)
     assert merged.state_dict[key].dtype is torch.bfloat16
     assert torch.equal(merged.state_dict[key], family["a"][key])
-    assert "Quantised layers of the base (1) are written as bf16." in merged.report.notes
+    assert "Quantized layers of the base (1) are written as bf16." in merged.report.notes
 
 
 def test_leave_one_out_is_one_for_a_lone_row_and_nothing_for_a_twin(family):

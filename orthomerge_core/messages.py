@@ -31,6 +31,8 @@ TEMPLATES: Mapping[str, str] = MappingProxyType(
         "merge.no_row": "No row is active: the result is the base.",
         "merge.not_finite": "{row} holds values that are not finite in {count:# tensor|# tensors} "
         "({keys:names}); it does not count there.",
+        "merge.on_cpu": "{count:# tensor|# tensors} did not fit the memory of {device} and "
+        "{count:was|were} merged on the CPU.",
         "merge.other_shape": "{model} has {count:# tensor|# tensors} of another shape than the "
         "base ({keys:names}); its rows change nothing there.",
         "merge.other_shape_average": "{model} has {count:# tensor|# tensors} of another shape than "
@@ -39,8 +41,17 @@ TEMPLATES: Mapping[str, str] = MappingProxyType(
         "it holds other weights now.",
         "merge.repaired": "{count:# result was|# results were} not finite ({keys:names}); the "
         "base's tensors were kept.",
+        "merge.rounding": "Rounding to the output's dtype moves the weights by {percent:.0f} % of "
+        "the merge's own change; a wider output dtype keeps more of it.",
+        "merge.stored_again": "The tensors of the same merge, made before, were stored; their "
+        "hashes were checked.",
         "merge.texture_not_finite": "The texture boost holds values that are not finite in "
         "{count:# tensor|# tensors} ({keys:names}); it does not count there.",
+        "plan.fp8_rounding": "fp8 rounds every weight by up to 6 %, which can be more than a "
+        "fine-tune's whole change; the report says how much of each row is left as written.",
+        "plan.plain_fp8_base": "The base holds {count:# tensor|# tensors} in fp8 without scales, "
+        "whose steps would swallow most of the change: the result is written as bf16.",
+        "plan.quantized_base": "Quantized layers of the base ({count}) are written as bf16.",
         "plan.strength_zero": "The strength is 0: the result is the base.",
     }
 )

@@ -8,6 +8,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+from ..messages import Message
 from ..progress import Progress
 from ..shapes import Float32, Float64
 from .output.retention import Retention
@@ -33,14 +34,15 @@ class Outcome:
     """A finished tensor.
 
     `gram` [rows + 1, rows + 1] of the rows' deltas and W − B, None where nothing was measured;
-    `rounding` is the energy of the output's rounding error, `clipped` counts weights beyond the
+    `rounding` [rows + 1] are the products of the output's rounding error with the rows' deltas and
+    with itself, None where nothing was rounded; `clipped` counts weights beyond the
     range of the output dtype. `missing` are acting rows that hold a value that is not finite here
     and so took no part; `TEXTURE` stands for the texture boost.
     """
 
     fate: Fate
     gram: Float64[Tensor, "r r"] | None = None
-    rounding: float = 0.0
+    rounding: Float64[Tensor, "r"] | None = None
     clipped: int = 0
     missing: tuple[int, ...] = ()
 
@@ -49,8 +51,8 @@ class Outcome:
 class Work:
     """A running merge.
 
-    `counts` of tensors by fate, `repaired` names those that were not finite. `notes` are sentences
-    for the report; `plain` counts, by reason, tensors that a method merged by its simple rule.
+    `counts` of tensors by fate, `repaired` names those that were not finite. `notes` are more
+    messages for the report; `plain` counts, by reason, tensors merged by a simple rule.
     `missing`: row → tensors in which it took no part because a value was not finite. `clipped`:
     output dtype → weights beyond its range.
     """
@@ -62,7 +64,7 @@ class Work:
     counts: dict[Fate, int] = field(default_factory=lambda: dict.fromkeys(Fate, 0))
     repaired: list[str] = field(default_factory=list)
     plain: dict[str, int] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Message] = field(default_factory=list)
     missing: dict[int, list[str]] = field(default_factory=dict)
     clipped: dict[str, int] = field(default_factory=dict)
 
@@ -71,7 +73,6 @@ class Work:
         self.counts[outcome.fate] += 1
         if outcome.fate is Fate.REPAIRED:
             self.repaired.append(tensor.key)
-        self.retention.rounding_energy += outcome.rounding
         for row in outcome.missing:
             self.missing.setdefault(row, []).append(tensor.key)
         if outcome.clipped:
@@ -80,7 +81,7 @@ class Work:
         if outcome.gram is not None:
             # a row that is not finite here counts as zero
             gram = torch.nan_to_num(outcome.gram, nan=0.0, posinf=0.0, neginf=0.0)
-            self.retention.add(tensor.block, gram)
+            self.retention.add(tensor.block, gram, outcome.rounding)
 
 
 def is_finite(values: Float32[Tensor, "n"]) -> bool:

@@ -12,10 +12,12 @@ from torch import Tensor
 from ..concurrency.background import BackgroundCalls
 from ..concurrency.pool import usable_cores
 from ..io.scratch import Scratch
-from ..linalg.gram import row_gram
+from ..linalg.gram import last_products, row_gram
+from ..messages import Message
 from ..methods.average import averaged
 from ..methods.contract import DecomposedMethod, Rows
 from ..methods.seeds import key_generator
+from ..shapes import Float32, Float64
 from .decomposition_cache import DecompositionCache, decomposition_key
 from .deltas import CHUNK, Job, chunk_readers, difference, fill_chunk, row_deltas
 from .fallback import TEXTURE, Fate, Outcome, Work, is_finite, only_finite
@@ -96,10 +98,8 @@ class WholeMerge:
             if reason := self._plain.get(index):
                 self._work.plain[reason] = self._work.plain.get(reason, 0) + 1
         if self.on_cpu:
-            self._work.notes.append(
-                f"{self.on_cpu} tensors did not fit the memory of {self._device} and were merged "
-                "on the CPU."
-            )
+            values = {"count": self.on_cpu, "device": str(self._device)}
+            self._work.notes.append(Message("merge.on_cpu", values))
 
     def total(self) -> float:
         """Progress units: bytes to read, and FLOPs, ten to a byte."""
@@ -149,7 +149,7 @@ class WholeMerge:
     def _load(self, tensor: TensorPlan) -> _Loaded | Outcome:
         """Base and deltas of a tensor, or its outcome where nothing is to be computed."""
         plan, progress = self._work.plan, self._work.progress
-        if not tensor.numel or not (plan.rows or plan.texture):
+        if tensor.copied or not tensor.numel or not (plan.rows or plan.texture):
             progress.advance(float(tensor.read_bytes))
             return self._keep(tensor)
         buffer, matrix = self._memory(tensor.numel)
@@ -295,15 +295,30 @@ class WholeMerge:
         if not is_finite(values):
             return self._repair(tensor, matrix)
         gram = torch.zeros(len(matrix), len(matrix), dtype=torch.float64)
-        out, rounding = TensorOut(work.emitter, tensor, work.progress.check), 0.0
+        out = TensorOut(work.emitter, tensor, work.progress.check)
+        rounding = torch.zeros(len(matrix), dtype=torch.float64)
         for start in range(0, tensor.numel, CHUNK):
             piece = slice(start, min(start + CHUNK, tensor.numel))
             torch.sub(values[piece], loaded.buffer[0, piece], out=matrix[-1, piece])
             gram += row_gram(matrix[:, piece])
-            rounding += out.put(values[piece])
+            error = out.put(values[piece])
+            if error is not None:
+                rounding += _error_products(matrix[:, piece], error)
             work.progress.check()
-        rounding += out.finish()
+        error = out.finish()
+        if error is not None:
+            for start in range(0, tensor.numel, CHUNK):
+                piece = slice(start, min(start + CHUNK, tensor.numel))
+                rounding += _error_products(matrix[:, piece], error[piece])
         return Outcome(Fate.MERGED, gram, rounding, out.clipped, loaded.missing)
+
+
+def _error_products(
+    matrix: Float32[Tensor, "s n"], error: Float32[Tensor, "n"]
+) -> Float64[Tensor, "s"]:
+    """⟨e, δ_i⟩ of every row and ‖e‖²; W − B, the matrix's last row, is measured and gives way."""
+    matrix[-1].copy_(error)
+    return last_products(matrix)
 
 
 def _power_for(values: Sequence[Tensor]) -> int:

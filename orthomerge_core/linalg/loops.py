@@ -48,15 +48,16 @@ def sum_halves(stored, kind, columns, rows, bits, marks, words, gram, counts, pe
 
 
 @exact
-def merge_halves(stored, kind, columns, wide, rows, result, places, coefficients, gram, out):
-    """`execute.linear.kernel`: W = B + Σ c δ of a chunk, rounded once; the energy of that rounding.
+def merge_halves(stored, kind, columns, wide, rows, result, places, coefficients, gram, error, out):
+    """`execute.linear.kernel`: W = B + Σ c δ of a chunk, rounded once. The products of that
+    rounding with the rows and itself are added to the last column of `error`.
 
     `values` [1 + models + 1 or more]; `rows` may be its part from 1 on: then `own`, the rows are
     the models. Where the rows' Gram is `known`, only the products with W − B are added up.
     """
     models, parents, acting, own, known = places
     (values, bits), (sums, sum_bits) = wide, result
-    count, measured, energy = len(models), gram.shape[0] - 1, 0.0
+    count, measured = len(models), gram.shape[0] - 1
     for low in range(0, columns, BLOCK):
         high = low + BLOCK
         _deltas(stored, low, kind, values, bits)
@@ -73,8 +74,9 @@ def merge_halves(stored, kind, columns, wide, rows, result, places, coefficients
         _copy(sums[0], sums[1])
         narrow(sums[1], sum_bits[1], kind, out[low:high])
         widen(out[low:high], kind, sums[1], sum_bits[1])
-        energy += _error(sums[1], sums[0])
-    return energy
+        _subtract(sums[1], sums[0])
+        _copy(sums[1], rows[measured])  # W − B is measured
+        _add_last_column(rows[: measured + 1], error)
 
 
 @exact
@@ -261,14 +263,6 @@ def _scaled(row, factor, out):
 def _added(out, row, factor):
     for k in range(out.shape[0]):
         out[k] += row[k] * factor
-
-
-@loose
-def _error(a, b):
-    total = _ZERO
-    for k in range(a.shape[0]):
-        total += (a[k] - b[k]) * (a[k] - b[k])
-    return total
 
 
 @loose

@@ -17,7 +17,8 @@ def merge_report(report: MergeReport) -> str:
     lines = ["# Merge", "", *merge_summary(report), ""]
     if report.retention:
         lines += ["## What is left of each row", "", *_rows(report), ""]
-        lines += ["## By block", "", *_blocks(report.retention_by_block), ""]
+        by_block = report.retention_written_by_block or report.retention_by_block
+        lines += ["## By block", "", *_blocks(by_block), ""]
     if report.notes:
         lines += ["## Notes", "", *(f"- {note}" for note in report.notes), ""]
     if report.repaired_keys:
@@ -36,8 +37,9 @@ def merge_summary(report: MergeReport) -> list[str]:
         f"stored {_stored(report.output_dtype)}."
     ]
     if report.retention:
-        listed = ", ".join(f"{name} {_percent(v)}" for name, v in report.retention.items())
-        said.append(f"Retention: {listed}.")
+        said.append(f"Retention{_written(report)}: {_listed(_leading(report))}.")
+        if _differ(report):
+            said.append(f"Before rounding to the output's dtype: {_listed(report.retention)}.")
     if keys["merged"] and report.rounding_frac:
         said.append(
             f"Rounding to the output's dtype moves the weights by {_percent(report.rounding_frac)} "
@@ -85,11 +87,31 @@ def _are(number: int) -> str:
 
 
 def _rows(report: MergeReport) -> list[str]:
-    lines = ["| row | retention | only it brings |", "|---|---:|---:|"]
-    for name, value in report.retention.items():
-        alone = report.leave_one_out.get(name)
-        lines.append(f"| {_cell(name)} | {_percent(value)} | {_percent(alone)} |")
+    lines = ["| row | retention | before rounding | only it brings |", "|---|---:|---:|---:|"]
+    for name, value in _leading(report).items():
+        before, alone = report.retention.get(name), report.leave_one_out.get(name)
+        cells = " | ".join(_percent(share) for share in (value, before, alone))
+        lines.append(f"| {_cell(name)} | {cells} |")
     return lines
+
+
+def _leading(report: MergeReport) -> Mapping[str, float | None]:
+    """What is in the stored weights; reports of earlier versions know W only."""
+    return report.retention_written or report.retention
+
+
+def _differ(report: MergeReport) -> bool:
+    """Whether rounding changed a share by more than the report's last digit."""
+    pairs = ((value, report.retention.get(name)) for name, value in _leading(report).items())
+    return any(a is not None and b is not None and abs(a - b) > 5e-4 for a, b in pairs)
+
+
+def _written(report: MergeReport) -> str:
+    return " as written" if _differ(report) else ""
+
+
+def _listed(shares: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{name} {_percent(share)}" for name, share in shares.items())
 
 
 def _blocks(by_block: Mapping[str, Mapping[str, float | None]]) -> list[str]:

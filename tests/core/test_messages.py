@@ -82,7 +82,7 @@ def test_a_message_that_cannot_be_worded_is_refused_where_it_is_made(code, value
 def test_templates_are_sorted_sentences():
     assert list(TEMPLATES) == sorted(TEMPLATES)
     for code, template in TEMPLATES.items():
-        assert re.fullmatch(r"[a-z]+(\.[a-z_]+)+", code), code
+        assert re.fullmatch(r"[a-z]+(\.[a-z0-9_]+)+", code), code
         assert template.endswith((".", "!", "?")), code
 
 

@@ -53,22 +53,23 @@ class StoredSum:
         tick: Tick,
         *,
         known: bool = False,
-    ) -> tuple[Float64[torch.Tensor, "r r"], float] | None:
-        """Store W = B + Σ c_i δ_i over `rows`; the Gram of all rows and W − B, and the energy of
-        the rounding error. None, with part of it stored, where a value is not finite. `known`: of
-        the Gram only the last row and column are summed."""
+    ) -> tuple[Float64[torch.Tensor, "s s"], Float64[torch.Tensor, "s"]] | None:
+        """Store W = B + Σ c_i δ_i over `rows`; the Gram of all rows and W − B, and the products of
+        the rounding error with the rows and itself. None, with part of it stored, where a value is
+        not finite. `known`: of the Gram only the last row and column are summed."""
         terms, size = self._terms(rows, chosen, known), len(self._plan.rows) + 1
-        gram, rounding = torch.zeros(size, size, dtype=torch.float64), 0.0
+        gram = torch.zeros(size, size, dtype=torch.float64)
+        rounding = torch.zeros(size, dtype=torch.float64)
         stored = torch.from_numpy(self._out.view(np.int16)).view(torch_dtype(tensor.stored.dtype))
         sums = self._sums[tensor.stored.dtype]
         for count, ticked in self._chunks(tensor, tick):
-            found, energy = sums(self._stored, count, terms, self._out)
-            if not (np.isfinite(found).all() and np.isfinite(energy)):
+            found, error = sums(self._stored, count, terms, self._out)
+            if not (np.isfinite(found).all() and np.isfinite(error).all()):
                 return None
             if tensor.stored.dtype == "F16" and self._at_limit(count):
                 return None  # the float32 way counts what is clipped
             gram += torch.from_numpy(found)
-            rounding += energy
+            rounding += torch.from_numpy(error)
             out.put_stored(stored[:count])
             ticked()
         return gram, rounding

@@ -36,7 +36,7 @@ _POWERS = np.ldexp(1.0, np.arange(-_MOST, _MOST + 1))
 class Sweep:
     """The compiled functions over weights of one stored dtype."""
 
-    merge: Callable[..., float]
+    merge: Callable[..., None]
     gram: Callable[..., None]
 
 
@@ -71,7 +71,7 @@ class FusedSum:
 
     def __call__(
         self, stored: NDArray[np.uint16], size: int, terms: Terms, out: NDArray[np.uint16]
-    ) -> tuple[NDArray[np.float64], float]:
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Sum the first `size` columns.
 
         Args:
@@ -81,11 +81,12 @@ class FusedSum:
             out: uint16 [C], filled with the rounded result.
 
         Returns: the Gram of [δ_1 … δ_measured, W − B] in float64, of which only the last row and
-        column are filled where the rest is known, and the energy of the rounding error. One of them
-        is not finite where a value was not.
+        column are filled where the rest is known, and [measured + 1] the products of the rounding
+        error with the rows and itself. One of them is not finite where a value was not.
         """
         upper = np.zeros((terms.measured + 1, terms.measured + 1), dtype=np.float64)
-        energy = self._sweep.merge(
+        error = np.zeros_like(upper)
+        self._sweep.merge(
             stored,
             _whole_blocks(stored, size),
             _with_bits(self._wide),
@@ -94,9 +95,10 @@ class FusedSum:
             (terms.models, terms.parents, terms.acting, terms.own, terms.known),
             terms.coefficients,
             upper,
+            error,
             out,
         )
-        return upper + np.triu(upper, 1).T, float(energy)
+        return upper + np.triu(upper, 1).T, error[:, -1].copy()
 
     def add_gram(
         self, stored: NDArray[np.uint16], size: int, terms: Terms, upper: NDArray[np.float64]

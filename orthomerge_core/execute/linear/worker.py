@@ -14,7 +14,7 @@ from ...io.scratch import Scratch
 from ...linalg.block_gram import BlockGram
 from ...linalg.gram import last_products, row_gram
 from ...methods.contract import LinearMethod
-from ...shapes import Float64
+from ...shapes import Float32, Float64
 from ..deltas import (
     Chunk,
     Job,
@@ -94,7 +94,7 @@ class TensorWorker:
         """Merge one tensor and store it."""
         plan, tensor = self._plan, self._plan.tensors[index]
         rows, size = tensor.acting_rows, len(plan.rows)
-        if not tensor.numel or not (plan.rows or plan.texture):
+        if tensor.copied or not tensor.numel or not (plan.rows or plan.texture):
             tick(float(tensor.read_bytes))
             self._grams[index] = torch.zeros(size, size, dtype=torch.float64)
             return self._keep(tensor, tick)
@@ -208,8 +208,22 @@ class TensorWorker:
             better = self._coefficients(tensor, there, whole)
             if better != list(chosen):
                 return self._merge(tensor, there, better, tick, again=True, last=last)
-        rounding += out.finish()
+        error = out.finish()
+        if error is not None:
+            rounding = self._error_products(tensor, error, tick)
         return Outcome(Fate.MERGED, whole, rounding, out.clipped)
+
+    def _error_products(
+        self, tensor: TensorPlan, error: Float32[Tensor, "n"], tick: Tick
+    ) -> Float64[Tensor, "s"]:
+        """⟨e, δ_i⟩ of every row and ‖e‖² of a rounding error that is known at the end only; reads
+        the tensor once more, from the system's cache."""
+        total = torch.zeros(len(self._plan.rows) + 1, dtype=torch.float64)
+        for chunk in self._chunks(tensor, _shared(tick, 0.0)):
+            matrix = self._finite_row_deltas(chunk)
+            matrix[-1].copy_(error[chunk.job.start : chunk.job.stop])
+            total += last_products(matrix)
+        return total
 
     def _sum(
         self,
@@ -220,10 +234,11 @@ class TensorWorker:
         tick: Tick,
         *,
         known: bool,
-    ) -> tuple[Float64[Tensor, "r r"], float] | None:
+    ) -> tuple[Float64[Tensor, "s s"], Float64[Tensor, "s"]] | None:
         """As `StoredSum.run`, in float32, of any dtypes."""
         size = len(self._plan.rows) + 1
-        gram, rounding = torch.zeros(size, size, dtype=torch.float64), 0.0
+        gram = torch.zeros(size, size, dtype=torch.float64)
+        rounding = torch.zeros(size, dtype=torch.float64)
         for chunk in self._chunks(tensor, tick):
             matrix = self._with_delta(chunk, rows, chosen)
             if known:
@@ -235,7 +250,10 @@ class TensorWorker:
             result = self._result(chunk)
             if not is_finite(result):
                 return None
-            rounding += out.put(result)
+            error = out.put(result)
+            if error is not None:
+                matrix[-1].copy_(error)  # Δ is measured
+                rounding += last_products(matrix)
         gram[:, -1] = gram[-1]
         return gram, rounding
 
@@ -292,9 +310,7 @@ class TensorWorker:
 
     def _with_delta(self, chunk: Chunk, rows: Sequence[int], chosen: Sequence[float]) -> Tensor:
         """[rows + 1, size]: the rows' deltas and Δ = Σ c_i δ_i + texture."""
-        matrix = self._row_deltas(chunk)
-        for i in self._missing:  # what is finite of them is measured, none of it is added
-            only_finite(matrix[i])
+        matrix = self._finite_row_deltas(chunk)
         delta = matrix[-1]
         add_rows(matrix, rows, chosen, delta)
         if self._boost is not None:
@@ -302,6 +318,13 @@ class TensorWorker:
             texture = self._texture[: chunk.size]
             difference(chunk.deltas, model, parent, texture)
             delta.add_(texture, alpha=alpha)
+        return matrix
+
+    def _finite_row_deltas(self, chunk: Chunk) -> Float32[Tensor, "s n"]:
+        """`_row_deltas`; of rows that are not finite here, what is finite, to be measured only."""
+        matrix = self._row_deltas(chunk)
+        for i in self._missing:
+            only_finite(matrix[i])
         return matrix
 
     def _result(self, chunk: Chunk) -> Tensor:

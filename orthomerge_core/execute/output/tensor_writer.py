@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -25,11 +24,12 @@ class Emitter:
     """Everything that reaches the sink, and the hashes of it.
 
     Threads may send different tensors at the same time. `listen` is called at least every 0.1 s
-    of work and may raise to stop. `hashes`: key → (dtype, shape, XXH3-128 of the stored bytes).
+    of work and may raise to stop. `hashes`: name → (dtype, shape, XXH3-128 of the stored bytes).
+    `vae` gives the tensors that are copied and that it holds, in place of `base`.
     """
 
-    def __init__(self, sink: Sink, base: AlignedModel) -> None:
-        self.sink, self.base = sink, base
+    def __init__(self, sink: Sink, base: AlignedModel, vae: AlignedModel | None = None) -> None:
+        self.sink, self.base, self.vae = sink, base, vae
         self.hashes: dict[str, tuple[str, tuple[int, ...], str]] = {}
 
     def raw(self, key: str, tensor: Tensor, dtype: str, shape: tuple[int, ...]) -> None:
@@ -39,15 +39,17 @@ class Emitter:
 
     def copy_base(self, plan: TensorPlan, listen: Listen) -> None:
         """The base's tensor: its very bytes where the dtype stays, else its values cast once."""
-        if not plan.stored.scaled and _is_stored_as(self.base, plan.key, plan.stored.dtype):
-            stored = read_stored(self.base, plan.key)
-            self.raw(plan.key, stored, plan.stored.dtype, plan.shape)
+        vae = self.vae
+        giver = vae if vae is not None and plan.copied and vae.has(plan.key) else self.base
+        if not plan.stored.scaled and _is_stored_as(giver, plan.key, plan.stored.dtype):
+            stored = read_stored(giver, plan.key)
+            self.raw(plan.name, stored, plan.stored.dtype, plan.shape)
             return
         out = TensorOut(self, plan, listen)
         buffer = torch.empty(min(CHUNK, plan.numel), dtype=torch.float32)
         for start in range(0, plan.numel, CHUNK):
             part = buffer[: min(CHUNK, plan.numel - start)]
-            self.base.read_into(plan.key, part, start)
+            giver.read_into(plan.key, part, start)
             out.put(part)
             listen()
         out.finish()
@@ -67,56 +69,51 @@ class TensorOut:
         self.clipped = 0
         self._whole = torch.empty(plan.numel) if plan.stored.scaled else None
 
-    def put(self, values: Tensor) -> float:
-        """Store the next values (1-D float32); returns the energy of their rounding error.
+    def put(self, values: Tensor) -> Tensor | None:
+        """Store the next values (1-D float32); returns stored − values, None where nothing is
+        rounded.
 
-        For scaled fp8 the rounding is known, and returned, only by `finish`.
+        For scaled fp8 the error is known, and returned, only by `finish`.
         """
         if self._whole is not None:
             self._whole[self._done : self._done + len(values)].copy_(values)
             self._done += len(values)
-            return 0.0
+            return None
         stored = cast(values, self._plan.stored.dtype)
         self._store(stored)
         if stored.dtype is torch.float32:
-            return 0.0
+            return None
         self.clipped += count_clipped(values, self._plan.stored.dtype)
-        return _energy(stored.float().sub_(values))
+        return stored.float().sub_(values)
 
     def put_stored(self, stored: Tensor) -> None:
         """Store the next values, rounded already to the tensor's dtype; not for scaled fp8."""
         self._store(stored)
 
-    def finish(self) -> float:
-        """Settle the hash; returns the rounding error's energy where `put` could not."""
-        energy = self._quantise() if self._whole is not None else 0.0
+    def finish(self) -> Tensor | None:
+        """Settle the hash; returns stored − values of the whole tensor where `put` could not."""
+        error = self._quantize() if self._whole is not None else None
         plan = self._plan
-        self._emitter.hashes[plan.key] = (plan.stored.dtype, plan.shape, self._hasher.hexdigest())
-        return energy
+        self._emitter.hashes[plan.name] = (plan.stored.dtype, plan.shape, self._hasher.hexdigest())
+        return error
 
     def _store(self, stored: Tensor) -> None:
         self._hasher.update(tensor_bytes(stored))
-        self._emitter.sink.write_flat(self._plan.key, stored, self._done)
+        self._emitter.sink.write_flat(self._plan.name, stored, self._done)
         self._done += len(stored)
 
-    def _quantise(self) -> float:
-        whole, self._done, energy = self._whole, 0, 0.0
+    def _quantize(self) -> Tensor:
+        whole, self._done = self._whole, 0
         assert whole is not None  # only called for scaled tensors  # noqa: S101
         scale = fp8_scale(whole)
         for values in whole.split(CHUNK) if len(whole) else ():
             stored = cast(values / scale, self._plan.stored.dtype)
             self._store(stored)
-            energy += _energy(stored.float().mul_(scale).sub_(values))
+            torch.sub(stored.float().mul_(scale), values, out=values)  # the error takes its place
             self._listen()
-        key = scale_key(self._plan.key)
+        key = scale_key(self._plan.name)
         self._emitter.raw(key, torch.tensor(scale, dtype=torch.float32), "F32", ())
-        return energy
-
-
-def _energy(error: Tensor) -> float:
-    """Σ e², in float64 where squares leave float32."""
-    energy = float(torch.dot(error, error))
-    return energy if math.isfinite(energy) else float(error.double().square().sum())
+        return whole
 
 
 def _is_stored_as(model: AlignedModel, key: str, dtype: str) -> bool:

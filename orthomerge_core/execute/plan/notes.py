@@ -11,6 +11,7 @@ from ...recipe.codec import RECIPE_FIELDS, ROW_FIELDS
 from ...recipe.model import Recipe
 from .cost import memory_notes
 from .model import Plan
+from .storage import is_plain_fp8
 
 __all__ = ["plan_notes"]
 
@@ -25,15 +26,13 @@ def plan_notes(plan: Plan) -> list[str]:
     notes += _layers(plan)
     notes += _unknown_fields(plan.recipe)
     notes += _base(plan)
+    notes += _parts(plan)
     return notes + memory_notes(plan.estimate, in_memory=plan.target is None)
 
 
 def _layers(plan: Plan) -> list[str]:
-    """Layer patterns without a tensor, and rows that no tensor is left to."""
+    """Rows that no tensor is left to."""
     notes, pairs = [], [(t.key, t.block) for t in plan.tensors]
-    for row in plan.rows:
-        for pattern in row.layers.unused(pairs):
-            notes.append(f'{row.label}: layer pattern "{pattern}" matches no tensor.')
     for row in plan.rows:
         if not any(row.layers.weight(key, block) for key, block in pairs):
             notes.append(f"{row.label}: its layers leave it no tensor; it changes nothing.")
@@ -43,7 +42,7 @@ def _layers(plan: Plan) -> list[str]:
 def _base(plan: Plan) -> list[str]:
     """What the result does not hold of the base, or not in the base's format."""
     notes, beside = [], _beside(plan.aligned.base)
-    if beside:
+    if beside and not plan.is_checkpoint:
         held = "1 tensor" if beside == 1 else f"{beside} tensors"
         notes.append(
             f"The base holds {held} beside the diffusion model (text encoders, VAE and the like): "
@@ -52,8 +51,27 @@ def _base(plan: Plan) -> list[str]:
     entries = [plan.aligned.base.entry(t.key) for t in plan.tensors]
     quantised = sum(entry.quant is not None for entry in entries)
     if quantised and plan.recipe.output_dtype == "base":
-        notes.append(f"Quantised layers of the base ({quantised}) are written as bf16.")
+        notes.append(str(Message("plan.quantized_base", {"count": quantised})))
+    plain = sum(
+        is_plain_fp8(entry) and tensor.stored.dtype == "BF16"
+        for entry, tensor in zip(entries, plan.tensors, strict=True)
+    )
+    if plain and plan.recipe.output_dtype == "base":
+        notes.append(str(Message("plan.plain_fp8_base", {"count": plain})))
+    if any(tensor.stored.scaled for tensor in plan.tensors):
+        notes.append(str(Message("plan.fp8_rounding")))
     return notes
+
+
+def _parts(plan: Plan) -> list[str]:
+    """Models that lack a component of the base, or hold another one."""
+    known = set(plan.aligned.components)
+    return [
+        f"{model.name}: {part.label}, {part.words}."
+        for model in plan.models
+        for part in model.report.parts
+        if part.name in known and not part.matched
+    ]
 
 
 def _beside(base: AlignedModel) -> int:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from ...io.source import Entry
 from ...keys.architecture import Architecture
+from ...keys.components import DIFFUSION, component_of
 
-__all__ = ["Stored", "fp8_metadata", "scale_key", "stored_as"]
+__all__ = ["Stored", "fp8_metadata", "is_plain_fp8", "scale_key", "stored_as"]
 
 _NAMES = {"bf16": "BF16", "fp16": "F16", "fp32": "F32"}
 _KEPT_LAYERS = ("embedding", "norm")
@@ -26,17 +27,34 @@ class Stored:
     scaled: bool = False
 
 
+def is_plain_fp8(entry: Entry) -> bool:
+    """Whether a weight is stored as fp8 without a scale, whose steps swallow small changes."""
+    return not entry.quant and entry.dtype in ("F8_E4M3", "F8_E5M2")
+
+
 def stored_as(
-    key: str, shape: tuple[int, ...], entry: Entry, output: str, architecture: Architecture
+    key: str,
+    shape: tuple[int, ...],
+    entry: Entry,
+    output: str,
+    architecture: Architecture,
+    *,
+    changes: bool = True,
 ) -> Stored:
     """The stored form of a float tensor under an output dtype of the recipe.
 
-    `base` keeps the base's dtype; a quantised layer becomes BF16, since its scales do not fit the
-    merged weights. `fp8_e4m3fn` scales 2-D weights whose sides are multiples of 16, except
-    embeddings and norms; everything else becomes BF16.
+    `base` keeps the base's dtype; a quantized layer becomes BF16, since its scales do not fit the
+    merged weights, and so does fp8 without scales if the merge `changes` anything: its steps are
+    larger than most changes, and ComfyUI loads a file in the one dtype that most of it has.
+    `fp8_e4m3fn` scales 2-D weights whose sides are multiples of 16, except embeddings and norms;
+    everything else of the diffusion model becomes BF16, and text encoders and VAE keep the base's
+    dtype.
     """
     if output == "base":
-        return Stored("BF16" if entry.quant else entry.dtype)
+        wider = entry.quant or (changes and is_plain_fp8(entry))
+        return Stored("BF16" if wider else entry.dtype)
+    if output == "fp8_e4m3fn" and component_of(key) != DIFFUSION:
+        return stored_as(key, shape, entry, "base", architecture, changes=changes)
     if output != "fp8_e4m3fn":
         return Stored(_NAMES[output])
     linear = key.endswith(".weight") and len(shape) == 2 and not _TABLES.search(key)

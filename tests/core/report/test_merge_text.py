@@ -39,7 +39,7 @@ def test_the_summary_is_sentences():
 
 def test_the_report_is_markdown_with_every_part():
     text = merge_report(REPORT)
-    assert "| a\\|b | 50.0 % | 90.0 % |" in text
+    assert "| a\\|b | 50.0 % | 50.0 % | 90.0 % |" in text
     assert "| blocks.0 | 25.0 % | no change |" in text
     assert "- `blocks.0.w`" in text
     assert "- Something." in text

@@ -175,7 +175,8 @@ function planFace({ text }) {
 
 function mergeFace({ report, file }) {
   if (!report) return null;
-  const { keys = {}, retention = {}, leave_one_out: alone = {}, notes = [] } = report;
+  const { keys = {}, retention = {}, leave_one_out: alone = {}, notes = [], messages = [] } = report;
+  const noted = notes.map((note) => worded(messages.find((message) => message.text === note) ?? note));
   const facts = [
     typeof report.seconds === "number" ? t("seconds", { value: report.seconds.toFixed(1) }) : null,
     typeof report.merge_peak_mib === "number" ? t("peak", { value: Math.round(report.merge_peak_mib) }) : null,
@@ -189,7 +190,7 @@ function mergeFace({ report, file }) {
     file ? el("p.om-summary", {}, t("savedAs", { name: file })) : null,
     hashLine(report.content_hash),
     el("p.om-summary", {}, facts.join(" · ")),
-    ...notes.map((note) => el("div.om-problem.om-warning", {}, icon("info"), el("span", {}, worded(note)))),
+    ...noted.map((note) => el("div.om-problem.om-warning", {}, icon("info"), el("span", {}, note))),
     table(
       [t("model"), t("kept"), t("alone")],
       retentionPairs(retention).map(([name, share]) =>

@@ -24,7 +24,8 @@ BF16, SCALED = Stored("BF16"), Stored("F8_E4M3", scaled=True)
     ("key", "shape", "output", "entry", "wanted"),
     [
         ("w", (4,), "base", Entry((4,), "F16", 8), Stored("F16")),
-        ("w", (4,), "base", Entry((4,), "F8_E4M3", 4), Stored("F8_E4M3")),
+        ("w", (4,), "base", Entry((4,), "F8_E4M3", 4), BF16),
+        ("w", (4,), "base", Entry((4,), "F8_E5M2", 4), BF16),
         ("w", (4,), "base", Entry((4,), "F8_E4M3", 4, quant="fp8_scaled"), BF16),
         ("w", (4,), "fp32", Entry((4,), "F8_E4M3", 4, quant="fp8_scaled"), Stored("F32")),
         ("b.attn.weight", (32, 48), "fp8_e4m3fn", Entry((32, 48), "BF16", 0), SCALED),
@@ -38,6 +39,11 @@ BF16, SCALED = Stored("BF16"), Stored("F8_E4M3", scaled=True)
 )
 def test_the_stored_form_of_a_tensor(key, shape, output, entry, wanted):
     assert stored_as(key, shape, entry, output, GENERIC) == wanted
+
+
+def test_a_merge_that_changes_nothing_keeps_fp8_without_scales():
+    entry = Entry((4,), "F8_E4M3", 4)
+    assert stored_as("w", (4,), entry, "base", GENERIC, changes=False) == Stored("F8_E4M3")
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ class LiveSource(Source):
     to the stored dtype.
     """
 
+    is_live = True
+
     def __init__(self, model: Any, name: str) -> None:
         self.name = name
         self._model = model.clone()

@@ -28,7 +28,7 @@ def merge_to_model(
 
     Raises: PlanError with everything that is wrong, before a tensor is read.
     """
-    with plan_merge(wire.recipe, wire.spec, output_dtype=dtype) as plan:
+    with plan_merge(wire.recipe, wire.spec, output_dtype=dtype, layout="diffusion") as plan:
         merged = _result(plan, device, node_id)
         identity = merge_identity(plan)
     model = host.load_model(merged.state_dict, merged.metadata)
@@ -38,7 +38,7 @@ def merge_to_model(
 
 def merge_unshared(wire: RecipeWire, dtype: str, device: str) -> tuple[MergeReport, Any]:
     """As `merge_to_model`, of a MODEL that nobody else finds: its memory is about to be reused."""
-    with plan_merge(wire.recipe, wire.spec, output_dtype=dtype) as plan:
+    with plan_merge(wire.recipe, wire.spec, output_dtype=dtype, layout="diffusion") as plan:
         merged = _result(plan, device, None)
     return merged.report, host.load_model(merged.state_dict, merged.metadata)
 

@@ -149,13 +149,14 @@ def _recipe(
         )
     return Recipe(
         base=models.base.file,
-        models={model.name: ModelRef(model.file) for model in models.models},
+        models={m.name: ModelRef(m.file, block_map=m.block_map) for m in models.models},
         rows=effective_rows(table, proposal, names),
         method=method,
         options=options,
         texture_boost=texture,
         architecture=models.architecture,
         repairs=models.repairs.to_json(),
+        components="diffusion" if models.diffusion_only else "base",
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..orthomerge_core.errors import FileError, RecipeError
+from ..orthomerge_core.errors import FileError, RecipeError, shown_value
 from ..orthomerge_core.io.opening import open_source
 from ..orthomerge_core.keys.detect import all_architectures
 from ..orthomerge_core.keys.opening import open_set, spec_from_paths
@@ -119,6 +119,13 @@ class OrthoModelSet(io.ComfyNode):
 
 
 def _lines(text: str | None) -> list[str]:
+    if text is not None and not isinstance(text, str):
+        raise RecipeError(
+            'input "models"',
+            expected="text",
+            received=shown_value(text),
+            fix="Write one name per line.",
+        )
     return [line.strip() for line in (text or "").splitlines() if line.strip()]
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from comfy_api.latest import io
 
 from ..orthomerge_core.errors import CompatibilityError, RecipeError, did_you_mean
 from ..orthomerge_core.keys.aligned import AlignedModel, AlignedSet
+from ..orthomerge_core.keys.markers import is_marker
 from ..orthomerge_core.keys.opening import open_set
 from ..orthomerge_core.keys.setspec import SetSpec
 from ..orthomerge_core.recipe.model import BASE
@@ -22,7 +25,10 @@ _DTYPES = {"F64": torch.float32, "F32": torch.float32, "F16": torch.float16}
 
 
 class OrthoPickModel(io.ComfyNode):
-    """The model as the merge sees it: repaired, dequantised, missing keys from the base."""
+    """The model as the merge sees it: repaired, dequantized, missing keys from the base.
+
+    Its own markers decide how it predicts, not the base's.
+    """
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -62,7 +68,7 @@ class OrthoPickModel(io.ComfyNode):
             models.base, () if name == BASE else (spec,), models.architecture, models.repairs
         )
         progress = host.HostProgress(cls.hidden.unique_id)
-        with open_set(alone) as aligned:
+        with open_set(replace(alone, components="diffusion")) as aligned:
             weights = _weights(aligned, name, progress)
             metadata = aligned.base.source.metadata
         progress.finish()
@@ -83,7 +89,8 @@ def _weights(
         key: _read(model if model.has(key) else aligned.base, key, aligned, progress)
         for key in aligned.keys
     }
-    return weights | {key: aligned.base.source.read_raw(key) for key in aligned.carried}
+    carried = {k: aligned.read_base_raw(k) for k in aligned.carried if not is_marker(k)}
+    return weights | carried | {m: model.source.read_raw(k) for m, k in model.markers.items()}
 
 
 def _read(

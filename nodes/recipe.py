@@ -81,7 +81,8 @@ class OrthoRecipe(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, json: str | None = None) -> bool | str:
         """The text must be a recipe, if there is one."""
-        return True if not (json or "").strip() else host.explain(lambda: read_text(json or ""))
+        blank = json is None or (isinstance(json, str) and not json.strip())
+        return True if blank else host.explain(lambda: read_text(json))  # type: ignore[arg-type]
 
     @classmethod
     def fingerprint_inputs(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..orthomerge_core.errors import RecipeError, did_you_mean
+from ..orthomerge_core.errors import RecipeError, did_you_mean, shown_value
 from ..orthomerge_core.mecha import recipe_from_text, recipe_text, script_text
 from ..orthomerge_core.recipe.codec import dumps, loads
 from ..orthomerge_core.recipe.model import Recipe
@@ -15,6 +15,10 @@ FORMATS = tuple(_WRITERS)
 
 def read_text(text: str) -> Recipe:
     """A recipe from JSON, or from `.mecha` text, which begins with its version."""
+    if not isinstance(text, str):
+        raise RecipeError(
+            "recipe", expected="JSON as text", received=shown_value(text), fix="Paste its text."
+        )
     return recipe_from_text(text) if text.lstrip().startswith("version ") else loads(text)
 
 

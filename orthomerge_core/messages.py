@@ -31,6 +31,8 @@ TEMPLATES: Mapping[str, str] = MappingProxyType(
         "merge.no_row": "No row is active: the result is the base.",
         "merge.not_finite": "{row} holds values that are not finite in {count:# tensor|# tensors} "
         "({keys:names}); it does not count there.",
+        "merge.on_cpu": "{count:# tensor|# tensors} did not fit the memory of {device} and "
+        "{count:was|were} merged on the CPU.",
         "merge.other_shape": "{model} has {count:# tensor|# tensors} of another shape than the "
         "base ({keys:names}); its rows change nothing there.",
         "merge.other_shape_average": "{model} has {count:# tensor|# tensors} of another shape than "
@@ -41,6 +43,8 @@ TEMPLATES: Mapping[str, str] = MappingProxyType(
         "base's tensors were kept.",
         "merge.rounding": "Rounding to the output's dtype moves the weights by {percent:.0f} % of "
         "the merge's own change; a wider output dtype keeps more of it.",
+        "merge.stored_again": "The tensors of the same merge, made before, were stored; their "
+        "hashes were checked.",
         "merge.texture_not_finite": "The texture boost holds values that are not finite in "
         "{count:# tensor|# tensors} ({keys:names}); it does not count there.",
         "plan.fp8_rounding": "fp8 rounds every weight by up to 6 %, which can be more than a "

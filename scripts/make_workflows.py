@@ -22,7 +22,7 @@ if __name__ == "__main__":
     env.in_venv(dev=True)
 
 from scripts.support.comfy_host import ComfyHost
-from scripts.support.examples import WORKFLOWS, Studio
+from scripts.support.examples import EXAMPLES, Studio, file_name
 from scripts.support.family import make_family
 
 TARGET = env.ROOT / "example_workflows"
@@ -30,17 +30,31 @@ TARGET = env.ROOT / "example_workflows"
 
 def main() -> None:
     """Ask a real host for its nodes, and write the files."""
-    wanted = sys.argv[1:] or list(WORKFLOWS)
+    wanted = sys.argv[1:] or [example.name for example in EXAMPLES]
     with tempfile.TemporaryDirectory() as place:
         make_family(Path(place) / "models")
         with ComfyHost(env.ensure_comfyui(), Path(place)).start() as host:
             info = host.get("/object_info")
-    for name in wanted:
+    for example in EXAMPLES:
+        if example.name not in wanted:
+            continue
         flow = Studio(info)
-        WORKFLOWS[name](flow)
-        _write(TARGET / f"{name}.json", flow.saved(name))
-        _write(TARGET / "api" / f"{name}.json", flow.api())
-        env.say(name)
+        example.make(flow)
+        _write(TARGET / f"{file_name(example.name)}.json", flow.saved(example.name))
+        _write(TARGET / "api" / f"{example.name}.json", flow.api())
+        env.say(example.name)
+    (TARGET / "README.md").write_text(_index(), encoding="utf-8")
+
+
+def _index() -> str:
+    """A list of the workflows for whoever looks at the folder."""
+    rows = [
+        f"| {file_name(e.name)} | [{e.name}](api/{e.name}.json) | {e.about} |" for e in EXAMPLES
+    ]
+    head = ["# Example workflows", "", "ComfyUI lists them under Templates. Each one runs with the"]
+    head += ["models of the demo (`python scripts/demo.py`); exchange the names for your own.", ""]
+    table = ["| workflow | API prompt | what it shows |", "|---|---|---|", *rows]
+    return "\n".join([*head, *table]) + "\n"
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:

@@ -29,6 +29,8 @@ __all__ = [
     "unshowable_siblings",
 ]
 
+_LONGEST_PREFIX = 200
+"""Bytes of a part of a prefix: systems take 255, and a number and a suffix are added."""
 _ALIKE, _LONGEST_NAME = 0.6, 200
 FOLDERS = ("diffusion_models", "checkpoints", "unet_gguf", "orthomerge_gguf")
 GGUF, OWN_GGUF = FOLDERS[2:]  # the pack that loads GGUF registers the first; without it, the second
@@ -242,16 +244,28 @@ def output_target(prefix: str, suffix: str = ".safetensors") -> tuple[Path, str]
     import folder_paths
 
     root = folder_paths.get_output_directory()
-    clean = prefix.strip().replace("\\", "/")
-    if not clean or clean.startswith("/") or ":" in clean or ".." in clean.split("/"):
+    clean = prefix.strip().replace("\\", "/") if isinstance(prefix, str) else ""
+    if not _is_prefix(clean):
         raise errors.WriteError(
-            f'filename prefix "{prefix}"',
+            f'filename prefix "{prefix}"',  # null and {} arrive as the texts None and {}
             expected="a relative name such as diffusion_models/OrthoMerge",
             fix="Results are stored below ComfyUI's output folder only.",
         )
     folder, name, counter, sub, _ = folder_paths.get_save_image_path(clean, root)
     file = f"{name}_{counter:05}_{suffix}"
     return Path(folder) / file, f"{sub}/{file}".replace(os.sep, "/").lstrip("/")
+
+
+def _is_prefix(text: str) -> bool:
+    """Whether files may be named so: below the output folder, on any system, and on purpose."""
+    parts = text.split("/")
+    return (
+        all(parts)
+        and errors.is_showable(text)
+        and not set(':<>"|?*{}') & set(text)
+        and not {"..", ".", "None", "null", "undefined"} & set(parts)
+        and max(len(part.encode()) for part in parts) <= _LONGEST_PREFIX
+    )
 
 
 def output_folder(name: str) -> Path:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 
 from ...orthomerge_core import errors
+from .scalars import check_inputs
 
 __all__ = ["blocked", "explain", "guarded"]
 
@@ -20,7 +21,8 @@ _Returned = TypeVar("_Returned")
 
 
 def guarded(execute: Callable[..., _Returned]) -> Callable[..., _Returned]:
-    """Run a node's work with plain tensors, and turn its errors into what the host understands.
+    """Check a node's inputs, run its work with plain tensors, and turn its errors into what the
+    host understands.
 
     Errors of ours keep their one line and lose their traceback, whose file names would show the
     person's disk to API clients; it goes to the log at debug level. `Cancelled` becomes the host's
@@ -35,6 +37,8 @@ def guarded(execute: Callable[..., _Returned]) -> Callable[..., _Returned]:
         try:
             # Worker threads do not inherit inference mode, and may then not write its tensors.
             with torch.inference_mode(False), torch.no_grad():
+                if args and hasattr(args[0], "define_schema"):
+                    check_inputs(args[0].define_schema(), kwargs)
                 return execute(*args, **kwargs)
         except errors.Cancelled:
             _forget_interrupt()

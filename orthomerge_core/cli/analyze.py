@@ -79,7 +79,10 @@ def analyze(
     if json_file is not None and str(json_file) != STDIN:
         require_text_target(json_file)
     caches = Caches(cache_dir, no_cache)
-    with Bar(quiet=quiet) as bar, open_set(spec, progress=bar) as aligned:
+    with (
+        Bar(quiet=quiet) as bar,
+        open_set(replace(spec, components="diffusion"), progress=bar) as aligned,
+    ):
         if aligned.skipped:
             click.echo(compat_text(aligned), err=True)
         found = analyze_cached(

@@ -17,6 +17,7 @@ from .. import __version__
 from ..errors import OrthoMergeError
 from ..io.rawfile import explain_os_error
 from .analyze import analyze
+from .common import echo_json
 from .export import export
 from .extract_lora import extract_lora
 from .inspect import inspect
@@ -62,6 +63,8 @@ def _guarded(arguments: list[str] | None) -> int:
         _leave()
     except OrthoMergeError as error:
         click.echo(f"Error: {error}", err=True)
+        if _wants_json(arguments):
+            echo_json(error.to_json())
         return 1
     except BrokenPipeError:
         return 1
@@ -69,6 +72,12 @@ def _guarded(arguments: list[str] | None) -> int:
         click.echo(f"Error: {explain_os_error(error)}.", err=True)
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _wants_json(arguments: list[str] | None) -> bool:
+    """Whether stdout is to be JSON; of `analyze`, `--json` names a file."""
+    words = sys.argv[1:] if arguments is None else arguments
+    return "--json" in words and words[0] != "analyze"
 
 
 def _program() -> str:

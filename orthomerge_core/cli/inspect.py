@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..errors import FileError, OrthoMergeError
+from ..errors import FileError, HeaderError, OrthoMergeError
 from .bar import Bar
 from .common import FILE, echo_json, json_flag, quiet_flag, shown
 
@@ -69,7 +69,8 @@ def _describe(path: Path) -> dict[str, Any]:
     try:
         source = open_source(path)
     except OrthoMergeError as error:
-        return {"file": path.name, "error": str(error)}
+        kind = {"kind": error.kind} if isinstance(error, HeaderError) else {}
+        return {"file": path.name, "error": str(error), **kind}
     with source:
         view = normalise_shapes({key: entry.shape for key, entry in source.entries.items()})
         entries = list(source.entries.values())

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import Cancelled, OrthoMergeError
+from ..errors import Cancelled, HeaderError, OrthoMergeError
 from ..io.rawfile import explain_os_error
+from ..recipe.components import changed
 from ..recipe.model import OUTPUT_DTYPES, Recipe
 from .bar import Bar
 from .common import (
@@ -48,6 +49,8 @@ class _Job:
     dry_run: bool
     provenance: bool
     report: Path | None
+    layout: str
+    changes: Mapping[str, str | None]
 
 
 @click.command(short_help="Merge as recipes say.")
@@ -60,6 +63,17 @@ class _Job:
     help="The result; with several recipes, a folder for one result each.",
 )
 @click.option("--dtype", type=click.Choice(OUTPUT_DTYPES), help="Overrides the recipe's.")
+@click.option(
+    "--layout",
+    type=click.Choice(("auto", "checkpoint", "diffusion")),
+    default="auto",
+    show_default=True,
+    help="What is written; auto: a checkpoint where the base is one.",
+)
+@click.option("--vae", help="Overrides the recipe's: base, merge, a model's name or a file.")
+@click.option(
+    "--prediction", help="Overrides the recipe's: base, epsilon, v, v+ztsnr or a model's name."
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option(
     "--models-dir",
@@ -85,6 +99,9 @@ def merge(
     recipes: tuple[Path, ...],
     output: Path,
     dtype: str | None,
+    layout: str,
+    vae: str | None,
+    prediction: str | None,
     device: str,
     folders: tuple[Path, ...],
     sweep: tuple[str, ...],
@@ -121,6 +138,8 @@ def merge(
             dry_run,
             not no_provenance,
             report,
+            layout,
+            {"vae": vae, "prediction": prediction},
         )
         with Bar(quiet=quiet) as bar:
             results.append(_attempt(job, caches, bar, alone=len(variants) == 1))
@@ -177,7 +196,8 @@ def _attempt(job: _Job, caches: Caches, bar: Bar, *, alone: bool) -> dict[str, A
         if alone:
             raise
         words = explain_os_error(error) if isinstance(error, OSError) else str(error)
-        return {"recipe": _name(job), "ok": False, "error": words, "said": []}
+        kind = {"kind": error.kind} if isinstance(error, HeaderError) else {}
+        return {"recipe": _name(job), "ok": False, "error": words, **kind, "said": []}
 
 
 def _name(job: _Job) -> str:
@@ -187,7 +207,7 @@ def _name(job: _Job) -> str:
 
 def _merge(job: _Job, caches: Caches, bar: Bar) -> dict[str, Any]:
     # Read before torch is imported: a recipe that is not valid fails at once.
-    recipe = job.variant or read_recipe(job.recipe)
+    recipe = changed(job.variant or read_recipe(job.recipe), job.changes)
     from ..execute.caches import Caches as MergeCaches
     from ..execute.plan.planner import plan_merge
     from ..execute.plan.renamed import resolve_by_content
@@ -198,7 +218,12 @@ def _merge(job: _Job, caches: Caches, bar: Bar) -> dict[str, Any]:
     resolve = resolve_by_content(recipe, FolderResolver(job.folders), caches.memo, bar)
     spec = spec_from_recipe(recipe, resolve)
     with plan_merge(
-        recipe, spec, output_dtype=job.dtype, target=job.target, overwrite=job.overwrite
+        recipe,
+        spec,
+        output_dtype=job.dtype,
+        target=job.target,
+        overwrite=job.overwrite,
+        layout=job.layout,
     ) as plan:
         if job.dry_run:
             return {"report": plan.to_json(), "said": plan_summary(plan)}

@@ -8,6 +8,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+from ..messages import Message
 from ..progress import Progress
 from ..shapes import Float32, Float64
 from .output.retention import Retention
@@ -50,8 +51,8 @@ class Outcome:
 class Work:
     """A running merge.
 
-    `counts` of tensors by fate, `repaired` names those that were not finite. `notes` are sentences
-    for the report; `plain` counts, by reason, tensors that a method merged by its simple rule.
+    `counts` of tensors by fate, `repaired` names those that were not finite. `notes` are more
+    messages for the report; `plain` counts, by reason, tensors merged by a simple rule.
     `missing`: row → tensors in which it took no part because a value was not finite. `clipped`:
     output dtype → weights beyond its range.
     """
@@ -63,7 +64,7 @@ class Work:
     counts: dict[Fate, int] = field(default_factory=lambda: dict.fromkeys(Fate, 0))
     repaired: list[str] = field(default_factory=list)
     plain: dict[str, int] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Message] = field(default_factory=list)
     missing: dict[int, list[str]] = field(default_factory=dict)
     clipped: dict[str, int] = field(default_factory=dict)
 

@@ -9,6 +9,7 @@ import torch
 
 from ..concurrency.background import run_abandonable
 from ..concurrency.device import usable_device
+from ..io.dtypes import dtype_of
 from ..io.hash_memo import HashMemo
 from ..io.hashing import content_hash
 from ..keys.content import model_content_hash, recall_hashes
@@ -20,7 +21,7 @@ from .caches import Caches
 from .fallback import Fate, Work
 from .linear.merge import LinearMerge
 from .output.notes import merge_notes, unused_tensors
-from .output.provenance import header_metadata, late_metadata
+from .output.provenance import header_metadata, late_metadata, vae_name
 from .output.report import Merged, MergeReport, peak_rss_mib
 from .output.retention import Retention
 from .output.sinks import Sink, StateDictSink, sink_for
@@ -67,7 +68,8 @@ def run_merge(
     with torch.inference_mode():
         sink.begin(plan.layout(), metadata)
         try:
-            work = Work(plan, Emitter(sink, plan.aligned.base), _retention(plan), progress)
+            emitter = Emitter(sink, plan.aligned.base, plan.vae)
+            work = Work(plan, emitter, _retention(plan), progress)
             _merge_all(work, where, caches)
             hashes = _source_hashes(plan, caches.memo, progress)
             for model in plan.sources():
@@ -93,18 +95,20 @@ def _retention(plan: Plan) -> Retention:
 
 def _merge_all(work: Work, device: torch.device, caches: Caches) -> None:
     plan, progress = work.plan, work.progress
-    n_carried = [plan.aligned.base.entry(key).n_bytes for key in plan.aligned.carried]
+    base = plan.aligned.base
+    n_carried = [base.entry(key).n_bytes for key in plan.carried.values()]
     if isinstance(plan.method, LinearMethod):
         merge: LinearMerge | WholeMerge = LinearMerge(work, plan.method, grams=caches.grams)
     else:
         merge = WholeMerge(work, device, caches.decompositions)
     total = float(sum(n_carried)) + merge.total()
     progress.start(total, f"Merging {len(plan.tensors)} tensors ({plan.method.label})")
-    for key, n_bytes in zip(plan.aligned.carried, n_carried, strict=True):
-        stored = read_stored(plan.aligned.base, key)
-        entry, shape = plan.aligned.base.entry(key), plan.aligned.shapes[key]
-        work.emitter.raw(key, stored, entry.dtype, shape)
+    for (name, key), n_bytes in zip(plan.carried.items(), n_carried, strict=True):
+        stored = read_stored(base, key)
+        work.emitter.raw(name, stored, base.entry(key).dtype, plan.aligned.shapes[key])
         progress.advance(n_bytes)
+    for name, added in plan.markers.added.items():
+        work.emitter.raw(name, added, dtype_of(added.dtype), tuple(added.shape))
     merge.run()
 
 
@@ -114,6 +118,8 @@ def _source_hashes(plan: Plan, memo: HashMemo | None, progress: Progress) -> dic
     found = {BASE: model_content_hash(plan.aligned.base, memo, listener)}
     for model in plan.models:
         found[model.name] = model_content_hash(model, memo, listener)
+    if plan.recipe.vae_file is not None and plan.vae is not None:
+        found[vae_name(plan.recipe)] = model_content_hash(plan.vae, memo, listener)
     return found
 
 
@@ -121,7 +127,7 @@ def _report(work: Work, digest: str, hashes: Mapping[str, str], seconds: float) 
     plan, kept, messages = work.plan, work.retention, merge_notes(work, hashes)
     keys = {
         "merged": work.counts[Fate.MERGED],
-        "from_base": work.counts[Fate.FROM_BASE] + len(plan.aligned.carried),
+        "from_base": work.counts[Fate.FROM_BASE] + len(plan.carried),
         "repaired": work.counts[Fate.REPAIRED],
         "extra": sum(model.report.extra for model in plan.models),
     }
@@ -131,6 +137,9 @@ def _report(work: Work, digest: str, hashes: Mapping[str, str], seconds: float) 
         output_dtype=plan.recipe.output_dtype,
         retention=kept.named(kept.shares()),
         retention_by_block=kept.by_block(),
+        retention_by_component=kept.by_component(),
+        layout=plan.layout_name,
+        prediction=plan.markers.words,
         leave_one_out=kept.named(kept.leave_one_out()),
         delta_norm=kept.delta_norm(),
         rounding_frac=kept.rounding_frac(),
@@ -141,7 +150,7 @@ def _report(work: Work, digest: str, hashes: Mapping[str, str], seconds: float) 
         source_hashes=dict(hashes),
         tensor_hashes={key: found[2] for key, found in work.emitter.hashes.items()},
         file=plan.target.name if plan.target else None,
-        notes=(*plan.notes, *work.notes, *texts(messages)),
+        notes=(*plan.notes, *texts(messages)),
         messages=tuple(message.to_json() for message in messages),
         retention_written=kept.named(kept.shares(written=True)),
         retention_written_by_block=kept.by_block(written=True),

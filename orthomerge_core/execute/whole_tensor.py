@@ -13,6 +13,7 @@ from ..concurrency.background import BackgroundCalls
 from ..concurrency.pool import usable_cores
 from ..io.scratch import Scratch
 from ..linalg.gram import last_products, row_gram
+from ..messages import Message
 from ..methods.average import averaged
 from ..methods.contract import DecomposedMethod, Rows
 from ..methods.seeds import key_generator
@@ -97,10 +98,8 @@ class WholeMerge:
             if reason := self._plain.get(index):
                 self._work.plain[reason] = self._work.plain.get(reason, 0) + 1
         if self.on_cpu:
-            self._work.notes.append(
-                f"{self.on_cpu} tensors did not fit the memory of {self._device} and were merged "
-                "on the CPU."
-            )
+            values = {"count": self.on_cpu, "device": str(self._device)}
+            self._work.notes.append(Message("merge.on_cpu", values))
 
     def total(self) -> float:
         """Progress units: bytes to read, and FLOPs, ten to a byte."""
@@ -150,7 +149,7 @@ class WholeMerge:
     def _load(self, tensor: TensorPlan) -> _Loaded | Outcome:
         """Base and deltas of a tensor, or its outcome where nothing is to be computed."""
         plan, progress = self._work.plan, self._work.progress
-        if not tensor.numel or not (plan.rows or plan.texture):
+        if tensor.copied or not tensor.numel or not (plan.rows or plan.texture):
             progress.advance(float(tensor.read_bytes))
             return self._keep(tensor)
         buffer, matrix = self._memory(tensor.numel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ..errors import FileError, UnsupportedError, is_showable, quoted
@@ -19,6 +20,7 @@ __all__ = ["is_readable_name", "open_source"]
 _SAFETENSORS = (".safetensors", ".sft")
 _PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle")
 _INDEX = ".safetensors.index.json"
+_INDEX_NAME = re.compile(r"\.safetensors\.index(\.[a-z0-9_-]+)?\.json$")  # also index.fp16.json
 
 
 def is_readable_name(name: str) -> bool:
@@ -64,7 +66,7 @@ def open_source(path: Path, *, name: str | None = None, dequantize: bool = True)
 
 def _stored(path: Path, shown: str) -> ByteSource:
     lower = path.name.lower()
-    if lower.endswith(_INDEX) or (SHARD.match(path.name) and is_file(path)):
+    if _INDEX_NAME.search(lower) or (SHARD.match(path.name) and is_file(path)):
         return ShardedSource(path, shown)
     if lower.endswith(_SAFETENSORS):
         return SafetensorsSource(path, shown)

@@ -73,6 +73,8 @@ class Source(Closing, ABC):
     entries: Mapping[str, Entry]
     dropped: Mapping[str, str]
     metadata: Mapping[str, str]
+    is_live: bool = False
+    """Whether it is no file but a model in memory, which nothing can read again later."""
 
     @abstractmethod
     def read_into(self, key: str, out: Tensor, start: int = 0) -> None:

@@ -6,6 +6,7 @@ to the same target takes that for the sign that the file may go.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -16,6 +17,9 @@ from typing import BinaryIO
 
 __all__ = ["create_temp", "remove_stale", "replace_file"]
 
+_MAX_STEM_BYTES = 200
+"""Of a target's name within the name of its temporary file; systems take 255 bytes in all."""
+
 _UNLOCKED_S = 3600.0
 """Where files cannot be locked, how long nobody has written to one that may go."""
 
@@ -23,16 +27,25 @@ _UNLOCKED_S = 3600.0
 def create_temp(target: Path) -> tuple[Path, BinaryIO]:
     """A new locked file `.<target>.<8 hex digits>.tmp`, open for writing; raises `OSError`."""
     while True:
-        path = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+        path = target.with_name(f".{_stem(target.name)}.{secrets.token_hex(4)}.tmp")
         file = path.open("xb+", buffering=0)
         if not _lock(file, wait=True) or os.fstat(file.fileno()).st_nlink:
             return path, file
         file.close()  # swept between its creation and its lock
 
 
+def _stem(name: str) -> str:
+    """The name, or what is left of a long one under a digest that tells it from others."""
+    raw = os.fsencode(name)
+    if len(raw) <= _MAX_STEM_BYTES:
+        return name
+    digest = hashlib.sha256(raw).hexdigest()[:16]
+    return f"{raw[: _MAX_STEM_BYTES - 20].decode('utf-8', 'ignore')}-{digest}"
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Write a small file whole or not at all; others never see half of it. Raises `OSError`."""
-    temp = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temp = path.with_name(f".{_stem(path.name)}.{secrets.token_hex(4)}.tmp")
     try:
         temp.write_bytes(content)
         temp.replace(path)
@@ -44,7 +57,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 def remove_stale(folder: Path, name: str | None = None) -> None:
     """Remove temporary files of target `name` (None: of any) that no process is writing."""
-    target = r"\..+" if name is None else re.escape(f".{name}")
+    target = r"\..+" if name is None else re.escape(f".{_stem(name)}")
     pattern = re.compile(rf"{target}\.[0-9a-f]{{8}}\.tmp")
     with suppress(OSError):
         for entry in list(os.scandir(folder)):

@@ -11,17 +11,20 @@ from ..io.source import Entry, Source
 from ..progress import Progress
 from .aligned import AlignedModel, AlignedSet, ModelReport, PartReport
 from .architecture import Architecture
+from .axes import with_axes
 from .components import DIFFUSION, component_label, component_of
+from .depth import apply_block_map, depth_words, parse_block_map, width_words
 from .duplicates import mark_duplicates
 from .known import get_architecture
 from .lora.source import is_lora, lora_model
-from .markers import is_buffer, is_marker
+from .markers import disagreement, is_buffer, is_marker, markers_of
 from .match import Match, match
 from .misfits import what_else
 from .normalise import OUTSIDE_KEYS, View, normalise_shapes
 from .padding import without_padding
 from .parts import base_parts, match_parts
-from .prediction import markers
+from .prediction import markers as stored_markers
+from .prefixes import without_wrappers
 from .remap import Piece, whole
 from .setspec import ModelSpec, Repairs
 from .verdict import dtype_words, findings, quantisation_words, verdict
@@ -52,12 +55,13 @@ def align(
     view = normalise_shapes(_shapes(base), repairs, components=components)
     known = view.architecture if architecture == "auto" else get_architecture(architecture)
     keys, carried = _split_base(base, view)
+    view = _with_axes(base, view, known, models, repairs)
+    found = _match_all(view, known, models, repairs, (keys, carried), components=components)
     sources = [source for _, source in models]
-    found = _match_all(view, known, sources, repairs, (keys, carried), components=components)
     cut = without_padding(base, view, list(zip(sources, found, strict=True)))
     if cut is not view:
         view = cut
-        found = _match_all(cut, known, sources, repairs, (keys, carried), components=components)
+        found = _match_all(cut, known, models, repairs, (keys, carried), components=components)
     beside, kept = base_parts(view.parts, base)
     outside = _outside(base, view) if beside else {}
     pieces = {**view.pieces, **view.parts, **outside}
@@ -72,7 +76,7 @@ def align(
     laid = [
         _lora(spec, source, own, known, ours | others)
         if is_lora(source)
-        else _model(spec, source, one, known, ours, others)
+        else _model(spec, source, one, known, ours, others, markers_of(view.pieces))
         for (spec, source), one in zip(models, found, strict=True)
     ]
     aligned = AlignedSet(
@@ -83,10 +87,23 @@ def align(
         carried=carried,
         shapes=shapes,
         skipped=tuple(m.report for m in laid if not m.report.ok),
+        outside=frozenset(outside),
         stored_names=_stored_names(base, view.prefix, own),
     )
     _check(laid, repairs)
     return mark_duplicates(aligned, progress or Progress()) if find_duplicates else aligned
+
+
+def _with_axes(
+    base: Source,
+    view: View,
+    known: Architecture,
+    models: Sequence[tuple[ModelSpec | str, Source]],
+    repairs: Repairs,
+) -> View:
+    """The base's view with the axes that its container lost; see `keys.axes`."""
+    theirs = [(s, normalise_shapes(_shapes(s), repairs, components=False)) for _, s in models]
+    return with_axes(base, view, known, theirs)
 
 
 def shapes_of(
@@ -115,14 +132,14 @@ def _stored_names(source: Source, prefix: str, base: AlignedModel) -> dict[str, 
         whole_tensor = (
             len(run) == 1 and run[0].stop - run[0].start == source.entries[run[0].key].numel
         )
-        names[key] = run[0].key if whole_tensor else prefix + key
+        names[key] = without_wrappers(run[0].key) if whole_tensor else prefix + key
     return names
 
 
 def _match_all(
     view: View,
     known: Architecture,
-    sources: Sequence[Source],
+    models: Sequence[tuple[ModelSpec | str, Source]],
     repairs: Repairs,
     names: tuple[Sequence[str], Sequence[str]],
     *,
@@ -133,11 +150,21 @@ def _match_all(
     wanted = {k: view.pieces[k].shape for k in keys}
     known_names = {"generic", known.name, view.architecture.name}
     found = []
-    for source in sources:
+    for spec, source in models:
         theirs = normalise_shapes(_shapes(source), repairs, components=components)
         foreign = known.name != "generic" and theirs.architecture.name not in known_names
+        mapped: tuple[str, ...] = ()
+        block_map = "" if isinstance(spec, str) else spec.block_map
+        if block_map.strip():
+            theirs, mapped = apply_block_map(theirs, wanted, parse_block_map(block_map))
         laid = match(wanted, known, theirs, source, repairs, carried)
-        found.append(replace(laid, foreign=foreign))
+        depth = width = ""
+        same = known.name != "generic" and theirs.architecture.name == known.name
+        if (laid.ok or same) and not foreign:
+            depth = depth_words(wanted, laid.view.pieces, mapped, parts=not same)
+        if laid.ok:
+            width = width_words(wanted, laid.mismatched, known.input_key)
+        found.append(replace(laid, foreign=foreign, depth=depth, width=width))
     return found
 
 
@@ -198,8 +225,9 @@ def _base(
         parts=_own_parts(keys),
         findings=(*findings(found, {}, source), *(w[0].upper() + w[1:] for w in words)),
         repairs=found.repairs,
+        markers=markers_of(view.pieces),
     )
-    return AlignedModel("base", source, segments, report, markers(view))
+    return AlignedModel("base", source, segments, report, stored_markers(view))
 
 
 def _own_parts(keys: Sequence[str]) -> tuple[PartReport, ...]:
@@ -230,12 +258,14 @@ def _model(
     known: Architecture,
     shapes: Mapping[str, tuple[int, ...]],
     beside: Mapping[str, tuple[int, ...]],
+    markers: Sequence[str],
 ) -> AlignedModel:
     """`shapes`: of the base's diffusion model; `beside`: of its other components."""
     name, file = (spec, source.name) if isinstance(spec, str) else (spec.name, spec.file)
     parts = match_parts(beside, found.view.parts, source)
     entries = _entries(source, found.segments) or list(source.entries.values())
     found = replace(found, repairs=_repairs(found.repairs, entries))
+    said = disagreement(markers, found.view.pieces) if found.ok else ""
     report = ModelReport(
         name=name,
         file=file,
@@ -248,14 +278,15 @@ def _model(
         mismatched=len(found.mismatched) + len(found.unreadable),
         coverage_frac=found.coverage_frac,
         ok=found.ok,
-        verdict=verdict(known, found, source, shapes),
+        verdict=verdict(known, found, source, shapes) + said,
         findings=findings(found, shapes, source),
         repairs=found.repairs,
         parts=parts.reports,
+        markers=markers_of(found.view.pieces),
     )
     segments = {**found.segments, **parts.segments}
     odd = (*found.mismatched, *found.unreadable)
-    return AlignedModel(name, source, segments, report, markers(found.view), odd)
+    return AlignedModel(name, source, segments, report, stored_markers(found.view), odd)
 
 
 def _entries(source: Source, segments: Mapping[str, Sequence[object]]) -> list[Entry]:

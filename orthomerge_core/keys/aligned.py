@@ -59,7 +59,8 @@ class ModelReport:
     repaired in the reader; `verdict` is one sentence ("same architecture as the base", "inpaint
     variant: 9 input channels, base has 4", …). `ok` is False when the model was left out of the
     set. `duplicate_of` names a model, or "base", with the same weights byte for byte. The counts
-    are those of the diffusion model; `parts` has one entry for each other component.
+    are those of the diffusion model; `parts` has one entry for each other component. `markers`:
+    the canonical keys by which ComfyUI chooses the prediction.
     """
 
     name: str
@@ -78,6 +79,7 @@ class ModelReport:
     repairs: tuple[str, ...] = ()
     duplicate_of: str | None = None
     parts: tuple[PartReport, ...] = ()
+    markers: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON."""
@@ -168,6 +170,7 @@ class AlignedSet(Closing):
     `carried`: the base's other keys (int, bool, schedules, markers), copied byte for byte.
     `shapes`: canonical key → shape in the base.
     `stored_names`: canonical key → the base's own name for it, in the order of the base's file.
+    `outside`: carried keys of a checkpoint that belong to no component, such as schedules.
     `skipped`: reports of models that were left out, with the reason.
     """
 
@@ -179,6 +182,7 @@ class AlignedSet(Closing):
     shapes: Mapping[str, tuple[int, ...]]
     skipped: tuple[ModelReport, ...] = field(default=())
     stored_names: Mapping[str, str] = field(default_factory=dict)
+    outside: frozenset[str] = frozenset()
 
     @property
     def components(self) -> tuple[str, ...]:

@@ -65,7 +65,10 @@ class Architecture:
     `input_key`: the first layer, whose second axis counts input channels; `variants`: what a model
     with that many input channels is called ({9: "inpaint variant"}).
     `priority`: a higher one is tried first.
-    `components`: how its checkpoints store text encoders and VAE.
+    `components`: how its checkpoints store text encoders and VAE. `marks_prediction`: whether
+    marker tensors tell ComfyUI what a file predicts (`v_pred`, `ztsnr`).
+    `axes`: (regex on a key, its axes: 1 where the axis has length 1, None where any), for keys
+    whose axes a GGUF file may lose.
     """
 
     name: str
@@ -81,6 +84,8 @@ class Architecture:
     variants: Mapping[int, str] = field(default_factory=dict)
     priority: int = 0
     components: Sequence[Component] = ()
+    axes: Sequence[tuple[str, tuple[int | None, ...]]] = ()
+    marks_prediction: bool = False
 
     def fits(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
         """Whether canonical `shapes` carry all markers and nothing that rules it out."""

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from ..io.hash_memo import HashMemo
 from ..io.hashing import bytes_hash, content_hash
 from ..progress import Progress
-from .aligned import AlignedModel
+from .aligned import AlignedModel, AlignedSet
+from .components import DIFFUSION, component_of
 
-__all__ = ["model_content_hash", "model_digest", "recall_hashes", "remember_hashes"]
+__all__ = [
+    "diffusion_part",
+    "model_content_hash",
+    "model_digest",
+    "recall_hashes",
+    "remember_hashes",
+]
 
 
 def model_content_hash(
@@ -50,6 +58,16 @@ def _named_parts(model: AlignedModel) -> Iterator[tuple[str, str]]:
         for seg in segments:
             whole = len(segments) == 1 and not seg.start
             yield name if whole else f"{name} [{seg.start}:{seg.stop}] {seg.key}", seg.key
+
+
+def diffusion_part(aligned: AlignedSet, model: AlignedModel) -> AlignedModel:
+    """The model without its other components and without what a checkpoint holds beside them."""
+    kept = {
+        key: run
+        for key, run in model.segments.items()
+        if component_of(key) == DIFFUSION and key not in aligned.outside
+    }
+    return replace(model, segments=kept)
 
 
 def model_digest(model: AlignedModel) -> str:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["MARKERS", "is_buffer", "is_marker", "marker_words", "markers_of", "prediction"]
+__all__ = [
+    "MARKERS",
+    "disagreement",
+    "is_buffer",
+    "is_marker",
+    "marker_words",
+    "markers_of",
+    "prediction",
+]
 
 MARKERS: dict[str, str] = {
     "v_pred": "v-prediction",
@@ -49,6 +57,17 @@ def marker_words(markers: Iterable[str]) -> str:
     """What a set of markers means ("v-prediction, zero-terminal SNR"), or the default's name."""
     words = dict.fromkeys(MARKERS.get(m, f"marker {m}") for m in markers)
     return ", ".join(words) or "the architecture's default prediction"
+
+
+def disagreement(base: Iterable[str], model: Iterable[str]) -> str:
+    """The end of a verdict where a model predicts otherwise than the base; "" where they agree."""
+    base, model = markers_of(base), markers_of(model)
+    if prediction(base) == prediction(model):
+        return ""
+    return (
+        f"; but it predicts otherwise: {marker_words(model)} here, {marker_words(base)} in the "
+        f"base. The merge predicts as the base does, unless the recipe chooses another prediction"
+    )
 
 
 def prediction(markers: Iterable[str]) -> frozenset[str]:

@@ -32,7 +32,7 @@ class Match:
     `mismatched`: base key → the model's shape. `unreadable`: base key → stored dtype that is no
     weight. `extra`: the model's keys that the base does not have. `unread`: missing keys that the
     file holds in a quantisation which was not to be read. `foreign`: it is another architecture,
-    however many names the two share.
+    however many names the two share. `depth`, `width`: how the sizes differ, in words.
     """
 
     view: View
@@ -44,11 +44,15 @@ class Match:
     repairs: tuple[str, ...]
     unread: tuple[str, ...] = ()
     foreign: bool = False
+    depth: str = ""
+    width: str = ""
 
     @property
     def ok(self) -> bool:
         """Whether the model belongs in the set: enough of it fits and nothing speaks against it."""
-        return self.coverage_frac >= MIN_COVERAGE_FRAC and not (self.unread or self.foreign)
+        return self.coverage_frac >= MIN_COVERAGE_FRAC and not (
+            self.unread or self.foreign or self.depth or self.width
+        )
 
     @property
     def coverage_frac(self) -> float:

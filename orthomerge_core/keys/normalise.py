@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from .architecture import Architecture
 from .components import claim
 from .known import all_architectures, detect_canonical
-from .markers import is_marker
+from .prefixes import CHECKPOINT, without_prefix
 from .remap import Piece, has_marker, remap, whole
 from .setspec import Repairs
 
-__all__ = ["OUTSIDE_KEYS", "PREFIXES", "View", "normalise_shapes"]
-
-PREFIXES = (
-    "model.diffusion_model.",
-    "diffusion_model.",
-    "model.model.",
-    "module.",
-    "_orig_mod.",
-    "transformer.",
-    "model.",
-    "unet.",
-    "dit.",
-    "net.",
-)
-"""Usual prefixes of a diffusion model's keys, tried in this order."""
+__all__ = ["OUTSIDE_KEYS", "View", "normalise_shapes"]
 
 _TEXT_ENCODER = (
     "cond_stage_model.",
@@ -39,7 +25,6 @@ _TEXT_ENCODER = (
     "text_encoder_4.",
 )
 _VAE = ("first_stage_model.", "vae.", "taesd.", "taesdxl.")
-_CHECKPOINT = "model.diffusion_model."
 _EMA = "model_ema."
 
 TEXT_ENCODER_KEYS = "text encoder"
@@ -85,9 +70,11 @@ def normalise_shapes(
     """
     repairs = repairs or Repairs()
     inside, beside, left_out = _split(shapes)
-    names, prefix = _without_prefix(inside, shapes) if repairs.fix_prefixes else ({}, "")
-    done = ["fix_prefixes"] if prefix else []
-    names = names | _outside(inside, names, prefix, left_out) if prefix else {k: k for k in inside}
+    names, prefix = {k: k for k in inside}, ""
+    if repairs.fix_prefixes:
+        names, prefix = without_prefix(inside, shapes, partial(_known, repairs))
+        names |= _outside(inside, names, prefix, left_out)
+    done = ["fix_prefixes"] if any(k != n for k, n in names.items()) else []
     pieces = {name: whole(key, shapes[key]) for key, name in names.items()}
     architecture = detect_canonical({n: p.shape for n, p in pieces.items()})
     diffusers = False
@@ -159,7 +146,7 @@ def _outside(
 ) -> dict[str, str]:
     """Keys without the prefix, which keep their names; those of a checkpoint are left out."""
     outside = tuple(k for k in inside if k not in names)
-    if _CHECKPOINT not in prefix:
+    if CHECKPOINT not in prefix:
         return {k: k for k in outside}
     if outside:
         left_out[OUTSIDE_KEYS] = outside
@@ -179,41 +166,12 @@ def _split(keys: Iterable[str]) -> tuple[list[str], list[str], dict[str, tuple[s
     return inside, beside, {EMA_KEYS: tuple(ema)} if ema else {}
 
 
-def _without_prefix(
-    keys: list[str], shapes: Mapping[str, tuple[int, ...]]
-) -> tuple[dict[str, str], str]:
-    """file key → name without the common prefix, for the keys that carry it; and that prefix.
-
-    A prefix is taken off when it marks a checkpoint, when nearly every key has it, or when what
-    remains is an architecture we know: a block that happens to be called "model" keeps its name.
-    """
-    names = {k: k for k in keys}
-    taken = ""
-    for _ in range(3):
-        prefix = _next_prefix(names, shapes)
-        if not prefix:
-            break
-        taken += prefix
-        marks = {k: n for k, n in names.items() if is_marker(n)}
-        names = {k: n[len(prefix) :] for k, n in names.items() if n.startswith(prefix)} | marks
-    return names, taken
-
-
-def _next_prefix(names: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]) -> str:
-    current = {n: shapes[k] for k, n in names.items()}
-    if detect_canonical(current).name != "generic":
-        return ""
-    counts = Counter(p for n in current for p in PREFIXES if n.startswith(p))
-    extra = [p for a in all_architectures() for p in a.prefixes]
-    counts.update(p for n in current for p in extra if n.startswith(p))
-    for prefix in (*PREFIXES, *extra):
-        if not counts[prefix]:
-            continue
-        rest = {n[len(prefix) :]: s for n, s in current.items() if n.startswith(prefix)}
-        whole_file = counts[prefix] >= 0.95 * sum(not is_marker(n) for n in current)
-        if prefix == _CHECKPOINT or whole_file or detect_canonical(rest).name != "generic":
-            return prefix
-    return ""
+def _known(repairs: Repairs, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether keys are those of a described architecture, in its own names or in diffusers'."""
+    found = detect_canonical(shapes)
+    if found.name != "generic" or not repairs.remap_diffusers:
+        return found.name != "generic"
+    return _from_diffusers({k: whole(k, s) for k, s in shapes.items()}, found) is not None
 
 
 def _from_diffusers(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ..errors import (
     CompatibilityError,
@@ -143,9 +143,9 @@ def spec_from_paths(
             fix="Name a model file or fill the folder.",
         )
     names = _names(paths)
-    files = _files(paths)
+    first, *files = _files([base, *paths])
     specs = tuple(ModelSpec(n, f, p) for n, f, p in zip(names, files, paths, strict=True))
-    return SetSpec(ModelSpec("base", base.name, base), specs, architecture, repairs or Repairs())
+    return SetSpec(ModelSpec("base", first, base), specs, architecture, repairs or Repairs())
 
 
 def _check_name(path: Path) -> None:
@@ -170,16 +170,25 @@ def _same_file(a: Path, b: Path) -> bool:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """A unique name per path, the shortest that is free; the order of `paths` is kept."""
+    """A unique name per path; the order of `paths` is kept.
+
+    The stem where it is the only one, else the file's name, else the innermost folder in which it
+    differs from the others of its stem, else as much of the path as makes it unique.
+    """
+    whole = [path.absolute() for path in paths]
     stems = [_SUFFIXES.sub("", p.name) for p in paths]
-    levels = [
-        stems,
-        [p.name for p in paths],
-        [f"{p.parent.name}/{s}" for p, s in zip(paths, stems, strict=True)],
+    levels = [stems, [p.name for p in paths], _differing(whole, stems)]
+    levels += [
+        ["/".join((*p.parent.parts[-depth:], s)) for p, s in zip(whole, stems, strict=True)]
+        for depth in range(1, max((len(p.parts) for p in whole), default=1))
     ]
     names: list[str] = []
     for i in range(len(paths)):
-        fitting = (row[i] for row in levels if row.count(row[i]) == 1 and row[i] != "base")
+        fitting = (
+            row[i]
+            for row in levels
+            if row.count(row[i]) == 1 and row[i] not in ("", "base") and is_showable(row[i])
+        )
         name = next((n for n in fitting if n not in names), "")
         number = 2
         while not name or name in names:
@@ -188,10 +197,24 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
+def _differing(paths: Sequence[Path], stems: Sequence[str]) -> list[str]:
+    """Of each path the innermost folder that no other path of the same stem has at that depth."""
+    found = []
+    for path, stem in zip(paths, stems, strict=True):
+        others = [p for p, s in zip(paths, stems, strict=True) if s == stem and p != path]
+        folders = path.parent.parts[:0:-1]  # from the inside, without the root
+        there = [{p.parent.parts[:0:-1][d : d + 1] for p in others} for d in range(len(folders))]
+        apart = (f for f, taken in zip(folders, there, strict=True) if (f,) not in taken)
+        found.append(next(apart, "") if others else "")
+    return found
+
+
 def _files(paths: Sequence[Path]) -> list[str]:
-    """What a recipe calls each file: its name, with its folder where two names clash."""
-    names = [p.name for p in paths]
+    """What a recipe calls each file: its name, with as many folders as make it the only one."""
+    whole = [path.absolute() for path in paths]
+    depths = range(1, max(len(p.parts) for p in whole))
+    tails = [["/".join(p.parts[-depth:]) for p in whole] for depth in depths]
     return [
-        str(PurePosixPath(p.parent.name) / p.name) if names.count(p.name) > 1 else p.name
-        for p in paths
+        next((row[i] for row in tails if row.count(row[i]) == 1), tails[-1][i])
+        for i in range(len(whole))
     ]

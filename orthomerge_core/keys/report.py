@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .aligned import AlignedSet, ModelReport, PartReport
+from .markers import marker_words
 
 __all__ = ["compat_json", "compat_text", "reports"]
 
@@ -67,6 +68,9 @@ def _paragraph(report: ModelReport) -> str:
     ]
     if report.parts:
         lines.append("  parts: " + "; ".join(part_words(part) for part in report.parts))
+    if report.markers:
+        names = ", ".join(report.markers)
+        lines.append(f"  - Markers: {names} ({marker_words(report.markers)}); carried, not merged.")
     return "\n".join([*lines, *(f"  - {line}" for line in report.findings)])
 
 

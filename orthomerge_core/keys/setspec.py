@@ -45,13 +45,15 @@ class Repairs:
 class ModelSpec:
     """A model by name. `file` is what a recipe calls it; `path` is where it lies.
 
-    A live source (a MODEL of ComfyUI) has `source` instead of `path`.
+    A live source (a MODEL of ComfyUI) has `source` instead of `path`. `block_map`: which of its
+    blocks stand for which of the base's (`keys.depth`), where the two differ in depth.
     """
 
     name: str
     file: str
     path: Path | None = field(default=None, repr=False)
     source: Source | None = field(default=None, repr=False)
+    block_map: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,15 @@ class SetSpec:
     """A base, its models, and how to read them.
 
     `components`: "base" takes the components that the base has, "diffusion" only the diffusion
-    model.
+    model. `vae`: a file that gives the VAE of the result.
     """
 
     base: ModelSpec
     models: tuple[ModelSpec, ...]
     architecture: str = "auto"
     repairs: Repairs = Repairs()
-    components: str = "diffusion"
+    components: str = COMPONENTS[0]
+    vae: ModelSpec | None = None
 
     @property
     def diffusion_only(self) -> bool:
@@ -89,7 +92,10 @@ class SetSpec:
         """Names and files, no paths."""
         return {
             "base": self.base.file,
-            "models": {m.name: {"file": m.file} for m in self.models},
+            "models": {
+                m.name: {"file": m.file} | ({"block_map": m.block_map} if m.block_map else {})
+                for m in self.models
+            },
             "architecture": self.architecture,
             "repairs": self.repairs.to_json(),
             "components": "diffusion" if self.diffusion_only else "base",

@@ -55,6 +55,13 @@ def _misfit(
     base: Architecture, found: Match, source: Source, shapes: Mapping[str, tuple[int, ...]]
 ) -> str:
     words = what_else(source.entries)
+    if found.depth:
+        return (
+            f"another depth of the same architecture: {found.depth}. To apply its change to some "
+            f"blocks, say which of its blocks are which of the base's in block_map"
+        )
+    if found.width:
+        return f"another width of the same architecture: {found.width}"
     if found.unread:
         count = len(found.unread)
         return f"quantised: {count} of its layers were not read, since dequantise is switched off"

@@ -51,7 +51,8 @@ def require_plain_files(recipe: Recipe, folder: Path, output_dtype: str = "") ->
     require_storable(dtype)
     files = {name: recipe.models[name].file for name in used_models(recipe) if name != BASE}
     models = tuple(ModelSpec(name, file, folder / file) for name, file in files.items())
-    spec = SetSpec(ModelSpec(BASE, recipe.base, folder / recipe.base), models, recipe.architecture)
+    base = ModelSpec(BASE, recipe.base, folder / recipe.base)
+    spec = SetSpec(base, models, recipe.architecture, components="diffusion")
     with open_set(spec, allow_empty=True, find_duplicates=False) as aligned:
         reasons: list[OrthoMergeError] = [
             UnsupportedError(f'"{report.file}" does not fit the base: {report.verdict}')

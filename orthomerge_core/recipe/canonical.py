@@ -72,4 +72,5 @@ def _identity(recipe: Recipe, name: str) -> str:
     if name == BASE or name not in recipe.models:
         return name
     ref = recipe.models[name]
-    return ref.content_hash or ref.file
+    file = ref.content_hash or ref.file
+    return f"{file} {''.join(ref.block_map.split())}" if ref.block_map else file

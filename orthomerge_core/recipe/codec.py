@@ -255,7 +255,10 @@ def _model(name: str, value: Any) -> ModelRef:
     return ModelRef(
         file=f.file_name(f.required(data, "file", place), f"{place}, file"),
         content_hash=f.content_hash(data.get("content_hash"), f"{place}, content_hash"),
-        extra=_rest(data, ("file", "content_hash")),
+        block_map=f.text(
+            data.get("block_map", ""), f"{place}, block_map", empty=True, longest=f.LONGEST_TEXT
+        ),
+        extra=_rest(data, ("file", "content_hash", "block_map")),
     )
 
 
@@ -263,6 +266,8 @@ def _model_to_json(ref: ModelRef) -> dict[str, Any]:
     known = {"file": ref.file}
     if ref.content_hash:
         known["content_hash"] = ref.content_hash
+    if ref.block_map:
+        known["block_map"] = ref.block_map
     return known | dict(ref.extra)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..errors import RecipeError, did_you_mean
 from . import fields as f
-from .model import BASE, COMPONENTS, MERGE, PREDICTIONS, ModelRef, VaeChoice
+from .model import BASE, COMPONENTS, MERGE, PREDICTIONS, ModelRef, Recipe, VaeChoice
 
 __all__ = [
     "STRIPS",
+    "changed",
     "components_from_json",
     "prediction_from_json",
     "vae_from_json",
@@ -82,3 +84,13 @@ def prediction_from_json(value: Any, models: Mapping[str, ModelRef]) -> str | No
     if name not in known:
         raise RecipeError(f'unknown prediction "{name}"', fix=did_you_mean(name, known))
     return name
+
+
+def changed(recipe: Recipe, fields: Mapping[str, str | None]) -> Recipe:
+    """The recipe with another `vae` or `prediction`, each as in a recipe; None keeps its own."""
+    if fields.get("vae") is not None:
+        recipe = replace(recipe, vae=vae_from_json(fields["vae"], recipe.models))
+    if fields.get("prediction") is not None:
+        choice = prediction_from_json(fields["prediction"], recipe.models)
+        recipe = replace(recipe, prediction=choice)
+    return recipe

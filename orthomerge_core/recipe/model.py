@@ -83,11 +83,15 @@ class Row:
 
 @dataclass(frozen=True)
 class ModelRef:
-    """Where a recipe's model comes from: a file name (no path), and its content hash once known."""
+    """Where a recipe's model comes from: a file name (no path), and its content hash once known.
+
+    `block_map`: which of its blocks stand for which of the base's, where the depths differ.
+    """
 
     file: str
     content_hash: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    block_map: str = ""
 
 
 @dataclass(frozen=True)

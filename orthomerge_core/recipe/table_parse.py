@@ -65,6 +65,10 @@ def parse_table(text: str) -> Table:
         RecipeError: not JSON, a wrong type or range (row number from 1, and column named), too many
             rows, or a version from the future.
     """
+    if not isinstance(text, str):
+        raise RecipeError(
+            "table", expected="JSON as text", received=shown_value(text), fix="Reset the table."
+        )
     if not text.strip():
         return Table()
     if len(text) > MAX_TABLE_CHARS:

@@ -16,6 +16,7 @@ from playwright.sync_api import BrowserContext, Locator, Page, sync_playwright
 
 from .comfy_host import ComfyHost
 from .env import ROOT
+from .examples import file_name
 
 __all__ = ["MODELS", "WORKFLOW", "Browser", "Studio", "open_browser", "workflow"]
 
@@ -55,8 +56,8 @@ _SETTLED = """() => new Promise((done) => {
 
 
 def workflow(name: str) -> dict[str, Any]:
-    """A shipped workflow."""
-    path = ROOT / "example_workflows" / f"{name}.json"
+    """A shipped workflow, by the name of its API prompt."""
+    path = ROOT / "example_workflows" / f"{file_name(name)}.json"
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
@@ -66,7 +67,7 @@ def chosen_models(graph: dict[str, Any]) -> list[str]:
     return [Path(name).stem for name in chooser["widgets_values"][1].splitlines()]
 
 
-WORKFLOW = workflow("quickstart")
+WORKFLOW = workflow("proposal")
 MODELS = chosen_models(WORKFLOW)
 
 

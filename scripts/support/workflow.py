@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .subgraph import Subgraph
+
 __all__ = ["Flow", "Group", "Node"]
 
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
@@ -72,7 +74,10 @@ class Flow:
     """Nodes, and groups of them in towers. `info` is the host's `/object_info`."""
 
     def __init__(self, info: Mapping[str, Any]) -> None:
-        self.info = info
+        self.info = dict(info)
+        self.subgraphs: dict[str, Subgraph] = {}
+        self.scale, self.offset = 0.5, (60, 80)
+        self.extra: dict[str, Any] = {}
         self.nodes: list[Node] = []
         self.groups: list[Group] = []
 
@@ -88,6 +93,16 @@ class Flow:
         self.nodes.append(node)
         return node
 
+    def note(self, text: str, width: int = 340) -> Node:
+        """A text beside the nodes."""
+        return self.add(NOTE, size=(width, _note_height(text, width)), text=text)
+
+    def subgraph(self, made: Subgraph, size: tuple[int, int], **inputs: Any) -> Node:
+        """One more node that stands for a subgraph."""
+        self.subgraphs[made.kind] = made
+        self.info[made.kind] = made.described()
+        return self.add(made.kind, made.name, size, **inputs)
+
     def lay_out(self, *towers: Sequence[Group]) -> None:
         """Give every node its place: towers from left to right, their groups from top to bottom."""
         left = LEFT
@@ -102,7 +117,7 @@ class Flow:
     def _place(self, group: Group, left: int, top: int) -> tuple[int, int]:
         widths = [max(node.size[0] for node in column) for column in group.columns]
         inner = sum(widths) + GAP * (len(widths) - 1)
-        note = self.add(NOTE, size=(inner, _note_height(group.note, inner)), text=group.note)
+        note = self.note(group.note, inner)
         x, y = left + PADDING, top + HEADER + TITLE
         note.pos = (x, y)
         start = bottom = y + note.size[1] + GAP + TITLE
@@ -116,43 +131,63 @@ class Flow:
         group.box = (left, top, right - left, low - top)
         return right, low
 
-    def api(self) -> dict[str, Any]:
-        """What `/prompt` takes."""
-        graph = {}
+    def api(self, prefix: str = "") -> dict[str, Any]:
+        """What `/prompt` takes; every key begins with `prefix`."""
+        graph: dict[str, Any] = {}
         for node in self.nodes:
             if node.kind == NOTE:
                 continue
-            inputs = dict(self._values(node))
-            for name, (source, slot) in self._links(node).items():
-                inputs[name] = [str(source.number), slot]
+            links = {name: self._source(*link, prefix) for name, link in self._links(node).items()}
+            if node.kind in self.subgraphs:
+                graph |= self.subgraphs[node.kind].flattened(node.number, links)
+                continue
             title = node.title or self.info[node.kind]["display_name"] or node.kind
-            graph[str(node.number)] = {
+            graph[f"{prefix}{node.number}"] = {
                 "class_type": node.kind,
-                "inputs": inputs,
+                "inputs": dict(self._values(node)) | links,
                 "_meta": {"title": title},
             }
         return graph
 
-    def saved(self, name: str) -> dict[str, Any]:
-        """What the browser loads."""
-        links = [
-            [number, source.number, slot, node.number, self._sockets(node).index(field_), kind]
+    def _source(self, node: Node, slot: int, prefix: str) -> list[Any]:
+        """A link as `/prompt` has it; a subgraph's output is that of the node inside."""
+        if node.kind not in self.subgraphs:
+            return [f"{prefix}{node.number}", slot]
+        inner, inner_slot = list(self.subgraphs[node.kind].outputs.values())[slot]
+        return [f"{prefix}{node.number}:{inner.number}", inner_slot]
+
+    def link_rows(self) -> list[list[Any]]:
+        """Every link as a workflow holds it: number, source, slot, target, slot, type."""
+        return [
+            [number, source.number, slot, node.number, self.socket(node, field_), kind]
             for number, (node, field_, source, slot, kind) in enumerate(self._all_links(), start=1)
         ]
-        return {
+
+    def socket(self, node: Node, name: str) -> int:
+        """The number of an input among the sockets of its node."""
+        return self._sockets(node).index(name)
+
+    def saved(self, name: str) -> dict[str, Any]:
+        """What the browser loads."""
+        links = self.link_rows()
+        found = {
             "id": str(uuid.uuid5(_NAMESPACE, name)),
             "revision": 0,
             "last_node_id": len(self.nodes),
             "last_link_id": len(links),
-            "nodes": [self._saved_node(node, links) for node in self.nodes],
+            "nodes": [self.saved_node(node, links) for node in self.nodes],
             "links": links,
             "groups": [_saved_group(number, g) for number, g in enumerate(self.groups, start=1)],
             "config": {},
-            "extra": {"ds": {"scale": 0.5, "offset": [60, 80]}},
+            "extra": {"ds": {"scale": self.scale, "offset": list(self.offset)}, **self.extra},
             "version": 0.4,
         }
+        if self.subgraphs:
+            found["definitions"] = {"subgraphs": [s.saved() for s in self.subgraphs.values()]}
+        return found
 
-    def _saved_node(self, node: Node, links: list[list[Any]]) -> dict[str, Any]:
+    def saved_node(self, node: Node, links: list[list[Any]]) -> dict[str, Any]:
+        """A node as a workflow holds it, with all links of its graph."""
         saved: dict[str, Any] = {
             "id": node.number,
             "type": node.kind,
@@ -166,6 +201,8 @@ class Flow:
             "properties": {} if node.kind == NOTE else {"Node name for S&R": node.kind},
             "widgets_values": self._widget_values(node),
         }
+        if node.kind in self.subgraphs:
+            saved["properties"] = self.subgraphs[node.kind].properties()
         if node.kind == NOTE:
             saved |= {"title": "Note", "color": "#432", "bgcolor": "#653"}
         elif node.title:

@@ -311,3 +311,32 @@ def test_open_options_stay_open_after_a_reload(filled: Studio):
     filled.page.reload()
     filled.open().load(saved)
     filled.table.locator(".om-options[open]").wait_for()
+
+
+@pytest.mark.parametrize(
+    ("setting", "language", "title", "label"),
+    [("Comfy.Locale", "zh", "合并", "方法"), ("OrthoMerge.Language", "de", "Ortho", "Verfahren")],
+)
+def test_nodes_are_named_in_the_page_s_language(
+    host: ComfyHost, browser: Browser, setting: str, language: str, title: str, label: str
+):
+    with browser.page(host, **{setting: language}) as studio:
+        studio.open().load()
+        shown = studio.page.evaluate(
+            f"""() => [LiteGraph.registered_node_types.OrthoMixer.title,
+              {MIXER}.widgets.find((w) => w.name === "method").label]"""
+        )
+        assert title in shown[0] and shown[1] == label
+
+
+def test_a_report_s_notes_are_all_on_its_face(page: Studio):
+    page.graph().fit()
+    notes = [{"code": "merge.no_row", "values": {}, "text": "No row is active."}, "As it came."]
+    page.page.evaluate(
+        """(messages) => app.graph._nodes.find((n) => n.type === "OrthoMergeExecute").onExecuted({
+          orthomerge: [{ kind: "merge", report: { content_hash: "00", retention: {},
+            notes: messages.map((m) => m.text ?? m), messages: [messages[0]] } }] })""",
+        notes,
+    )
+    told = face(page, "Content hash").locator(".om-problem")
+    assert told.all_inner_texts() == ["No row is active.", "As it came."]

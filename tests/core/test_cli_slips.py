@@ -161,3 +161,14 @@ def test_what_a_full_checkpoint_loses_is_said_before_the_merge(shell, models):
     code, out, _ = shell("merge", RECIPE, "-o", "x.safetensors", "--dry-run")
     assert code == 0
     assert "The base holds 1 tensor beside the diffusion model" in out
+
+
+def test_a_broken_header_is_told_by_its_kind_in_json(shell, models):
+    Path("models/short.safetensors").write_bytes(b"\1\2")
+    code, out, err = shell("verify", "models/short.safetensors", "--json")
+    assert code == 1 and "too short to be a safetensors file" in err
+    told = json.loads(out)
+    assert told["error"] == "HeaderError" and told["kind"] == "too_short"
+    assert told["message"] in err
+    code, out, _ = shell("inspect", "models/short.safetensors", "--json")
+    assert code == 1 and json.loads(out)[0]["kind"] == "too_short"

@@ -27,11 +27,14 @@ __all__ = [
 ]
 
 Graph = dict[str, Any]
-QUICKSTART = Path(__file__).parents[2] / "example_workflows" / "api" / "quickstart.json"
+QUICKSTART = Path(__file__).parents[2] / "example_workflows" / "api" / "proposal.json"
 
 
 def quickstart(**inputs: Any) -> Graph:
-    """The shipped API prompt; `OrthoMixer__table="…"` sets an input of that class's node."""
+    """The shipped API prompt with analysis and proposal.
+
+    `OrthoMixer__table="…"` sets an input of that class's node.
+    """
     graph: Graph = json.loads(QUICKSTART.read_text(encoding="utf-8"))
     for name, value in inputs.items():
         kind, field = name.split("__")

@@ -1,4 +1,4 @@
-"""The stop button in the middle of a merge: it ends within a second, and no file is left."""
+"""The stop button in the middle of a merge: it ends early, and no file is left."""
 
 from __future__ import annotations
 
@@ -43,9 +43,7 @@ def files(comfy: ComfyHost) -> set[Path]:
     return {path for path in (comfy.base_dir / "output").rglob("*") if path.is_file()}
 
 
-def test_interrupt_stops_within_a_second_and_leaves_nothing(
-    comfy: ComfyHost, slow_set: dict[str, Any]
-):
+def test_interrupt_stops_early_and_leaves_nothing(comfy: ComfyHost, slow_set: dict[str, Any]):
     graph = {
         "set": slow_set,
         "mixer": {
@@ -60,14 +58,17 @@ def test_interrupt_stops_within_a_second_and_leaves_nothing(
     while files(comfy) == before:  # the temporary file appears when the merge begins
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    time.sleep(0.5)
     asked = time.monotonic()
     comfy.interrupt()
     with pytest.raises(PromptError) as caught:
-        comfy.result(prompt, timeout_s=60)
-    assert time.monotonic() - asked < 1.0
+        comfy.result(prompt, timeout_s=600)
+    stopped_s = time.monotonic() - asked
     assert caught.value.kind == "execution_interrupted"
     assert files(comfy) == before
+    # The control is the same merge, left alone on a machine that is just as busy.
+    asked = time.monotonic()
+    comfy.prompt(graph, ["file"])
+    assert stopped_s < 0.5 * (time.monotonic() - asked)
 
 
 def test_the_next_prompt_runs(comfy: ComfyHost, slow_set: dict[str, Any]):

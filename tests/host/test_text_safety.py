@@ -71,6 +71,7 @@ PLACES = {
     "recipe method": lambda text: with_recipe({"method": text}),
     "recipe note": lambda text: with_recipe({text: 1, "base": 3}),
     "set models": lambda text: with_set(models=text),
+    "set architecture": lambda text: with_set(architecture=text),
     "set base": lambda text: with_set(base=text),
 }
 

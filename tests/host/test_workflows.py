@@ -11,18 +11,19 @@ import pytest
 from PIL import Image
 
 from scripts.support.comfy_host import ComfyHost
+from scripts.support.examples import EXAMPLES, file_name
 
 pytestmark = pytest.mark.host
 
 FOLDER = Path(__file__).parents[2] / "example_workflows"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+NAMES = [example.name for example in EXAMPLES]
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 TITLE_HEIGHT = 30
 NOTE = "MarkdownNote"  # lives in the browser alone
 
 
 def workflow(name: str) -> dict[str, Any]:
-    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads((FOLDER / f"{file_name(name)}.json").read_text(encoding="utf-8"))
 
 
 def api_twin(name: str) -> dict[str, Any]:
@@ -36,23 +37,54 @@ def info(comfy: ComfyHost) -> dict[str, Any]:
 
 def to_api(saved: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
     """What the frontend would post: widgets by their order in the schema, links by number."""
-    links = {link[0]: [str(link[1]), link[2]] for link in saved["links"]}
+    subgraphs = {s["id"]: s for s in saved.get("definitions", {}).get("subgraphs", [])}
+    links = {link[0]: (link[1], link[2]) for link in saved["links"]}
+    nodes = {node["id"]: node for node in saved["nodes"]}
     graph = {}
+
+    def source(link: int) -> list[Any]:
+        """A link of the outer graph as `/prompt` has it, seen through a subgraph's outputs."""
+        number, slot = links[link]
+        inner = subgraphs.get(nodes[number]["type"])
+        if inner is None:
+            return [str(number), slot]
+        (end,) = [e for e in inner["links"] if (e["target_id"], e["target_slot"]) == (-20, slot)]
+        return [f"{number}:{end['origin_id']}", end["origin_slot"]]
+
     for node in _real(saved):
-        inputs: dict[str, Any] = {
-            slot["name"]: links[slot["link"]]
-            for slot in node["inputs"]
-            if slot.get("link") is not None
-        }
-        values = iter(node.get("widgets_values", []))
-        for name, (kind, options) in _widgets(info[node["type"]]):
-            inputs[name] = next(values)
-            if options.get("control_after_generate"):
-                assert next(values) == "fixed"
-            assert kind in WIDGETS or isinstance(kind, list)
-        assert next(values, None) is None, f"{node['type']} has more values than widgets"
-        graph[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
+        fed = [source(s["link"]) if s.get("link") is not None else None for s in node["inputs"]]
+        if node["type"] not in subgraphs:
+            graph[str(node["id"])] = _posted(node, fed, info)
+            continue
+        inner = subgraphs[node["type"]]
+        ends = {e["id"]: e for e in inner["links"]}
+        for part in _real(inner):
+            reached: list[Any] = []
+            for slot in part["inputs"]:
+                end = ends.get(slot.get("link"))
+                if end is None:
+                    reached.append(None)
+                elif end["origin_id"] == -10:
+                    reached.append(fed[end["origin_slot"]])
+                else:
+                    reached.append([f"{node['id']}:{end['origin_id']}", end["origin_slot"]])
+            graph[f"{node['id']}:{part['id']}"] = _posted(part, reached, info)
     return graph
+
+
+def _posted(node: dict[str, Any], fed: list[Any], info: dict[str, Any]) -> dict[str, Any]:
+    """A node as `/prompt` takes it; fed: the link at each of its sockets, or None."""
+    inputs: dict[str, Any] = {
+        slot["name"]: link for slot, link in zip(node["inputs"], fed, strict=True) if link
+    }
+    values = iter(node.get("widgets_values", []))
+    for name, (kind, options) in _widgets(info[node["type"]]):
+        inputs[name] = next(values)
+        if options.get("control_after_generate"):
+            assert next(values) == "fixed"
+        assert kind in WIDGETS or isinstance(kind, list)
+    assert next(values, None) is None, f"{node['type']} has more values than widgets"
+    return {"class_type": node["type"], "inputs": inputs}
 
 
 def _real(saved: dict[str, Any]) -> list[dict[str, Any]]:
@@ -69,8 +101,23 @@ def _widgets(description: dict[str, Any]) -> list[tuple[str, tuple[Any, dict[str
     ]
 
 
-def test_there_is_a_quickstart():
-    assert "quickstart" in NAMES
+def test_the_quickstart_is_the_first_file_and_every_file_is_listed():
+    files = sorted(path.stem for path in FOLDER.glob("*.json"))
+    assert files == [file_name(name) for name in NAMES]
+    assert files[0] == "01 Quickstart"
+    index = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert all(f"| {file} |" in index for file in files)
+
+
+@pytest.mark.parametrize("name", ["quickstart", "app_mode"])
+def test_a_first_view_fits_a_window_at_full_size(name: str):
+    saved = workflow(name)
+    assert len(saved["nodes"]) <= 8 and saved["extra"]["ds"]["scale"] == 1.0
+    left, top = (-x for x in saved["extra"]["ds"]["offset"])
+    for node in saved["nodes"]:
+        (x, y), (width, height) = node["pos"], node["size"]
+        assert left + 60 <= x and x + width <= left + 1600
+        assert top + 90 <= y - TITLE_HEIGHT and y + height <= top + 1000
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -86,12 +133,16 @@ def test_same_as_its_api_twin(name: str, info: dict[str, Any]):
 def test_links_agree_with_the_slots(name: str, info: dict[str, Any]):
     saved = workflow(name)
     nodes = {node["id"]: node for node in saved["nodes"]}
+    subgraphs = {s["id"] for s in saved.get("definitions", {}).get("subgraphs", [])}
     for number, source, out, target, into, kind in saved["links"]:
         slot = nodes[source]["outputs"][out]
         assert number in slot["links"] and slot["type"] == kind
         assert nodes[target]["inputs"][into]["link"] == number
-        assert info[nodes[source]["type"]]["output"][out] == kind
+        if nodes[source]["type"] not in subgraphs:
+            assert info[nodes[source]["type"]]["output"][out] == kind
     for node in _real(saved):
+        if node["type"] in subgraphs:
+            continue
         known, ours = info[node["type"]]["output"], node["type"].startswith("Ortho")
         kinds = [o["type"] for o in node["outputs"]]
         # newer hosts give SaveImage and its like an output more; the browser adds it on loading
@@ -132,7 +183,7 @@ def test_groups_do_not_overlap(name: str):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_has_a_thumbnail(name: str):
-    path = FOLDER / f"{name}.jpg"
+    path = FOLDER / f"{file_name(name)}.jpg"
     with Image.open(path) as picture:
         assert picture.format == "JPEG"
         assert picture.width == 640

@@ -94,7 +94,7 @@ class TensorWorker:
         """Merge one tensor and store it."""
         plan, tensor = self._plan, self._plan.tensors[index]
         rows, size = tensor.acting_rows, len(plan.rows)
-        if not tensor.numel or not (plan.rows or plan.texture):
+        if tensor.copied or not tensor.numel or not (plan.rows or plan.texture):
             tick(float(tensor.read_bytes))
             self._grams[index] = torch.zeros(size, size, dtype=torch.float64)
             return self._keep(tensor, tick)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ...keys.aligned import AlignedModel
+from ...keys.content import diffusion_part, model_content_hash
 from ...messages import Message
 from ...recipe.model import BASE
 from ..fallback import TEXTURE, Work
 from ..plan.model import Plan
 from .cast import LIMITS
+from .provenance import vae_name
 
-__all__ = ["merge_notes", "unused_tensors"]
+__all__ = ["merge_notes", "other_weights", "unused_tensors"]
 
 
 def merge_notes(work: Work, hashes: Mapping[str, str]) -> list[Message]:
@@ -22,13 +24,14 @@ def merge_notes(work: Work, hashes: Mapping[str, str]) -> list[Message]:
         hashes: content hashes of the base and of every model that was read.
     """
     return [
+        *work.notes,
         *_repaired(work),
         *_not_finite(work),
         *_clipped(work),
         *_rounding(work),
         *(Message("merge.averaged", {"count": n, "reason": r}) for r, n in work.plain.items()),
         *_unmatched(work.plan),
-        *_other_weights(work.plan, hashes),
+        *other_weights(work.plan, hashes),
     ]
 
 
@@ -113,11 +116,23 @@ def _rows_left(plan: Plan, keys: list[str]) -> tuple[int, int] | None:
     return (left, rows) if 0 < left < rows else None
 
 
-def _other_weights(plan: Plan, hashes: Mapping[str, str]) -> Iterator[Message]:
+def other_weights(plan: Plan, hashes: Mapping[str, str]) -> Iterator[Message]:
+    """Sources whose content is not the one that the recipe knows."""
     expected = {BASE: plan.recipe.base_hash} | {
         name: ref.content_hash for name, ref in plan.recipe.models.items()
     }
+    vae = vae_name(plan.recipe)
+    expected[vae] = plan.recipe.vae.content_hash
+    files = {BASE: plan.recipe.base, vae: plan.recipe.vae.source}
     for name, digest in hashes.items():
-        if expected.get(name) not in (None, digest):
-            file = plan.recipe.base if name == BASE else plan.recipe.models[name].file
+        if expected.get(name) not in (None, digest, _diffusion_hash(plan, name)):
+            file = files[name] if name in files else plan.recipe.models[name].file
             yield Message("merge.other_weights", {"name": name, "file": file})
+
+
+def _diffusion_hash(plan: Plan, name: str) -> str | None:
+    """The content hash of a source's diffusion model alone, by which an analysis knows it."""
+    if not plan.is_checkpoint:
+        return None
+    found = [model for model in plan.sources() if model.name == name]
+    return model_content_hash(diffusion_part(plan.aligned, found[0])) if found else None

@@ -23,6 +23,7 @@ __all__ = [
     "header_metadata",
     "late_metadata",
     "recipe_from_metadata",
+    "vae_name",
     "with_hashes",
 ]
 
@@ -53,14 +54,16 @@ def header_metadata(plan: Plan, *, full: bool = True) -> dict[str, str]:
         if key not in _NOT_INHERITED and not key.startswith(_NOT_INHERITED_PREFIXES)
     }
     out = inherited | {"format": "pt", CONTENT_HASH: PLACEHOLDER, VERSION: __version__}
-    out |= fp8_metadata({t.key: t.stored for t in plan.tensors})
+    out |= fp8_metadata({t.name: t.stored for t in plan.tensors})
     if not full:
         return out
     hashes = {BASE: PLACEHOLDER} | {model.name: PLACEHOLDER for model in plan.models}
+    if plan.recipe.vae_file is not None:
+        hashes[vae_name(plan.recipe)] = PLACEHOLDER
     out |= _modelspec(plan, base)
     out[RECIPE] = _recipe_text(with_hashes(plan.recipe, hashes))
     # a preview's header goes nowhere, and loading sd-mecha takes seconds
-    mecha = _mecha_text(plan.recipe) if plan.target else ""
+    mecha = _mecha_text(plan.recipe) if plan.target and not plan.is_checkpoint else ""
     return out | ({"mecha_recipe": mecha} if mecha else {})
 
 
@@ -80,7 +83,15 @@ def with_hashes(recipe: Recipe, hashes: Mapping[str, str]) -> Recipe:
         name: replace(ref, content_hash=hashes.get(name, ref.content_hash))
         for name, ref in recipe.models.items()
     }
-    return replace(recipe, models=models, base_hash=hashes.get(BASE, recipe.base_hash))
+    vae = recipe.vae
+    if recipe.vae_file is not None:
+        vae = replace(vae, content_hash=hashes.get(vae_name(recipe), vae.content_hash))
+    return replace(recipe, models=models, base_hash=hashes.get(BASE, recipe.base_hash), vae=vae)
+
+
+def vae_name(recipe: Recipe) -> str:
+    """What the file that gives the VAE is called among content hashes."""
+    return f"VAE {recipe.vae.source}"
 
 
 def recipe_from_metadata(metadata: Mapping[str, str], name: str) -> Recipe:
@@ -105,6 +116,9 @@ def _modelspec(plan: Plan, base: Mapping[str, str]) -> dict[str, str]:
     }
     method = plan.recipe.method
     title = Path(plan.target).stem if plan.target else f"{method} merge"
+    if plan.aligned.architecture.marks_prediction or plan.markers.added:
+        key = "v" if plan.markers.words.startswith("v") else "epsilon"
+        kept |= {"modelspec.predict_key": key, "modelspec.prediction_type": key}
     return kept | {
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": kept.get(

@@ -19,6 +19,9 @@ class MergeReport:
 
     `content_hash` covers every stored tensor; a file and a state dict of the same merge share it.
     `retention`: row label → ⟨W − B, δ⟩/‖δ‖², None for a row without a delta; the same per block.
+    These, `leave_one_out`, `delta_norm` and `rounding_frac` are the diffusion model's;
+    `retention_by_component`: component → row label → share. `layout`: checkpoint or diffusion.
+    `prediction`: what the result predicts.
     `retention_written`: the same of the weights as they are stored, after the output cast.
     `leave_one_out`: share of the result that only this row explains. `rounding_frac`:
     ‖stored − W‖/‖W − B‖. `keys` counts tensors: merged, from_base, repaired, extra (in a model but
@@ -44,6 +47,9 @@ class MergeReport:
     tensor_hashes: Mapping[str, str] = field(default_factory=dict, repr=False)
     file: str | None = None
     notes: tuple[str, ...] = ()
+    retention_by_component: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    layout: str = "diffusion"
+    prediction: str = "epsilon"
     messages: tuple[Mapping[str, Any], ...] = ()
     retention_written: Mapping[str, float | None] = field(default_factory=dict)
     retention_written_by_block: Mapping[str, Mapping[str, float | None]] = field(

@@ -13,8 +13,10 @@ from ...io.dtypes import torch_dtype
 from ...io.hashing import tensor_hash
 from ...progress import Progress
 from ...recipe import codec
+from ...recipe.model import BASE
 from ..plan.model import Plan
 from .provenance import header_metadata, late_metadata
+from .relabel import relabelled
 from .report import Merged, MergeReport, peak_rss_mib
 from .sinks import Sink, StateDictSink, sink_for
 from .tensor_writer import read_stored
@@ -24,20 +26,22 @@ __all__ = ["Read", "merge_identity", "store_again"]
 Read = Callable[[str], Tensor | None]
 """key → a tensor of the finished merge, in any dtype that holds it exactly; None if not there."""
 
-_NOTE = "The tensors of the same merge, made before, were stored; their hashes were checked."
-
 
 def merge_identity(plan: Plan) -> str:
     """What decides the tensors: the recipe, and which files it reads. Equal means the same merge.
 
-    Content hashes in the recipe are left out: a recipe has them only after it was merged, and the
-    fingerprints say which files are meant. Costs no tensor read.
+    Names do not count: neither a recipe's names for its models nor those of files, since the
+    fingerprints say which files are meant. Nor do content hashes, which a recipe has only after it
+    was merged. Costs no tensor read.
     """
     recipe = plan.recipe
-    models = {name: replace(ref, content_hash=None) for name, ref in recipe.models.items()}
-    plain = replace(recipe, models=models, base_hash=None)
-    files = [m.source.fingerprint() for m in plan.sources()]
-    return "\n".join([codec.canonical(plain), *files])
+    files = {model.name: model.source.fingerprint() for model in plan.sources()}
+    models = {
+        name: replace(ref, file=files.get(name, ref.file), content_hash=None)
+        for name, ref in recipe.models.items()
+    }
+    plain = replace(recipe, base=files[BASE], models=models, base_hash=None)
+    return "\n".join([codec.canonical(plain), plan.layout_name, *files.values()])
 
 
 def store_again(
@@ -51,18 +55,20 @@ def store_again(
     """Store the merge that `first` reports, tensor by tensor from `read`, each proven by its hash.
 
     Args:
-        plan: of the same identity as the one behind `first`; its target may be another.
+        plan: of the same identity as the one behind `first`; its target may be another, and so
+            may the names that its recipe gives to the models.
         read: what is left of the first merge. One tensor is held at a time.
 
     Returns:
-        The first report with the new file and time; None, and nothing is written, where a tensor
-        is gone or is no longer what was merged.
+        The first report with the plan's names, file and time; None, and nothing is written, where
+        a tensor is gone or is no longer what was merged.
 
     Raises:
         FileChangedError: a source changed since it was opened.
         WriteError: the result cannot be stored.
     """
     begun, progress = time.perf_counter(), progress or Progress()
+    named = relabelled(first, plan)
     metadata, sink = header_metadata(plan, full=provenance), sink_for(plan)
     with torch.inference_mode():
         sink.begin(plan.layout(), metadata)
@@ -72,17 +78,15 @@ def store_again(
                 return None
             for model in plan.sources():
                 model.source.check_unchanged()
-            hashes = dict(first.source_hashes)
-            sink.finish(late_metadata(plan, metadata, first.content_hash, hashes))
+            sink.finish(late_metadata(plan, metadata, named.content_hash, named.source_hashes))
         except BaseException:
             sink.abort()
             raise
     report = replace(
-        first,
+        named,
         seconds=round(time.perf_counter() - begun, 3),
         peak_rss_mib=peak_rss_mib(),
         file=plan.target.name if plan.target else None,
-        notes=(*(note for note in first.notes if note != _NOTE), _NOTE),
     )
     if isinstance(sink, StateDictSink):
         return Merged(report, sink.state_dict, sink.metadata)
@@ -90,10 +94,13 @@ def store_again(
 
 
 def _copied(plan: Plan, sink: Sink, first: MergeReport, read: Read, progress: Progress) -> bool:
-    layout, carried = plan.layout(), frozenset(plan.aligned.carried)
+    layout, carried, added = plan.layout(), plan.carried, plan.markers.added
     progress.start(float(len(layout)), f"Storing {len(layout)} merged tensors")
     for key, (dtype, shape) in layout.items():
-        tensor = read_stored(plan.aligned.base, key) if key in carried else read(key)
+        if key in carried:
+            tensor: Tensor | None = read_stored(plan.aligned.base, carried[key])
+        else:
+            tensor = added[key] if key in added else read(key)
         expected = first.tensor_hashes.get(key)
         if tensor is None or expected is None or tensor.numel() != _numel(shape):
             return False

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...keys.components import DIFFUSION, component_of
 from ...shapes import Float64
 
 __all__ = ["Retention"]
@@ -21,7 +22,8 @@ class Retention:
     Δ + e.
 
     `labels` name the rows. All shares are plain numbers; a row without a delta has none (NaN in the
-    arrays, None in JSON).
+    arrays, None in JSON). Without a block or a component named, a figure is the diffusion model's:
+    components are never summed together.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -45,14 +47,29 @@ class Retention:
 
     @property
     def gram(self) -> Floats:
-        """Sum over all blocks, [rows + 1, rows + 1]."""
+        """Sum over the diffusion model's blocks, [rows + 1, rows + 1]."""
+        return self.gram_of(DIFFUSION)
+
+    def gram_of(self, component: str) -> Floats:
+        """Sum over the blocks of a component, [rows + 1, rows + 1]."""
         size = len(self.labels) + 1
-        return sum(self._blocks.values(), np.zeros((size, size)))
+        found = (g for block, g in self._blocks.items() if component_of(f"{block}.") == component)
+        return sum(found, np.zeros((size, size)))
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Components that were measured, in the order in which they came."""
+        return tuple(dict.fromkeys(component_of(f"{block}.") for block in self._blocks))
 
     @property
     def error(self) -> Floats:
-        """Sum over all blocks of ⟨e, δ_i⟩ and, last, ‖e‖²."""
-        return sum(self._errors.values(), np.zeros(len(self.labels) + 1))
+        """Sum over the diffusion model's blocks of ⟨e, δ_i⟩ and, last, ‖e‖²."""
+        return self.error_of(DIFFUSION)
+
+    def error_of(self, component: str) -> Floats:
+        """Sum over the blocks of a component of ⟨e, δ_i⟩ and, last, ‖e‖²."""
+        found = (e for block, e in self._errors.items() if component_of(f"{block}.") == component)
+        return sum(found, np.zeros(len(self.labels) + 1))
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -64,13 +81,16 @@ class Retention:
 
         `written`: of the stored weights, after the output cast, instead of W.
         """
-        gram = self.gram if block is None else self._blocks[block]
-        norms, products = np.diag(gram)[:-1], gram[-1, :-1]
-        if written:
-            error = self.error if block is None else self._errors[block]
-            products = products + error[:-1]
-        safe = np.where(norms > 0, norms, 1.0)
-        return np.where(norms > 0, products / safe, np.nan)
+        if block is None:
+            return _shares(self.gram, self.error if written else None)
+        return _shares(self._blocks[block], self._errors[block] if written else None)
+
+    def by_component(self, *, written: bool = False) -> dict[str, dict[str, float | None]]:
+        """component → label → share."""
+        return {
+            name: self.named(_shares(self.gram_of(name), self.error_of(name) if written else None))
+            for name in self.components
+        }
 
     def leave_one_out(self) -> Floats:
         """Share of ‖Δ‖² that only row i explains: R² of Δ on all rows minus R² without row i.
@@ -105,6 +125,14 @@ class Retention:
     def named(self, values: Floats) -> dict[str, float | None]:
         """label → value; None for NaN."""
         return {label: _number(v) for label, v in zip(self.labels, values, strict=True)}
+
+
+def _shares(gram: Floats, error: Floats | None = None) -> Floats:
+    norms, products = np.diag(gram)[:-1], gram[-1, :-1]
+    if error is not None:
+        products = products + error[:-1]
+    safe = np.where(norms > 0, norms, 1.0)
+    return np.where(norms > 0, products / safe, np.nan)
 
 
 def _normalized(gram: Floats) -> Floats:

@@ -24,11 +24,12 @@ class Emitter:
     """Everything that reaches the sink, and the hashes of it.
 
     Threads may send different tensors at the same time. `listen` is called at least every 0.1 s
-    of work and may raise to stop. `hashes`: key → (dtype, shape, XXH3-128 of the stored bytes).
+    of work and may raise to stop. `hashes`: name → (dtype, shape, XXH3-128 of the stored bytes).
+    `vae` gives the tensors that are copied and that it holds, in place of `base`.
     """
 
-    def __init__(self, sink: Sink, base: AlignedModel) -> None:
-        self.sink, self.base = sink, base
+    def __init__(self, sink: Sink, base: AlignedModel, vae: AlignedModel | None = None) -> None:
+        self.sink, self.base, self.vae = sink, base, vae
         self.hashes: dict[str, tuple[str, tuple[int, ...], str]] = {}
 
     def raw(self, key: str, tensor: Tensor, dtype: str, shape: tuple[int, ...]) -> None:
@@ -38,15 +39,17 @@ class Emitter:
 
     def copy_base(self, plan: TensorPlan, listen: Listen) -> None:
         """The base's tensor: its very bytes where the dtype stays, else its values cast once."""
-        if not plan.stored.scaled and _is_stored_as(self.base, plan.key, plan.stored.dtype):
-            stored = read_stored(self.base, plan.key)
-            self.raw(plan.key, stored, plan.stored.dtype, plan.shape)
+        vae = self.vae
+        giver = vae if vae is not None and plan.copied and vae.has(plan.key) else self.base
+        if not plan.stored.scaled and _is_stored_as(giver, plan.key, plan.stored.dtype):
+            stored = read_stored(giver, plan.key)
+            self.raw(plan.name, stored, plan.stored.dtype, plan.shape)
             return
         out = TensorOut(self, plan, listen)
         buffer = torch.empty(min(CHUNK, plan.numel), dtype=torch.float32)
         for start in range(0, plan.numel, CHUNK):
             part = buffer[: min(CHUNK, plan.numel - start)]
-            self.base.read_into(plan.key, part, start)
+            giver.read_into(plan.key, part, start)
             out.put(part)
             listen()
         out.finish()
@@ -91,12 +94,12 @@ class TensorOut:
         """Settle the hash; returns stored − values of the whole tensor where `put` could not."""
         error = self._quantize() if self._whole is not None else None
         plan = self._plan
-        self._emitter.hashes[plan.key] = (plan.stored.dtype, plan.shape, self._hasher.hexdigest())
+        self._emitter.hashes[plan.name] = (plan.stored.dtype, plan.shape, self._hasher.hexdigest())
         return error
 
     def _store(self, stored: Tensor) -> None:
         self._hasher.update(tensor_bytes(stored))
-        self._emitter.sink.write_flat(self._plan.key, stored, self._done)
+        self._emitter.sink.write_flat(self._plan.name, stored, self._done)
         self._done += len(stored)
 
     def _quantize(self) -> Tensor:
@@ -108,7 +111,7 @@ class TensorOut:
             self._store(stored)
             torch.sub(stored.float().mul_(scale), values, out=values)  # the error takes its place
             self._listen()
-        key = scale_key(self._plan.key)
+        key = scale_key(self._plan.name)
         self._emitter.raw(key, torch.tensor(scale, dtype=torch.float32), "F32", ())
         return whole
 

@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from ...errors import OrthoMergeError, WriteError
+from ...errors import OrthoMergeError, WriteError, is_showable, quoted
 from ...keys.setspec import SetSpec
 
 __all__ = ["free_bytes", "room_problems", "target_problems"]
@@ -19,6 +19,9 @@ _MIB = 1 << 20
 def target_problems(target: Path, spec: SetSpec, overwrite: bool) -> list[OrthoMergeError]:
     """What stands in the way of writing `target`, apart from room on the disk."""
     name, folder = target.name, target.parent
+    if not is_showable(name):
+        what = f'"{quoted(name)}" is not a usable name for a file'
+        return [WriteError(what, received="not UTF-8, or control characters", fix="Rename it.")]
     if not folder.is_dir():
         return [WriteError(f'the folder for "{name}" does not exist', fix="Create it first.")]
     if target.is_dir():

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ...io.closing import Closing
-from ...io.dtypes import n_bytes_of
+from ...io.dtypes import dtype_of, n_bytes_of
 from ...keys.aligned import AlignedModel, AlignedSet
 from ...methods.contract import Method
 from ...recipe.layers import LayerWeights
 from ...recipe.model import Recipe, Row
 from .cost import Estimate, Workload, estimate
+from .prediction import Markers
 from .storage import Stored, scale_key
 
 __all__ = ["Plan", "PlanRow", "TensorPlan"]
@@ -33,10 +34,11 @@ class PlanRow:
 
 @dataclass(frozen=True)
 class TensorPlan:
-    """One canonical tensor.
+    """One canonical tensor; `name` is what the result calls it.
 
     `alphas` [rows] are α_i · layer weight, 0 where a row does not act. `read_bytes` are stored in
-    the base and in every model that is merged.
+    the base and in every model that is merged. A tensor that is `copied` is not merged: it is the
+    base's, or that of the model which gives the VAE.
     """
 
     key: str
@@ -46,6 +48,13 @@ class TensorPlan:
     alphas: tuple[float, ...]
     stored: Stored
     read_bytes: int = 0
+    name: str = ""
+    copied: bool = False
+
+    def __post_init__(self) -> None:
+        """Without another name it keeps its canonical one."""
+        if not self.name:
+            object.__setattr__(self, "name", self.key)
 
     @property
     def acting_rows(self) -> list[int]:
@@ -60,7 +69,10 @@ class Plan(Closing):
     `recipe` has every option filled in and the output dtype settled. `models` are those that the
     merge reads. `rows` are the active ones. `texture` is (alpha, model, parent) with indices as in
     `PlanRow`, or None. `target` is the file to be written, None for a merge in memory. `notes` are
-    sentences for people that stop nothing.
+    sentences for people that stop nothing. `names`: canonical key → name in the result, in its
+    order;
+    empty where the result is a diffusion model, which keeps the canonical keys. `vae`: the model
+    whose VAE is taken whole. `markers`: what the result predicts.
     """
 
     recipe: Recipe
@@ -74,10 +86,29 @@ class Plan(Closing):
     target: Path | None = None
     overwrite: bool = False
     notes: tuple[str, ...] = field(default=())
+    names: Mapping[str, str] = field(default_factory=dict)
+    vae: AlignedModel | None = None
+    markers: Markers = field(default_factory=Markers)
+
+    @property
+    def is_checkpoint(self) -> bool:
+        """Whether the result is a checkpoint, with all components of the base."""
+        return bool(self.names)
+
+    @property
+    def layout_name(self) -> str:
+        """ "checkpoint" or "diffusion"."""
+        return "checkpoint" if self.is_checkpoint else "diffusion"
+
+    @cached_property
+    def carried(self) -> Mapping[str, str]:
+        """Name in the result → the base's canonical key, of what is copied byte for byte."""
+        kept = (key for key in self.aligned.carried if key not in self.markers.dropped)
+        return {self.names.get(key, key): key for key in kept}
 
     def acts_on(self, tensor: TensorPlan) -> bool:
         """Whether anything may change this tensor."""
-        return self.texture is not None or any(tensor.alphas)
+        return not tensor.copied and (self.texture is not None or any(tensor.alphas))
 
     def has_own_rows(self) -> bool:
         """Whether row i's delta is D_i of model i, so that nothing need be subtracted or copied."""
@@ -87,23 +118,30 @@ class Plan(Closing):
 
     def sources(self) -> tuple[AlignedModel, ...]:
         """The base and the models, in this order."""
-        return (self.aligned.base, *self.models)
+        own = () if self.vae is None or any(self.vae is m for m in self.models) else (self.vae,)
+        return (self.aligned.base, *self.models, *own)
 
     def layout(self) -> dict[str, tuple[str, tuple[int, ...]]]:
-        """key → (dtype, shape) of the result, scales of fp8 layers included."""
-        out: dict[str, tuple[str, tuple[int, ...]]] = {}
+        """Name → (dtype, shape) of the result, scales of fp8 layers included."""
+        found: dict[str, tuple[str, tuple[int, ...]]] = {}
         for tensor in self.tensors:
-            out[tensor.key] = (tensor.stored.dtype, tensor.shape)
-            if tensor.stored.scaled:
-                out[scale_key(tensor.key)] = ("F32", ())
-        for key in self.aligned.carried:
-            out[key] = (self.aligned.base.entry(key).dtype, self.aligned.shapes[key])
+            found[tensor.name] = (tensor.stored.dtype, tensor.shape)
+        for name, key in self.carried.items():
+            found[name] = (self.aligned.base.entry(key).dtype, self.aligned.shapes[key])
+        scaled = {tensor.name for tensor in self.tensors if tensor.stored.scaled}
+        out: dict[str, tuple[str, tuple[int, ...]]] = {}
+        for name in [n for n in self.names.values() if n in found] or found:
+            out[name] = found[name]
+            if name in scaled:
+                out[scale_key(name)] = ("F32", ())
+        for name, added in self.markers.added.items():
+            out[name] = (dtype_of(added.dtype), tuple(added.shape))
         return out
 
     @cached_property
     def read_bytes(self) -> int:
         """Stored bytes that the merge reads, once."""
-        carried = sum(self.aligned.base.entry(key).n_bytes for key in self.aligned.carried)
+        carried = sum(self.aligned.base.entry(key).n_bytes for key in self.carried.values())
         return carried + sum(tensor.read_bytes for tensor in self.tensors)
 
     @cached_property
@@ -141,6 +179,9 @@ class Plan(Closing):
             "options": dict(self.options),
             "output_dtype": self.recipe.output_dtype,
             "architecture": self.aligned.architecture.name,
+            "layout": self.layout_name,
+            "components": list(self.aligned.components),
+            "prediction": self.markers.words,
             "rows": [row.label for row in self.rows],
             "tensors": len(self.tensors),
             "estimate": self.estimate.to_json(),
@@ -150,3 +191,5 @@ class Plan(Closing):
     def close(self) -> None:
         """Close every source."""
         self.aligned.close()
+        if self.vae is not None:
+            self.vae.source.close()

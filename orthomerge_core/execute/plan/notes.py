@@ -26,15 +26,13 @@ def plan_notes(plan: Plan) -> list[str]:
     notes += _layers(plan)
     notes += _unknown_fields(plan.recipe)
     notes += _base(plan)
+    notes += _parts(plan)
     return notes + memory_notes(plan.estimate, in_memory=plan.target is None)
 
 
 def _layers(plan: Plan) -> list[str]:
-    """Layer patterns without a tensor, and rows that no tensor is left to."""
+    """Rows that no tensor is left to."""
     notes, pairs = [], [(t.key, t.block) for t in plan.tensors]
-    for row in plan.rows:
-        for pattern in row.layers.unused(pairs):
-            notes.append(f'{row.label}: layer pattern "{pattern}" matches no tensor.')
     for row in plan.rows:
         if not any(row.layers.weight(key, block) for key, block in pairs):
             notes.append(f"{row.label}: its layers leave it no tensor; it changes nothing.")
@@ -44,7 +42,7 @@ def _layers(plan: Plan) -> list[str]:
 def _base(plan: Plan) -> list[str]:
     """What the result does not hold of the base, or not in the base's format."""
     notes, beside = [], _beside(plan.aligned.base)
-    if beside:
+    if beside and not plan.is_checkpoint:
         held = "1 tensor" if beside == 1 else f"{beside} tensors"
         notes.append(
             f"The base holds {held} beside the diffusion model (text encoders, VAE and the like): "
@@ -63,6 +61,17 @@ def _base(plan: Plan) -> list[str]:
     if any(tensor.stored.scaled for tensor in plan.tensors):
         notes.append(str(Message("plan.fp8_rounding")))
     return notes
+
+
+def _parts(plan: Plan) -> list[str]:
+    """Models that lack a component of the base, or hold another one."""
+    known = set(plan.aligned.components)
+    return [
+        f"{model.name}: {part.label}, {part.words}."
+        for model in plan.models
+        for part in model.report.parts
+        if part.name in known and not part.matched
+    ]
 
 
 def _beside(base: AlignedModel) -> int:

@@ -9,19 +9,33 @@ from typing import Any
 
 from ...errors import CompatibilityError, OrthoMergeError, PlanError, RecipeError, did_you_mean
 from ...keys.aligned import AlignedModel, AlignedSet
+from ...keys.components import VAE, component_of
 from ...keys.opening import open_set
 from ...keys.setspec import SetSpec
 from ...methods.contract import Method
 from ...methods.registry import get_method
 from ...recipe.check import problems as recipe_problems
-from ...recipe.layers import parse_layers
-from ...recipe.model import BASE, OUTPUT_DTYPES, Recipe
+from ...recipe.layers import LayerWeights, parse_layers
+from ...recipe.model import BASE, MERGE, OUTPUT_DTYPES, Recipe, Row
 from .destination import room_problems, target_problems
 from .model import Plan, PlanRow, TensorPlan
 from .notes import plan_notes
+from .prediction import settle_markers
 from .storage import stored_as
+from .vae import vae_model
 
-__all__ = ["plan_merge", "problems_without_files"]
+__all__ = ["LAYOUTS", "plan_merge", "problems_without_files"]
+
+LAYOUTS = ("auto", "checkpoint", "diffusion")
+"""What kind of file a merge becomes."""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """The file to be written, None for memory, and whether it may replace another."""
+
+    target: Path | None
+    overwrite: bool
 
 
 def plan_merge(
@@ -31,6 +45,7 @@ def plan_merge(
     output_dtype: str | None = None,
     target: Path | None = None,
     overwrite: bool = False,
+    layout: str = "auto",
 ) -> Plan:
     """Check a recipe against its files; headers are read, tensors are not.
 
@@ -39,6 +54,8 @@ def plan_merge(
         output_dtype: overrides the recipe's.
         target: the file to be written; None merges in memory.
         overwrite: whether an existing target is replaced.
+        layout: "checkpoint", "diffusion" for the diffusion model alone, or "auto": a checkpoint
+            where the base is one and the recipe merges its components.
 
     Raises:
         PlanError: every problem of the recipe, the files and the target, collected.
@@ -46,16 +63,24 @@ def plan_merge(
     """
     problems = recipe_problems(recipe)
     problems += _missing(recipe, spec)
+    if layout not in LAYOUTS:
+        problems.append(
+            RecipeError(f'unknown layout "{layout}"', fix=did_you_mean(layout, LAYOUTS))
+        )
     settled = _settle(recipe, output_dtype, problems)
     if target is not None:
         problems += target_problems(target, spec, overwrite)
     if problems:
         raise PlanError(problems)
     used = settled.recipe.used_models()
-    wanted = replace(spec, models=tuple(m for m in spec.models if m.name in used))
+    components = "diffusion" if layout == "diffusion" else recipe.components
+    models = tuple(m for m in spec.models if m.name in used)
+    wanted = replace(spec, models=models, components=components)
     aligned = open_set(wanted, allow_empty=True, find_duplicates=False)
     try:
-        return _lay_out(settled, aligned, used, target, overwrite)
+        if layout == "checkpoint" and len(aligned.components) < 2:
+            raise PlanError([_no_checkpoint(recipe)])
+        return _lay_out(settled, aligned, used, Destination(target, overwrite), wanted)
     except BaseException:
         aligned.close()
         raise
@@ -108,14 +133,24 @@ def _settle(recipe: Recipe, output_dtype: str | None, problems: list[OrthoMergeE
     return _Settled(replace(recipe, options=options, output_dtype=dtype), method, options)
 
 
+def _no_checkpoint(recipe: Recipe) -> OrthoMergeError:
+    why = "the base holds no text encoder and no VAE"
+    if not recipe.merges_parts:
+        why = "the recipe merges the diffusion model alone"
+    return CompatibilityError(
+        f"no checkpoint can be written: {why}",
+        fix="Choose the layout diffusion, or a full checkpoint as the base and components base.",
+    )
+
+
 def _lay_out(
     settled: _Settled,
     aligned: AlignedSet,
     used: tuple[str, ...],
-    target: Path | None,
-    overwrite: bool,
+    to: Destination,
+    spec: SetSpec,
 ) -> Plan:
-    misfits: list[OrthoMergeError] = [
+    problems: list[OrthoMergeError] = [
         CompatibilityError(
             f'model "{report.name}" does not fit the base: {report.verdict}',
             fix="Take it out of the rows, or choose the base that it was made from.",
@@ -123,12 +158,13 @@ def _lay_out(
         for report in aligned.skipped
         if report.name in used
     ]
-    if misfits:
-        raise PlanError(misfits)
+    if problems:
+        raise PlanError(problems)
     recipe = settled.recipe
     index = {name: i for i, name in enumerate(used)} | {BASE: -1}
+    pairs = [(key, aligned.architecture.block(key)) for key in aligned.keys]
     rows = tuple(
-        PlanRow(row, label, index[row.model], index[row.delta_from], parse_layers(row.layers))
+        PlanRow(row, label, index[row.model], index[row.delta_from], _layers(row, pairs, problems))
         for row, label in zip(recipe.active_rows, recipe.labels(), strict=True)
         if recipe.strength
     )
@@ -138,6 +174,10 @@ def _lay_out(
         texture = (boost.alpha * strength, index[str(boost.model)], index[recipe.texture_parent()])
     assert settled.method is not None  # a missing method was a problem above  # noqa: S101
     models = tuple(aligned.model(name) for name in used)
+    markers = settle_markers(recipe.prediction, aligned, models, problems)
+    if problems:
+        raise PlanError(problems)
+    names = aligned.stored_names if len(aligned.components) > 1 else {}
     plan = Plan(
         recipe=recipe,
         aligned=aligned,
@@ -146,11 +186,14 @@ def _lay_out(
         models=models,
         rows=rows,
         texture=texture,
-        tensors=_tensors(aligned, models, rows, recipe.output_dtype, changes=bool(rows or texture)),
-        target=target,
-        overwrite=overwrite,
+        tensors=_tensors(aligned, models, rows, recipe, names, changes=bool(rows or texture)),
+        target=to.target,
+        overwrite=to.overwrite,
+        names=names,
+        vae=vae_model(recipe, spec, aligned),
+        markers=markers,
     )
-    room = room_problems(target, plan.output_bytes) if target is not None else []
+    room = room_problems(to.target, plan.output_bytes) if to.target is not None else []
     if room:
         raise PlanError(room)
     return replace(plan, notes=tuple(plan_notes(plan)))
@@ -160,17 +203,42 @@ def _tensors(
     aligned: AlignedSet,
     models: Sequence[AlignedModel],
     rows: Sequence[PlanRow],
-    output: str,
+    recipe: Recipe,
+    names: Mapping[str, str],
     *,
     changes: bool,
 ) -> tuple[TensorPlan, ...]:
     architecture, out = aligned.architecture, []
     for key in aligned.keys:
-        block, shape = architecture.block(key), aligned.shapes[key]
-        alphas = tuple(r.row.alpha * r.layers.weight(key, block) for r in rows)
-        entry = aligned.base.entry(key)
+        block, shape, component = architecture.block(key), aligned.shapes[key], component_of(key)
+        copied = component == VAE and recipe.vae.source != MERGE
+        alphas = tuple(r.row.alpha_in(component) * r.layers.weight(key, block) for r in rows)
+        if copied:
+            alphas = (0.0,) * len(rows)
+        entry, output = aligned.base.entry(key), recipe.output_dtype
         stored = stored_as(key, shape, entry, output, architecture, changes=changes)
-        there = [m for m in (aligned.base, *models) if m.has(key)]
-        n_read = sum(model.entry(key).n_bytes for model in there)
-        out.append(TensorPlan(key, block, shape, aligned.numel(key), alphas, stored, n_read))
+        there = [m for m in (aligned.base, *(() if copied else models)) if m.has(key)]
+        out.append(
+            TensorPlan(
+                key,
+                block,
+                shape,
+                aligned.numel(key),
+                alphas,
+                stored,
+                sum(model.entry(key).n_bytes for model in there),
+                names.get(key, key),
+                copied,
+            )
+        )
     return tuple(out)
+
+
+def _layers(
+    row: Row, pairs: Sequence[tuple[str, str]], problems: list[OrthoMergeError]
+) -> LayerWeights:
+    """A row's layer weights on this model; patterns that match nothing go to `problems`."""
+    layers = parse_layers(row.layers, [block for _, block in pairs])
+    for error in layers.problems(pairs):
+        problems.append(RecipeError(f'row of "{row.model}", {error.args[0]}'))
+    return layers

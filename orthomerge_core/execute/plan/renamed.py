@@ -61,7 +61,11 @@ class _Search:
         base_lost = recipe.base_hash is not None and self._lost(recipe.base)
         if not lost and not base_lost:
             return
-        candidates = self._resolver.candidates()
+        wanted = {
+            name.replace("\\", "/").rpartition("/")[2] for name in (*lost.values(), recipe.base)
+        }
+        # most likely the content hash decides between files of that name
+        candidates = sorted(self._resolver.candidates(), key=lambda path: path.name not in wanted)
         if base_lost:
             match = (p for p in candidates if self._hash(p, None) == recipe.base_hash)
             path = next(match, None)
@@ -89,7 +93,8 @@ class _Search:
         repairs = repairs_from_recipe(self._recipe)
         first = model if base is None else ModelSpec(BASE, base.name, base)
         models = () if base is None else (model,)
-        spec = SetSpec(first, models, self._recipe.architecture, repairs)
+        components = self._recipe.components
+        spec = SetSpec(first, models, self._recipe.architecture, repairs, components)
         try:
             with open_set(spec, find_duplicates=False) as aligned:
                 opened = aligned.base if base is None else aligned.models[0]

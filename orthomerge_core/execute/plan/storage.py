@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ...io.source import Entry
 from ...keys.architecture import Architecture
+from ...keys.components import DIFFUSION, component_of
 
 __all__ = ["Stored", "fp8_metadata", "is_plain_fp8", "scale_key", "stored_as"]
 
@@ -46,11 +47,14 @@ def stored_as(
     merged weights, and so does fp8 without scales if the merge `changes` anything: its steps are
     larger than most changes, and ComfyUI loads a file in the one dtype that most of it has.
     `fp8_e4m3fn` scales 2-D weights whose sides are multiples of 16, except embeddings and norms;
-    everything else becomes BF16.
+    everything else of the diffusion model becomes BF16, and text encoders and VAE keep the base's
+    dtype.
     """
     if output == "base":
         wider = entry.quant or (changes and is_plain_fp8(entry))
         return Stored("BF16" if wider else entry.dtype)
+    if output == "fp8_e4m3fn" and component_of(key) != DIFFUSION:
+        return stored_as(key, shape, entry, "base", architecture, changes=changes)
     if output != "fp8_e4m3fn":
         return Stored(_NAMES[output])
     linear = key.endswith(".weight") and len(shape) == 2 and not _TABLES.search(key)

@@ -19,6 +19,14 @@ LAYERS = (
     (r"proj_(?:in|out)\.", "projection"),
 )
 
+_SKIP = (r"\.skip_connection\.weight$", (None, None, 1, 1))
+
+AXES_CONVOLVED = (_SKIP, (r"\.proj_(?:in|out)\.weight$", (None, None, 1, 1)))
+"""Axes where the attention's projections are convolutions: Stable Diffusion 1.x."""
+
+AXES_LINEAR = (_SKIP, (r"\.proj_(?:in|out)\.weight$", (None, None)))
+"""Axes where they are linear layers: Stable Diffusion 2.x and XL."""
+
 VARIANTS = {
     9: "inpaint variant",
     8: "image-edit variant",

@@ -58,5 +58,6 @@ ARCHITECTURE = Architecture(
     blocks=(r"(?:^|\.)((?:double|single)_layers\.\d+)\.",),
     layer_types=TRANSFORMER,
     diffusers=_DIFFUSERS,
+    axes=((r"^(?:positional_encoding|register_tokens)$", (1, None, None)),),
     input_key="init_x_linear.weight",
 )

@@ -20,5 +20,6 @@ ARCHITECTURE = Architecture(
         (r"^(?:text_proj|x_embedder|time_embedding)\.", "embedding"),
         *TRANSFORMER,
     ),
+    axes=((r"^x_embedder\.proj\.weight$", (None, None, 1, 1)),),
     input_key="x_embedder.proj.weight",
 )

@@ -11,6 +11,7 @@ ARCHITECTURE = replace(
     name="hunyuan_image",
     label="HunyuanImage",
     markers={**VIDEO.markers, "img_in.proj.weight": (None, None, None, None)},
+    axes=((r"^img_in\.proj\.weight$", (None, None, 1, 1)),),
     variants={},
     diffusers=None,
 )

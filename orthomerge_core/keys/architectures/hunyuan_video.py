@@ -82,6 +82,7 @@ ARCHITECTURE = Architecture(
     layer_types=LAYERS,
     aliases=ALIASES,
     diffusers=_DIFFUSERS,
+    axes=((r"^img_in\.proj\.weight$", (None, None, 1, None, None)),),
     input_key="img_in.proj.weight",
     variants={32: "image-to-video variant", 33: "image-to-video variant"},
 )

@@ -17,6 +17,7 @@ ARCHITECTURE = replace(
         (r"^(?:vision_in|cond_type_embedding)\.", "embedding"),
         *VIDEO.layer_types,
     ),
+    axes=((r"^img_in\.proj\.weight$", (None, None, 1, 1, 1)),),
     variants={98: "super-resolution variant"},
     diffusers=None,
 )

@@ -24,5 +24,6 @@ ARCHITECTURE = Architecture(
         (r"^last\.linear\.|^txtfusion\.projector\.", "projection"),
         *TRANSFORMER,
     ),
+    axes=((r"^txtfusion\.projector\.weight$", (1, None)),),
     input_key="first.weight",
 )

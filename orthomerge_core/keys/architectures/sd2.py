@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from . import _components
+from . import _components, _unet
 from .sd15 import ARCHITECTURE as SD15
 
 ARCHITECTURE = replace(
@@ -17,4 +17,5 @@ ARCHITECTURE = replace(
     },
     priority=1,
     components=_components.SD2,
+    axes=_unet.AXES_LINEAR,
 )

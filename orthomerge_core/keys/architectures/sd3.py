@@ -71,6 +71,7 @@ ARCHITECTURE = Architecture(
         *TRANSFORMER,
     ),
     diffusers=_DIFFUSERS,
+    axes=((r"^pos_embed$", (1, None, None)),),
     input_key="x_embedder.proj.weight",
     components=_components.SD3,
 )

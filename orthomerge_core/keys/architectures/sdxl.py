@@ -20,4 +20,6 @@ ARCHITECTURE = Architecture(
     input_key="input_blocks.0.0.weight",
     variants=_unet.VARIANTS,
     components=_components.SDXL,
+    marks_prediction=True,
+    axes=_unet.AXES_LINEAR,
 )

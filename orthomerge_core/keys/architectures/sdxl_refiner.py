@@ -20,4 +20,5 @@ ARCHITECTURE = Architecture(
     input_key="input_blocks.0.0.weight",
     variants=_unet.VARIANTS,
     components=_components.SDXL_REFINER,
+    axes=_unet.AXES_LINEAR,
 )

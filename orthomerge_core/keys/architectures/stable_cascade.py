@@ -22,6 +22,15 @@ ARCHITECTURE = Architecture(
         (r"^(?:clip_\w*mapper|effnet_mapper|pixels_mapper|embedding)\.", "embedding"),
         (r"^clf\.", "projection"),
     ),
+    axes=(
+        (r"depthwise\.weight$", (None, 1, None, None)),
+        (r"channelwise\.\d+\.(?:gamma|beta)$", (1, 1, 1, None)),
+        (
+            r"^(?:(?:effnet|pixels)_mapper|embedding|clf|up_repeat_mappers\.\d+)\.\d+\.weight$"
+            r"|^(?:down_downscalers|up_upscalers)\.\d+\.1\.blocks\.\d+\.weight$",
+            (None, None, 1, 1),
+        ),
+    ),
     input_key="embedding.1.weight",
     components=_components.CASCADE,
 )

@@ -62,6 +62,10 @@ ARCHITECTURE = Architecture(
         *TRANSFORMER,
     ),
     diffusers=_DIFFUSERS,
+    axes=(
+        (r"(?:^|\.)modulation$", (1, None, None)),
+        (r"patch_embedding\.weight$", (None, None, 1, None, None)),
+    ),
     input_key="patch_embedding.weight",
     variants={36: "image-to-video variant"},
 )

@@ -34,5 +34,6 @@ ARCHITECTURE = Architecture(
     blocks=BLOCKS,
     layer_types=TRANSFORMER,
     diffusers=_DIFFUSERS,
+    axes=((r"_pad_token$", (1, None)),),
     input_key="x_embedder.weight",
 )

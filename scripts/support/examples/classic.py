@@ -8,7 +8,7 @@ __all__ = ["add_difference", "block_weights", "selective", "slerp", "weighted_su
 
 
 def weighted_sum(flow: Studio) -> None:
-    """(1 − 0.3) base + 0.3 photo."""
+    """A weighted sum, 0.7 base + 0.3 photo, is one row."""
     picked = flow.models("photo")
     rows = table({"model": "photo", "delta_from": "base", "alpha": 0.3})
     mixer = flow.add("OrthoMixer", models=picked, method="task_arithmetic", table=rows)
@@ -23,7 +23,7 @@ def weighted_sum(flow: Studio) -> None:
 
 
 def add_difference(flow: Studio) -> None:
-    """paint + (ink-fine − ink)."""
+    """Add difference, paint + (ink-fine − ink), is one row."""
     picked = flow.models("ink-fine", "ink", base=files("paint"))
     rows = table({"model": "ink-fine", "delta_from": "ink", "alpha": 1.0})
     mixer = flow.add("OrthoMixer", models=picked, method="task_arithmetic", table=rows)

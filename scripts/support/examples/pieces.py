@@ -8,7 +8,9 @@ from typing import Any
 from ..family import CLIP_FILE, FOLDER, VAE_FILE
 from ..workflow import Flow, Group, Node
 
-__all__ = ["BASE", "LOOK", "Studio", "files", "table"]
+__all__ = ["BASE", "LOOK", "SIZE_PX", "Studio", "files", "table"]
+
+SIZE_PX = 128
 
 BASE = f"{FOLDER}/base.safetensors"
 LOOK = "The merged MODEL goes straight into KSampler. Change the table and run again: only what "
@@ -26,8 +28,33 @@ def table(*rows: dict[str, Any]) -> str:
     return json.dumps({"version": 1, "rows": touched}, separators=(",", ":"))
 
 
+TITLES = {
+    "CompatibilityFix": "Compatibility Fix",
+    "DeltaBaseOptimizer": "Delta Base Optimizer",
+    "DeltaGramAnalyzer": "Delta Gram Analyzer",
+    "OrthoAddModel": "Ortho Add Model",
+    "OrthoMergeExecute": "Ortho Merge Execute",
+    "OrthoMergeSave": "Ortho Merge Save",
+    "OrthoMixer": "Ortho Merge Mixer",
+    "OrthoModelSet": "Ortho Model Set",
+    "OrthoPickModel": "Ortho Pick Model",
+    "OrthoRecipe": "Ortho Merge Recipe",
+}
+"""Short titles of our nodes; on older hosts their names carry words for the search."""
+
+
 class Studio(Flow):
     """A flow with the pieces that most workflows share."""
+
+    def add(
+        self,
+        kind: str,
+        title: str | None = None,
+        size: tuple[int, int] | None = None,
+        **inputs: Any,
+    ) -> Node:
+        """One more node; ours have a short title unless they are given one."""
+        return super().add(kind, title or TITLES.get(kind), size, **inputs)
 
     def models(self, *names: str, base: str = BASE) -> Node:
         """A set of the family's models."""
@@ -38,21 +65,27 @@ class Studio(Flow):
         clip = self.add("CLIPLoader", clip_name=CLIP_FILE, type="sd3")
         yes = self.add("CLIPTextEncode", "Prompt", text=text, clip=clip)
         no = self.add("CLIPTextEncode", "Negative prompt", text="", clip=clip)
-        size = self.add("EmptySD3LatentImage", width=128, height=128)
+        size = self.add("EmptySD3LatentImage", width=SIZE_PX, height=SIZE_PX)
         vae = self.add("VAELoader", vae_name=VAE_FILE)
         note = "Text encoder, VAE, prompt and size, as for any other picture. Use those that belong"
         group = Group("The picture", f"{note} to your base.", [[clip, yes, no], [size, vae]])
         return group, {"positive": yes, "negative": no, "latent_image": size, "vae": vae}
 
     def image(
-        self, model: Any, parts: dict[str, Any], prefix: str, steps: int = 8, cfg: float = 3.0
+        self,
+        model: Any,
+        parts: dict[str, Any],
+        prefix: str,
+        steps: int = 12,
+        cfg: float = 2.5,
+        title: str = "Merge",
     ) -> list[Node]:
         """Sampler, decoder and the saved image."""
         inputs = {name: value for name, value in parts.items() if name != "vae"}
         fixed = {"seed": 7, "sampler_name": "euler", "scheduler": "simple"}
         sampler = self.add("KSampler", model=model, **inputs, **fixed, steps=steps, cfg=cfg)
         decoded = self.add("VAEDecode", samples=sampler, vae=parts["vae"])
-        saved = self.add("SaveImage", images=decoded, filename_prefix=f"OrthoMerge/{prefix}")
+        saved = self.add("SaveImage", title, images=decoded, filename_prefix=f"OrthoMerge/{prefix}")
         return [sampler, decoded, saved]
 
     def simple(

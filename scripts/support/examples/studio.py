@@ -8,7 +8,7 @@ from ..family_extras import LORA_FILE
 from ..workflow import Group, Node
 from .pieces import BASE, LOOK, Studio
 
-__all__ = ["compare_two_mixes", "full_studio", "lora_as_a_row", "quickstart"]
+__all__ = ["compare_two_mixes", "full_studio", "lora_as_a_row", "proposal"]
 
 
 def lora_as_a_row(flow: Studio) -> None:
@@ -54,7 +54,7 @@ def lora_as_a_row(flow: Studio) -> None:
 
 
 def compare_two_mixes(flow: Studio) -> None:
-    """The same proposal by two methods, same seed, side by side."""
+    """One proposal merged by two methods, with the same seed, side by side."""
     picked = flow.models("ink", "ink-fine", "paint", "photo")
     analysis = flow.add("DeltaGramAnalyzer", models=picked)
     mix = flow.add("DeltaBaseOptimizer", analysis=analysis)
@@ -64,7 +64,9 @@ def compare_two_mixes(flow: Studio) -> None:
     columns = []
     for name, mixer in (("a", one), ("b", two)):
         merged = flow.add("OrthoMergeExecute", f"Merge {name.upper()}", recipe=mixer)
-        columns.append([merged, *flow.image(merged, parts, f"compare_{name}")])
+        columns.append(
+            [merged, *flow.image(merged, parts, f"compare_{name}", title=f"Mix {name.upper()}")]
+        )
     flow.lay_out(
         [
             Group(
@@ -100,8 +102,8 @@ def compare_two_mixes(flow: Studio) -> None:
     )
 
 
-def quickstart(flow: Studio) -> None:
-    """Set, diagnosis, analysis, proposal, table, merge, picture."""
+def proposal(flow: Studio) -> None:
+    """Six models are checked, compared and merged as the optimizer proposes."""
     picked = flow.models("ink", "ink-fine", "paint", "paint-copy", "photo", "star")
     fixed = flow.add("CompatibilityFix", models=picked)
     analysis = flow.add("DeltaGramAnalyzer", models=fixed)
@@ -109,7 +111,7 @@ def quickstart(flow: Studio) -> None:
     mixer = flow.add("OrthoMixer", models=fixed, mix=mix)
     merged = flow.add("OrthoMergeExecute", recipe=mixer)
     group, parts = flow.prompt("a red star")
-    images = flow.image(merged, parts, "quickstart", steps=12, cfg=2.5)
+    images = flow.image(merged, parts, "proposal")
     first = Group(
         "1  Which models",
         "Choose your base and its fine-tunes. Compatibility Fix says what is wrong with each file "
@@ -122,7 +124,7 @@ def quickstart(flow: Studio) -> None:
 
 
 def full_studio(flow: Studio) -> None:
-    """Every node of the pack once."""
+    """Every node of the pack: a LoRA as a row, five models, pictures, saving and export."""
     loader = flow.add("UNETLoader", unet_name=BASE)
     lora = flow.add("LoraLoaderModelOnly", model=loader, lora_name=LORA_FILE, strength_model=1.0)
     picked = flow.models("ink", "ink-fine", "paint", "paint-copy", "photo")
@@ -177,7 +179,7 @@ def _findings(flow: Studio, analysis: Node, mix: Node) -> Group:
 
 def _beside(flow: Studio, fixed: Node, parts: dict[str, Any]) -> Group:
     pick = flow.add("OrthoPickModel", models=fixed, name="base")
-    sampler, *rest = flow.image(pick, parts, "full_studio_base")
+    sampler, *rest = flow.image(pick, parts, "full_studio_base", title="Base")
     return Group(
         "5  Beside it: a model of the set",
         "Any model of the set as the merge sees it, with the same seed. Write another name to "

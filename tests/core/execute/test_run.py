@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from orthomerge_core.errors import PlanError
 from orthomerge_core.execute.output.verify import verify_file
 from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
@@ -103,9 +104,13 @@ def test_layers_weigh_each_tensor(family):
     assert report.retention_by_block["a"]["final"] == 0.0
 
 
-def test_a_pattern_that_matches_nothing_is_said(family):
-    _, report = merge(family, Row("a", layers="blcks.0=0.5"))
-    assert 'a: layer pattern "blcks.0" matches no tensor.' in report.notes
+def test_a_pattern_that_matches_nothing_stops_the_merge(family):
+    with pytest.raises(PlanError) as caught:
+        merge(family, Row("a", layers="blcks.0=0.5"))
+    assert str(caught.value) == (
+        'row of "a", layers: "blcks.0" matches no tensor. Did you mean "blocks.0"? The blocks are '
+        "blocks.0, blocks.1, final."
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Tensors merged whole: how many at once changes memory and time only."""
 
+import threading
 import time
 
 import pytest
@@ -78,10 +79,11 @@ def test_a_stop_is_heard_within_half_a_second_of_an_eigendecomposition(monkeypat
     draw = torch.Generator().manual_seed(0)
     base = {"blocks.0.weight": torch.randn(2048, 2048, generator=draw)}
     tuned = {k: t + 0.02 * torch.randn(t.shape, generator=draw) for k, t in base.items()}
-    real, asked, inside = torch.linalg.eigh, [], []
+    real, release, inside = torch.linalg.eigh, threading.Event(), []
 
     def eigh(matrix):
         inside.append(1)
+        release.wait(60)
         found = real(matrix)
         inside.pop()
         return found
@@ -91,12 +93,11 @@ def test_a_stop_is_heard_within_half_a_second_of_an_eigendecomposition(monkeypat
     class StopInside(Progress):
         def check(self):
             if inside:
-                asked.append(time.monotonic())
                 raise Cancelled
 
     with pytest.raises(Cancelled):
         merge({"base": base, "a": tuned, "b": tuned, "child": base}, "orthomerge", StopInside())
-    assert time.monotonic() - asked[0] < 0.5
-    assert inside  # it goes on in the background
+    assert inside  # the merge has ended, and this goes on in the background
+    release.set()
     while inside:
         time.sleep(0.02)

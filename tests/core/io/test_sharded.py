@@ -35,6 +35,13 @@ def test_with_an_index(folder):
             assert len(source.fingerprint()) == 32
 
 
+def test_the_index_of_a_variant(folder):
+    """Diffusers names it so beside `m.fp16-00001-of-00002.safetensors`."""
+    path = index(folder, {"a": PARTS[0], "b": PARTS[1]}, "m.safetensors.index.fp16.json")
+    with open_source(path) as source:
+        assert list(source.entries) == ["a", "b"]
+
+
 def test_without_an_index(folder):
     with open_source(folder / PARTS[0]) as source:
         assert set(source.entries) == {"a", "unlisted", "b"}

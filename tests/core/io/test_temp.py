@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from orthomerge_core.io.temp import create_temp, remove_stale
+from orthomerge_core.io.temp import create_temp, remove_stale, replace_file
 from orthomerge_core.io.writer import SafetensorsWriter
 
 LAYOUT = {"w": ("F32", (4,))}
@@ -72,3 +72,16 @@ def test_a_file_that_is_being_written_stays_until_it_is_closed(tmp_path):
 def test_a_folder_that_is_not_there_does_no_harm(tmp_path):
     remove_stale(tmp_path / "none", "m")
     assert unfinished(tmp_path) == []
+
+
+@pytest.mark.parametrize("stem", ["x" * 238, "é" * 119])
+def test_a_name_of_any_length_that_the_system_takes(tmp_path, stem):
+    """Its temporary file needs a name, too."""
+    target = tmp_path / f"{stem}.safetensors"
+    path, file = create_temp(target)
+    with file:
+        assert path.name.endswith(".tmp") and len(os.fsencode(path.name)) <= 255
+    remove_stale(tmp_path, target.name)
+    assert not path.exists()
+    replace_file(target, b"1")
+    assert [p.name for p in tmp_path.iterdir()] == [target.name]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from orthomerge_core.errors import CompatibilityError
 from orthomerge_core.keys.align import align
 from orthomerge_core.keys.aligned import AlignedModel, ModelReport, Segment
-from orthomerge_core.keys.normalise import PREFIXES
+from orthomerge_core.keys.prefixes import PREFIXES
 from orthomerge_core.keys.setspec import ModelSpec, Repairs
 from tests.core.keys.small import sd3, source
 from tests.fakes import MemorySource

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from orthomerge_core.keys.detect import all_architectures
 from orthomerge_core.keys.misfits import what_else
-from orthomerge_core.keys.normalise import PREFIXES, View, normalise_shapes
+from orthomerge_core.keys.normalise import View, normalise_shapes
+from orthomerge_core.keys.prefixes import PREFIXES
 from orthomerge_core.keys.remap import remap, whole
 from orthomerge_core.keys.setspec import Repairs
 from tests.inventories import diffusers_names, inventory, small_sd3
@@ -139,3 +140,53 @@ def test_what_else_needs_more_than_one_odd_key():
     assert what_else([]) == ""
     assert what_else(["a.lora_A.weight", "a.lora_B.weight"]).startswith("a LoRA")
     assert what_else(["a.lora_A.weight", *(f"blocks.{i}.w" for i in range(9))]) == ""
+
+
+STABLE_AUDIO = {
+    "preprocess_conv.weight": (16, 16, 1),
+    "to_cond_embed.0.weight": (32, 32),
+    "transformer.project_in.weight": (32, 16),
+    **{f"transformer.layers.{i}.self_attn.to_qkv.weight": (96, 32) for i in range(80)},
+}
+
+
+@pytest.mark.parametrize("prefix", ["", "model.model.", "model.diffusion_model.", "model.", "net."])
+def test_an_inner_module_called_transformer_keeps_its_name(prefix):
+    view = normalise_shapes({prefix + k: s for k, s in STABLE_AUDIO.items()})
+    assert set(view.pieces) == set(STABLE_AUDIO)
+    assert view.prefix == prefix and not view.left_out
+
+
+@pytest.mark.parametrize("inner", ["transformer.", "model.", "net.", "dit.", "unet."])
+def test_of_an_unknown_model_one_prefix_is_taken_off_and_no_more(inner):
+    shapes = {f"model.diffusion_model.{inner}{k}": (4, 4) for k in ("a.0.w", "b.1.w")}
+    view = normalise_shapes(shapes)
+    assert set(view.pieces) == {f"{inner}a.0.w", f"{inner}b.1.w"}
+
+
+@pytest.mark.parametrize(
+    "wrapper", ["_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"]
+)
+def test_names_of_wrappers_are_taken_out_wherever_they_stand(wrapper):
+    plain = small_sd3(2, 8)
+    rooted = {f"{wrapper}.model.diffusion_model.{k}": s for k, s in plain.items()}
+    inside = {k.replace("_block.", f"_block.{wrapper}."): s for k, s in plain.items()}
+    both = {f"{wrapper}.{k}": s for k, s in inside.items()}
+    for shapes in (rooted, inside, both):
+        view = normalise_shapes(shapes)
+        assert view.shapes == plain and view.architecture.name == "sd3"
+        assert view.repairs == ("fix_prefixes",)
+
+
+def test_a_wrapped_twin_of_a_key_is_not_lost():
+    shapes = {"a.w": (2, 2), "a._orig_mod.w": (2, 2)}
+    assert_complete(shapes, normalise_shapes(shapes))
+
+
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model.", "net."])
+@pytest.mark.parametrize("bare", [True, False])
+def test_markers_lose_the_prefix_with_the_rest_or_stand_without_it(prefix, bare):
+    shapes = {prefix + k: s for k, s in small_sd3(1, 8).items()}
+    shapes |= {("" if bare else prefix) + "__index_timestep_zero__": (0,)}
+    view = normalise_shapes(shapes)
+    assert set(view.pieces) == {*small_sd3(1, 8), "__index_timestep_zero__"}

@@ -36,11 +36,11 @@ def test_a_folder_stands_for_its_models_without_the_base(folder):
 def test_clashing_names_get_their_folder(folder):
     models = [folder / "a.safetensors", folder / "sub"]
     spec = spec_from_paths(folder / "base.safetensors", models)
-    assert spec.names() == (f"{folder.name}/a", "sub/a", "base.safetensors")
+    assert spec.names() == (folder.name, "sub", "base.safetensors")
     assert [m.file for m in spec.models] == [
         f"{folder.name}/a.safetensors",
         "sub/a.safetensors",
-        "base.safetensors",
+        "sub/base.safetensors",  # the base has that name, too
     ]
 
 

@@ -94,6 +94,7 @@ function markOf(view, index) {
     proposed,
     notices,
     hasNew,
+    view.hasText,
     t("model"),
     view.shown.length === view.state.entries.length,
   ]);
@@ -102,7 +103,14 @@ function markOf(view, index) {
 function makeRow(view, index) {
   const entry = view.state.entries[index];
   const notices = view.notices.filter((notice) => notice.row === index);
-  const element = rowElement({ entry, index, figures: view.figures[index], notices, act: view.act });
+  const element = rowElement({
+    entry,
+    index,
+    figures: view.figures[index],
+    notices,
+    hasText: view.hasText,
+    act: view.act,
+  });
   if (view.updated?.has(entry.row.model)) element.classList.add("om-updated");
   return element;
 }

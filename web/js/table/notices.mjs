@@ -118,7 +118,7 @@ export function changedWords(changed) {
 export function summarize(notices) {
   const errors = notices.filter((notice) => notice.tone === "error");
   const warnings = notices.filter((notice) => notice.tone === "warning");
-  const loud = errors.length ? errors : warnings.length ? warnings : notices;
+  const loud = errors.length ? errors : warnings.length ? warnings : notices.slice(0, 1);
   const shown = loud.length === 1 && !loud[0].isTold ? loud[0] : null;
   const rest = [...errors, ...warnings].filter((notice) => notice !== shown);
   const counted = new Map();

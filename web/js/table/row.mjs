@@ -20,9 +20,9 @@ export function changedColumns({ row, proposed, touched }) {
 }
 
 /**
- * @param {{entry: Entry, index: number, figures: import("./types").Figures | null, notices: Notice[], act: Actions}} item
+ * @param {{entry: Entry, index: number, figures: import("./types").Figures | null, notices: Notice[], hasText: boolean, act: Actions}} item
  */
-export function rowElement({ entry, index, figures, notices, act }) {
+export function rowElement({ entry, index, figures, notices, hasText, act }) {
   const { row } = entry;
   const changed = changedColumns(entry);
   const key = (column) => `${index}:${column}`;
@@ -64,7 +64,7 @@ export function rowElement({ entry, index, figures, notices, act }) {
         onCommit: (v) => act.set(index, "alpha", v),
       }),
     ),
-    cell("text", textField(entry, index, key, act)),
+    cell("text", hasText ? textField(entry, index, key, act) : null),
     cell("repeat", repeatChoice(entry, index, key, act)),
     cell("layers", layersField(entry, index, notices, key, act)),
     ...figureCells(figures),

@@ -85,10 +85,12 @@ export function filterBar(view) {
     changed();
   });
   const count = el("span.om-note", { role: "status" });
-  const root = el("div.om-filter-bar", {}, text, select, count);
+  const root = el("div.om-filter-bar", { hidden: true });
   const update = () => {
     const total = view.state.entries.length;
-    root.hidden = total < LONG_TABLE && !isFiltering(view);
+    const isHidden = total < LONG_TABLE && !isFiltering(view);
+    if (root.hidden !== isHidden) root.replaceChildren(...(isHidden ? [] : [text, select, count]));
+    root.hidden = isHidden;
     count.textContent = view.shown.length === total ? "" : t("filterShown", { shown: view.shown.length, total });
   };
   return { root, update };

@@ -113,6 +113,8 @@ export interface View {
   figures: (Figures | null)[];
   /** Rows that the filter lets through, as indices of entries. */
   shown: number[];
+  /** Whether the text encoders' column is shown. */
+  hasText: boolean;
   body: Body;
   live: HTMLElement;
   focusNext: string | null;

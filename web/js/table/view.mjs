@@ -102,13 +102,14 @@ function drawParts(view) {
   view.figures = currentFigures(view, rows);
   view.notices = gatherNotices(view);
   view.shown = filtered(view);
+  view.hasText = hasText(view, rows);
+  view.root.classList.toggle("om-has-text", view.hasText);
   const { scroll } = view.body;
   const top = scroll.scrollTop;
   view.head.replaceChildren(header(view));
   view.body.draw();
   view.filter.update();
   view.table.setAttribute("aria-rowcount", String(rows.length + 1));
-  view.root.classList.toggle("om-has-text", hasText(view, rows));
   const isStale = (view.host.context().changed ?? []).length > 0;
   view.root.classList.toggle("om-stale", isStale);
   const parts = [toolbar(view), view.filter.root, scroll, footer(view), options(view), view.live];

@@ -1,6 +1,7 @@
 """From names in a recipe to files: beside, below, and under another name."""
 
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from orthomerge_core.errors import FileError, PlanError, RecipeError
@@ -10,6 +11,7 @@ from orthomerge_core.execute.plan.renamed import resolve_by_content
 from orthomerge_core.execute.plan.resolve import FolderResolver, spec_from_recipe
 from orthomerge_core.execute.run import run_merge
 from orthomerge_core.io.hash_memo import HashMemo
+from orthomerge_core.keys.opening import spec_from_paths
 from orthomerge_core.recipe.model import ModelRef, Recipe, Row
 from tests.core.execute.conftest import recipe_for
 from tests.core.execute.output.test_provenance import merge
@@ -38,7 +40,7 @@ def test_a_name_in_two_subfolders_is_not_guessed(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.safetensors").write_bytes(b"")
-    with pytest.raises(FileError, match="2 files of that name"):
+    with pytest.raises(FileError, match="could be 2 files"):
         FolderResolver([tmp_path])("a.safetensors")
 
 
@@ -117,3 +119,58 @@ def test_another_content_is_not_taken_for_a_lost_file(on_disk, tmp_path, family)
     resolve = resolve_by_content(recipe, FolderResolver([tmp_path]))
     with pytest.raises(FileError, match=r'"a.safetensors" was not found'):
         resolve("a.safetensors")
+
+
+HUGGING_FACE = "transformer/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture
+def hubs(tmp_path):
+    """Base, Painter and Photo, each as a repository of Hugging Face lays it out."""
+    folders = {}
+    for number, name in enumerate(("Base-1.0", "Painter", "Photo")):
+        path = tmp_path / name / HUGGING_FACE
+        path.parent.mkdir(parents=True)
+        weight = torch.full((4, 4), float(number + 1))
+        save_file({"blocks.0.attn.q.weight": weight}, path)
+        folders[name] = path
+    return folders
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(hubs, tmp_path):
+    base, *models = hubs.values()
+    spec = spec_from_paths(base, models)
+    assert spec.names() == ("Painter", "Photo")
+    assert spec.base.file == f"Base-1.0/{HUGGING_FACE}"
+    assert [m.file for m in spec.models] == [f"{n}/{HUGGING_FACE}" for n in ("Painter", "Photo")]
+    for folders in ([tmp_path], [tmp_path / n for n in ("Base-1.0", "Painter", "Photo")]):
+        resolve = FolderResolver(folders)
+        assert [resolve(m.file) for m in spec.models] == models
+
+
+def test_two_candidates_without_a_hash_are_listed(hubs, tmp_path):
+    resolve = FolderResolver([hubs["Painter"].parent, hubs["Photo"].parent])
+    with pytest.raises(FileError) as caught:
+        resolve("diffusion_pytorch_model.safetensors")
+    text = str(caught.value)
+    assert "could be 2 files: expected one file, or a content hash in the recipe" in text
+    assert "Painter/transformer/diffusion" in text and "Photo/transformer/diffusion" in text
+    assert str(tmp_path) not in text
+
+
+def test_one_file_does_not_stand_for_two_models(hubs):
+    resolve = FolderResolver([hubs["Photo"].parent])
+    assert resolve("elsewhere/diffusion_pytorch_model.safetensors") == hubs["Photo"]
+    with pytest.raises(FileError, match="was not found"):
+        resolve("another/diffusion_pytorch_model.safetensors")
+
+
+def test_backslashes_and_linked_folders_are_followed(hubs, tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "SDXL").symlink_to(hubs["Photo"].parent, target_is_directory=True)
+    (tmp_path / "models" / "SDXL" / "again").symlink_to(tmp_path / "models")  # a loop
+    resolve = FolderResolver([tmp_path / "models"])
+    name = "diffusion_pytorch_model.safetensors"
+    assert resolve(f"SDXL\\{name}").samefile(hubs["Photo"])
+    assert resolve(name).samefile(hubs["Photo"])
+    assert len(resolve.candidates()) == 1

@@ -42,6 +42,7 @@ def by_hand(folder, recipe):
 
 
 def run(folder, text):
+    mecha.register()
     merged = sd_mecha.merge(sd_mecha.deserialize(text), output_dtype=torch.float32)
     return {k: v for k, v in merged.items() if k in SHAPES}
 

@@ -52,6 +52,14 @@ class LiveSource(Source):
         """Fill `out` with elements [start, start + len(out)) of the patched tensor."""
         out.copy_(self._value(key)[start : start + len(out)])
 
+    def read_steps(self, key: str, out: Tensor, start: int = 0) -> bool:
+        """See `Source`. A quantized tensor hides its scale: fp8's mean step is taken, |x| / 11."""
+        if self.entries[key].quant is None or self.entries[key].dtype.startswith("F8"):
+            return super().read_steps(key, out, start)
+        self.read_into(key, out, start)
+        out.abs_().div_(11.0)
+        return True
+
     @torch.no_grad()
     def read_raw(self, key: str) -> Tensor:
         """The stored tensor where nothing patches it; else the patched float32 values."""

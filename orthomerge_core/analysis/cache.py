@@ -32,7 +32,7 @@ __all__ = ["AnalysisCache", "analyze_cached"]
 
 _log = logging.getLogger(__name__)
 _SUFFIX = ".analysis.json"
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from ..errors import AnalysisError
 from .derive import Derived, derive
 from .profile import profile
 from .result import Analysis
+from .rounding import read_rounding
 from .tensors_json import (
     columns_of_rows,
     read_spectrum,
@@ -50,7 +51,8 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
     `conflict_ratio`; `blocks` and `layer_types`: name → {`delta_norm`, `energy_frac`,
     `relative_norm`, `survival`, `outlier`}, [N] each within that part; all of nine significant
     digits. `tensors` holds the raw sums without loss (see `tensors_json`),
-    `spectra` the energies of the sampled matrices (see `spectrum_json`).
+    `spectra` the energies of the sampled matrices (see `spectrum_json`), `rounding` what the stored
+    formats round (see `Rounding`).
     """
     found = derive(analysis)
     return {
@@ -65,6 +67,7 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
         "layer_types": _profile_json(analysis, analysis.layer_types),
         "content_hashes": dict(analysis.content_hashes),
         "reports": [dict(report) for report in analysis.reports],
+        "rounding": analysis.rounding.to_json() if analysis.rounding else None,
         "spectra": [spectrum_json(s) for s in analysis.spectra],
         "tensors": tensors_json(analysis),
     }
@@ -141,7 +144,7 @@ def _analysis(data: Mapping[str, Any]) -> Analysis:
     files = tuple(map(str, data["files"]))
     if len(files) != len(names) or len(set(names)) != len(names) or not names:
         raise ValueError("names and files do not match")
-    tensors = data["tensors"]
+    tensors, rounding = data["tensors"], data.get("rounding")
     if data["version"] == 1:
         tensors = columns_of_rows(tensors, len(names))
     return Analysis(
@@ -153,6 +156,7 @@ def _analysis(data: Mapping[str, Any]) -> Analysis:
         spectra=tuple(read_spectrum(s, len(names)) for s in data["spectra"]),
         content_hashes={str(k): str(v) for k, v in data["content_hashes"].items()},
         reports=tuple(dict(r) for r in data["reports"]),
+        rounding=read_rounding(rounding, len(names)) if rounding else None,
     )
 
 

@@ -28,6 +28,7 @@ from .accumulator import Accumulator
 from .cross import CrossSums, cross_sums
 from .kernel import SMALLEST_PEAK, ChunkKernel, ChunkSums, exact_sums, padded
 from .result import Analysis
+from .rounding import measure_rounding
 from .spectrum import Energies, matrix_shape, sample_keys, sample_spectra, spectra_cost
 from .stream import MAX_CHUNK, check_arguments, content_hashes
 from .untouched import untouched_keys
@@ -77,7 +78,8 @@ def extend(
         progress.note(job.told())
     found = sample_spectra(aligned, rank_samples, target, progress, spectra)
     hashes = content_hashes(aligned, memo, progress, known.content_hashes)
-    return job.sums.result(found, hashes)
+    result = job.sums.result(found, hashes)
+    return replace(result, rounding=measure_rounding(aligned, result.gram, progress))
 
 
 class _Job:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AnalysisError
+from .rounding import Rounding
 
 __all__ = ["Analysis", "Spectrum"]
 
@@ -40,6 +41,7 @@ class Analysis:
     elements count as zero in every sum. `present` [K, N]: whether the model holds the key.
     `content_hashes`: "base" and each name → hash of the tensors read. `reports`: what alignment
     found (`ModelReport.to_json`), one per model in order, then those of models left out of the set.
+    `rounding`: what the stored formats round; None in an analysis from before that was measured.
     """
 
     base: str
@@ -59,6 +61,7 @@ class Analysis:
     spectra: tuple[Spectrum, ...] = ()
     content_hashes: Mapping[str, str] = field(default_factory=dict)
     reports: tuple[Mapping[str, object], ...] = ()
+    rounding: Rounding | None = None
 
     def index(self, name: str) -> int:
         """Position of a model in every N axis."""

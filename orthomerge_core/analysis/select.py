@@ -31,5 +31,6 @@ def select(analysis: Analysis, models: Sequence[int]) -> Analysis:
         present=analysis.present[:, pick],
         spectra=tuple(Spectrum(s.key, s.energies[pick]) for s in analysis.spectra),
         content_hashes={k: h for k, h in analysis.content_hashes.items() if k in kept},
+        rounding=analysis.rounding.select(models) if analysis.rounding else None,
         reports=tuple(r for r in analysis.reports if r.get("name") in names),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from ..concurrency.device import usable_device
 from ..concurrency.pool import Ticker, default_workers, run_pool
@@ -16,6 +17,7 @@ from ..recipe.model import BASE
 from .accumulator import Accumulator
 from .kernel import padded
 from .result import Analysis
+from .rounding import measure_rounding
 from .spectrum import Energies, sample_spectra, spectra_cost
 from .summing import Engine, Summer, engine_for
 
@@ -70,7 +72,8 @@ def analyze(
         progress,
     )
     spectra = sample_spectra(aligned, rank_samples, target, progress, known)
-    return sums.result(spectra, content_hashes(aligned, memo, progress))
+    found = sums.result(spectra, content_hashes(aligned, memo, progress))
+    return replace(found, rounding=measure_rounding(aligned, found.gram, progress))
 
 
 def content_hashes(

@@ -13,7 +13,32 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-__all__ = ["TORCH_DECODERS"]
+__all__ = ["TORCH_DECODERS", "low_bits"]
+
+# Type → (bytes before the codes, bytes of codes, bits that move every code by one step). Where the
+# upper bits of a code lie elsewhere, only its lower ones are among these.
+_CODES = {
+    "Q4_0": (2, 16, 0x11),
+    "Q4_1": (4, 16, 0x11),
+    "Q5_0": (6, 16, 0x11),
+    "Q5_1": (8, 16, 0x11),
+    "Q8_0": (2, 32, 0x01),
+    "Q2_K": (16, 64, 0x55),
+    "Q3_K": (32, 64, 0x55),
+    "Q4_K": (16, 128, 0x11),
+    "Q5_K": (48, 128, 0x11),
+    "Q6_K": (0, 128, 0x11),
+    "IQ4_NL": (2, 16, 0x11),
+    "IQ4_XS": (8, 128, 0x11),
+}
+
+
+def low_bits(form: str, unit_bytes: int) -> bytes:
+    """What to flip in one block so that every code moves by one step; b"" for an unknown type."""
+    if form not in _CODES:
+        return b""
+    before, codes, mask = _CODES[form]
+    return bytes(before) + bytes([mask]) * codes + bytes(unit_bytes - before - codes)
 
 
 def _f16(raw: Tensor) -> Tensor:

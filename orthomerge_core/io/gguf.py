@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import HeaderError, UnsupportedError
 from .bytesource import ByteSource
 from .dtypes import DTYPES
-from .ggml_blocks import TORCH_DECODERS
+from .ggml_blocks import TORCH_DECODERS, low_bits
 from .gguf_header import GgufTensor, parse_gguf
 from .hashing import Hasher
 from .header import TensorInfo
@@ -159,6 +159,7 @@ class GgufBlocks(QuantLayer):
         super().__init__(LayerSpec(file, key.removesuffix(".weight"), form, info, {}, {}))
         self.quant, self.shape, self.needs = f"gguf_{form.lower()}", tensor.shape, ()
         self._decode = TORCH_DECODERS.get(form, self._decode_any)
+        self.low_bits = low_bits(form, self.unit_bytes)
 
     def load(self, read: Callable[[str], Tensor]) -> Scales:
         """See `QuantLayer`: the scales lie in the blocks."""

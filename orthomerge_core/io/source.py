@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .closing import Closing
+from .rounding import float_steps
 from .scratch import Scratch
 
 __all__ = ["Entry", "Read", "ReadStored", "Source"]
@@ -87,6 +88,20 @@ class Source(Closing, ABC):
         thread's own for this source by default.
         """
         return partial(self.read_into, key)
+
+    def read_steps(self, key: str, out: Tensor, start: int = 0) -> bool:
+        """As `read_into`, the distance of each value to its neighbor in the stored format.
+
+        Half of it is what rounding to the nearest changes at most. Returns whether this holds for
+        each element; else (a rotated format) only for the sum of squares over many.
+        """
+        entry = self.entries[key]
+        self.read_into(key, out, start)
+        if entry.dtype in _FLOATS:
+            float_steps(entry.dtype, out, out)
+        else:
+            out.zero_()
+        return True
 
     def stored_reader(self, key: str) -> ReadStored | None:
         """As `reader`, the stored bytes of `entries[key].dtype`; None where no file holds them."""

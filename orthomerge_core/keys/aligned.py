@@ -130,6 +130,19 @@ class AlignedModel:
 
         return read
 
+    def read_steps(self, key: str, out: Tensor, start: int = 0) -> bool:
+        """`Source.read_steps` of a canonical tensor; False where any of its parts says so."""
+        done, offset, each = 0, 0, True
+        for seg in self.segments[key]:
+            size = seg.stop - seg.start
+            low, high = max(start + done - offset, 0), min(start + out.numel() - offset, size)
+            if low < high:
+                part = out[done : done + high - low]
+                each &= self.source.read_steps(seg.key, part, seg.start + low)
+                done += high - low
+            offset += size
+        return each
+
     def stored_reader(self, key: str) -> ReadStored | None:
         """See `Source.stored_reader`; None too where the tensor is not one whole source tensor."""
         run = self.segments[key]

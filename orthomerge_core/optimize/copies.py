@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..analysis.rounding import Rounding
 from .geometry import Geometry, Parents
 
-__all__ = ["find_originals"]
+__all__ = ["find_originals", "rounded_originals"]
 
 QUALITY_STEP = 0.02
 """Copies differ in quality by noise; only a larger difference decides which one is kept."""
@@ -37,7 +38,34 @@ def find_originals(
         members = members[(members > 0) & (geometry.original[members] == members)]
         if len(members) > 1:
             original[members] = _keeper(geometry, tree, members, quality)
-    return np.asarray(original, dtype=np.intp)
+    return np.asarray(original[original], dtype=np.intp)  # a copy of what is now a copy
+
+
+def rounded_originals(geometry: Geometry, rounding: Rounding | None) -> Parents:
+    """The node that each node is a rounded copy of, itself if it is none [N+1].
+
+    A model that differs from the base by rounding only is the base's copy. Of models that differ
+    from each other by rounding only, the most exact is kept (the one with the smallest step; then
+    the earlier). What is a copy already stays one.
+    """
+    original = geometry.original.copy()
+    if rounding is None:
+        return original
+    near: dict[int, set[int]] = {}
+    for a, b in rounding.copies:
+        near.setdefault(a, set()).add(b)
+        near.setdefault(b, set()).add(a)
+    exact_first = sorted(range(1, len(original)), key=lambda n: (rounding.step[n], n))
+    kept = [0]
+    for node in exact_first:
+        if original[node] != node:
+            continue
+        others = [k for k in kept if k in near.get(node, ())]
+        if others:
+            original[node] = others[0]
+        else:
+            kept.append(node)
+    return np.asarray(original[original], dtype=np.intp)
 
 
 def _copies(geometry: Geometry, tree: Parents, node: int, share: float) -> bool:

@@ -11,7 +11,7 @@ from ..analysis.result import Analysis
 from ..errors import AnalysisError
 from ..progress import Progress
 from ..recipe.model import BASE, Row
-from .copies import find_originals
+from .copies import find_originals, rounded_originals
 from .findings import Findings, judge
 from .geometry import Geometry, Parents
 from .proposal import Figures, Proposal
@@ -32,8 +32,9 @@ def optimise(
 ) -> Proposal:
     """Parents of maximal total orthogonality, and rows with their reasons.
 
-    Copies are set aside first (`copies.find_originals`). Start: `tree.nearest_tree`. Objective:
-    mean over pairs of 1 − cos²(δ_i, δ_j) with δ_i = M_i − P_i, over admissible acyclic parents.
+    Copies are set aside first (`copies.rounded_originals`, `copies.find_originals`). Start:
+    `tree.nearest_tree`. Objective: mean over pairs of 1 − cos²(δ_i, δ_j) with δ_i = M_i − P_i, over
+    admissible acyclic parents.
     Search: `settings.search`. Then rows are left out, repeated and warned about
     (`findings.judge`).
     quality [N], 0..1: which of two redundant models stays; by default that of `analysis.derive`.
@@ -53,12 +54,15 @@ def optimise(
     geometry = Geometry.of_analysis(analysis)
     damaged = _damaged(analysis)
     geometry = geometry.set_aside(tuple(damaged))
+    original = rounded_originals(geometry, analysis.rounding)
+    rounded = tuple(int(n) - 1 for n in np.flatnonzero(original != geometry.original))
+    geometry = geometry.fold(original)
     tree = nearest_tree(geometry)
     geometry = geometry.fold(find_originals(geometry, tree, scores, settings.duplicate))
     start = nearest_tree(geometry)
     local = local_search(geometry, start, settings, progress)
     found = exhaustive_search(geometry, settings, progress) if kind == "exhaustive" else local
-    findings = judge(geometry, found.parents, scores, settings, damaged)
+    findings = judge(geometry, found.parents, scores, settings, damaged, rounded)
     return _proposal(analysis, settings, geometry, start, local, found, findings, known)
 
 

@@ -17,8 +17,9 @@ __all__ = ["Findings", "judge", "missing_ancestors"]
 class Findings:
     """Verdicts by model number 0..N−1 (node − 1).
 
-    damaged: number → how many values are not finite. null: δ ≈ 0, equal to its parent. duplicate:
-    number → δ's share of the parent's change.
+    damaged: number → how many values are not finite. null: δ ≈ 0, equal to its parent. rounded:
+    differs from its parent by no more than the stored formats round. duplicate: number → δ's
+    share of the parent's change.
     redundant: number → (number of the row that says the same, cos). opposed: pairs with their cos.
     repeated: numbers whose row counts twice. information [N]: mean of 1 − cos² against all other
     enabled rows, NaN where there is none. missing: number → ancestors (numbers) whose own change
@@ -27,6 +28,7 @@ class Findings:
 
     damaged: Mapping[int, int]
     null: tuple[int, ...]
+    rounded: tuple[int, ...]
     duplicate: Mapping[int, float]
     redundant: Mapping[int, tuple[int, float]]
     opposed: tuple[tuple[int, int, float], ...]
@@ -36,7 +38,7 @@ class Findings:
 
     def enabled(self, number: int) -> bool:
         """Whether the proposal switches the row on."""
-        off = (self.damaged, self.null, self.duplicate, self.redundant)
+        off = (self.damaged, self.null, self.rounded, self.duplicate, self.redundant)
         return not any(number in group for group in off)
 
 
@@ -46,17 +48,20 @@ def judge(
     quality: Sequence[float],
     settings: OptimizeSettings,
     damaged: Mapping[int, int],
+    rounded: Sequence[int] = (),
 ) -> Findings:
-    """Null, near-duplicate, redundant, opposed, repeated and unreconstructable rows, in that order.
+    """Rows to leave out, to repeat and to warn about, in the order of the fields of `Findings`.
 
     Each step looks only at rows that the earlier ones left on. A damaged row is off: where it has a
     value that is not finite, a merge takes the base's tensor for all rows. Cost: O(N² log N).
     """
     norms, cosines = geometry.norms(parents), geometry.cosines(parents)
     null = tuple(int(i) for i in np.flatnonzero(norms == 0.0))
-    copies = [int(i) for i in np.flatnonzero(~geometry.counted) if i not in {*null, *damaged}]
+    rounded = tuple(i for i in rounded if i not in {*null, *damaged})
+    known = {*null, *damaged, *rounded}
+    copies = [int(i) for i in np.flatnonzero(~geometry.counted) if i not in known]
     duplicate = {i: float(norms[i] / norms[parents[i + 1] - 1]) for i in copies}
-    off = {*damaged, *null, *duplicate}
+    off = {*known, *duplicate}
     redundant = _redundant(cosines, quality, off, settings.redundancy)
     on = [i for i in range(geometry.models) if i not in off and i not in redundant]
     information = _information(cosines, on)
@@ -65,13 +70,14 @@ def judge(
     return Findings(
         damaged=damaged,
         null=null,
+        rounded=rounded,
         duplicate=duplicate,
         redundant=redundant,
         opposed=tuple(p for p in opposed if p[2] < settings.opposition),
         # In high dimension unrelated deltas are nearly always new: then repeating all says nothing.
         repeated=tuple(candidates) if len(candidates) < len(on) else (),
         information=information,
-        missing=missing_ancestors(parents, on, null),
+        missing=missing_ancestors(parents, on, (*null, *rounded)),
     )
 
 

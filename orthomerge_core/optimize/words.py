@@ -55,6 +55,9 @@ class _Speaker:
         if i in self.found.null:
             where = self.parent(i)
             return f"identical to {'the base' if where == BASE else where}"
+        if i in self.found.rounded:
+            original = "the base" if self.parent(i) == BASE else self.parent(i)
+            return f"copy of {original}: the two differ only by the rounding of their formats"
         if i in self.found.duplicate:
             share = _percent(self.found.duplicate[i])
             return f"near-duplicate of {self.parent(i)}: differs by {share} of its change"
@@ -134,7 +137,8 @@ def _left_out(speaker: _Speaker) -> list[Notice]:
         text = speaker.off(i)
         if not text or i in found.damaged:
             continue
-        kind = "null" if i in found.null else "duplicate" if i in found.duplicate else "redundant"
+        equal = i in found.null or i in found.rounded
+        kind = "null" if equal else "duplicate" if i in found.duplicate else "redundant"
         other = names[found.redundant[i][0]] if i in found.redundant else speaker.parent(i)
         said.append(Notice(kind, (names[i], other), f"{names[i]} is off: {text}."))
     return said

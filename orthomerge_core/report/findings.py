@@ -20,6 +20,9 @@ _LONE_ENERGY_FRAC = 0.05
 
 _OPPOSED = -0.5
 
+_ROUNDED_FRAC = 0.1
+"""Share of a change's energy above which rounding is worth a word."""
+
 
 @dataclass(frozen=True)
 class Doubt:
@@ -49,7 +52,7 @@ def suspicions(analysis: Analysis, found: Derived, proposal: Proposal) -> list[D
                 f"{found.outlier_ratio[i]:.0f} times its usual change."
             )
             said.append(Doubt((name,), text, grave=True))
-    said += _opposed(found)
+    said += _coarse(analysis) + _opposed(found)
     pairs = {frozenset(doubt.models) for doubt in said if len(doubt.models) == 2}
     for notice in proposal.warnings:
         repeated = notice.kind == "opposed" and frozenset(notice.models) in pairs
@@ -83,6 +86,20 @@ def _broken(analysis: Analysis, found: Derived) -> list[Doubt]:
         if found.coverage_frac[i] < _LOW_COVERAGE_FRAC:
             share = f"{100 * found.coverage_frac[i]:.1f} %"
             said.append(Doubt((name,), f"{name} holds only {share} of the base's weights."))
+    return said
+
+
+def _coarse(analysis: Analysis) -> list[Doubt]:
+    """Models of which much of the change is what their format rounds, copies left out."""
+    rounding, said = analysis.rounding, []
+    copies = {node for pair in rounding.copies for node in pair[1:]} if rounding else set()
+    for i, frac in enumerate(rounding.frac.tolist() if rounding else []):
+        if frac >= _ROUNDED_FRAC and i + 1 not in copies:
+            name = analysis.names[i]
+            text = (
+                f"{name}: about {100 * frac:.0f} % of its change is rounding of its stored format."
+            )
+            said.append(Doubt((name,), f"{text} A more exact copy of it merges better."))
     return said
 
 

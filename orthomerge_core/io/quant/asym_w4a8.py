@@ -64,6 +64,9 @@ class AsymW4A8(QuantLayer):
         self._check_sides(rows, groups.shape[1])
         self.unit = cols if self._bits == 6 else lcm(self._rotation, self._group)
         self.unit_bytes = self.unit * self._bits // 8
+        low = self.unit // 2  # two codes to a byte; upper bits of six follow
+        self.low_bits = b"\x11" * low + b"\x00" * (self.unit_bytes - low)
+        self.rotated = True
         self._units_per_row = max(cols // max(self.unit, 1), 1)
 
     def _depth(self, width: int, cols: int) -> int:

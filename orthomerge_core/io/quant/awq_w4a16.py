@@ -41,6 +41,7 @@ class AwqW4A16(QuantLayer):
         for suffix in self.needs:
             self.expect_in(f"{suffix} dtype", ("F32", "F16", "BF16"), self.side(suffix).dtype)
             self.expect(f"{suffix} shape", (groups, rows), self.side(suffix).shape)
+        self.low_bits = b"\x11"  # two codes to a byte
         self.shape, self.unit, self.unit_bytes = (rows, cols), cols // groups, cols // groups // 2
 
     def load(self, read: Callable[[str], Tensor]) -> Scales:

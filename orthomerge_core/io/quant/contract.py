@@ -51,6 +51,10 @@ class QuantLayer(ABC):
     `rotates`: the scheme knows ConvRot's rotation. `matrix`: it is defined for two axes only; a
     third in front makes the tensor a stack of such matrices (see `expert_stack`).
 
+    `low_bits`: what to flip in the stored bytes, over and over, so that every code moves by one
+    step; see `steps`. `rotated`: codes are those of a rotated weight, so that one step of a code
+    spreads over several elements.
+
     Attributes set by `__init__`, which raises `UnsupportedError` or `HeaderError` for what does
     not add up:
         shape: logical shape (padded, where `padding` is not 0; see `source.Entry`).
@@ -62,6 +66,8 @@ class QuantLayer(ABC):
     rotates: ClassVar[bool] = False
     matrix: ClassVar[bool] = False
     padding: int = 0
+    low_bits: bytes = b"\x01"
+    rotated: bool = False
 
     quant: str
     shape: tuple[int, ...]
@@ -80,6 +86,22 @@ class QuantLayer(ABC):
     def decode(self, scales: Scales, raw: Tensor, first: int, out: Tensor) -> None:
         """Fill float32 `out` [units·unit] from `raw` [units·unit_bytes], uint8, from unit
         `first`."""
+
+    def steps(self, scales: Scales, raw: Tensor, first: int, out: Tensor) -> None:
+        """Fill `out`, as `decode` does, with the distance to a neighboring value.
+
+        Where `rotated`, only the sum of squares over a unit means something: a rotation keeps it.
+        """
+        if not self.low_bits:
+            out.zero_()  # unknown: taken for exact, so that no model is taken for a copy
+            return
+        mask = torch.frombuffer(bytearray(self.low_bits), dtype=torch.uint8)
+        other = torch.empty_like(out)
+        self.decode(scales, raw, first, out)
+        self.decode(scales, raw ^ mask.repeat(len(raw) // len(mask)), first, other)
+        # One above the largest code may be no number: fp8 has a NaN there.
+        there = torch.isfinite(other).logical_or_(~torch.isfinite(out))
+        out.copy_(torch.where(there, (other - out).abs(), out.abs() / 8.0)).nan_to_num_(0.0)
 
     def side(self, suffix: str) -> TensorInfo:
         """The side tensor of that suffix, or `HeaderError` where the file lacks it."""

@@ -42,6 +42,7 @@ class ConvRotW4A4(QuantLayer):
         group = spec.option("convrot_groupsize", 256)
         if not is_rotation_size(group) or cols % group:
             self.refuse("convrot_groupsize", f"a power of 4 that divides {cols}", group)
+        self.low_bits, self.rotated = b"\x11", True  # two codes to a byte
         self.shape, self.unit, self.unit_bytes = (rows, cols), int(group), int(group) // 2
         self._units_per_row = max(cols // self.unit, 1)
 

@@ -41,6 +41,7 @@ class ExpertStack(QuantLayer):
         weight = replace(spec.weight, shape=shape[1:], stop=self._stop_of_one(spec.weight))
         self._one = scheme(replace(spec, weight=weight, sides=sides))
         one = self._one
+        self.low_bits, self.rotated = one.low_bits, one.rotated
         self.quant, self.needs, self.padding = one.quant, one.needs, one.padding
         self.shape, self.unit, self.unit_bytes = (
             (self._experts, *one.shape),

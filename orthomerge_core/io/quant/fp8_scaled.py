@@ -40,6 +40,7 @@ class ScaledFp8(QuantLayer):
         self.expect_in("scale dtype", _SCALES, scale.dtype)
         self.shape, self.needs = weight.shape, (self._suffix,)
         self._dtype = torch_dtype(weight.dtype)
+        self.low_bits = bytes([1, *[0] * (self._dtype.itemsize - 1)])
         rows = weight.shape[0] if weight.shape else 1
         per_row = torch.Size(weight.shape[1:]).numel()
         count = torch.Size(scale.shape).numel()

@@ -51,6 +51,7 @@ class Int8(QuantLayer):
             expected = (rows, *(1 for _ in weight.shape[1:]))
             self.expect_in("scale shape", tuple({expected: 0, (rows, 1): 0}), scale.shape)
         self._group = self._rotation(spec, cols) if spec.option("convrot", False) else 0
+        self.rotated = bool(self._group)
         self.quant = "int8_convrot" if self._group else "int8_tensorwise"
         self.unit = self.unit_bytes = self._group or _piece(cols)
         self._units_per_row = max(cols // self.unit, 1)

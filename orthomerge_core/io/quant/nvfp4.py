@@ -34,6 +34,7 @@ class NvFp4(QuantLayer):
     formats: ClassVar[tuple[str, ...]] = ("nvfp4",)
     matrix: ClassVar[bool] = True
     padding: int = 16
+    low_bits: bytes = b"\x11"  # two codes to a byte
 
     def __init__(self, spec: LayerSpec) -> None:
         super().__init__(spec)

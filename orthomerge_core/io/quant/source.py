@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -61,7 +61,22 @@ class QuantizedSource(Source):
         """See `Source`."""
         return None if key in self._layers else self._source.stored_reader(key)
 
-    def _decode(self, layer: QuantLayer, key: str, out: Tensor, start: int) -> None:
+    def read_steps(self, key: str, out: Tensor, start: int = 0) -> bool:
+        """See `Source`."""
+        layer = self._layers.get(key)
+        if layer is None:
+            return self._source.read_steps(key, out, start)
+        self._decode(layer, key, out, start, layer.steps)
+        return not layer.rotated
+
+    def _decode(
+        self,
+        layer: QuantLayer,
+        key: str,
+        out: Tensor,
+        start: int,
+        decode: Callable[[Scales, Tensor, int, Tensor], None] | None = None,
+    ) -> None:
         """Whole units go straight into `out`; one that `out` begins or ends in, through a
         scratch."""
         scales = self._scales(layer, key)
@@ -72,20 +87,26 @@ class QuantizedSource(Source):
             whole = min(left, max(_FLOATS_AT_ONCE, unit)) // unit if skip == 0 else 0
             if whole and out.is_contiguous() and out.device.type == "cpu":
                 part = out[done : done + whole * unit]
-                self._decode_units(layer, key, scales, first, part)
+                self._decode_units(layer, key, scales, first, part, decode)
             else:
                 scratch = torch.empty(unit * max(whole, 1), dtype=torch.float32)
-                self._decode_units(layer, key, scales, first, scratch)
+                self._decode_units(layer, key, scales, first, scratch, decode)
                 part = out[done : done + min(left, len(scratch) - skip)]
                 part.copy_(scratch[skip : skip + len(part)])
             done += len(part)
 
     def _decode_units(
-        self, layer: QuantLayer, key: str, scales: Scales, first: int, out: Tensor
+        self,
+        layer: QuantLayer,
+        key: str,
+        scales: Scales,
+        first: int,
+        out: Tensor,
+        decode: Callable[[Scales, Tensor, int, Tensor], None] | None,
     ) -> None:
         raw = self._source.scratch().bytes(len(out) // layer.unit * layer.unit_bytes)
         self._source.read_bytes(key, raw.data, first * layer.unit_bytes)
-        layer.decode(scales, torch.from_numpy(raw), first, out)
+        (decode or layer.decode)(scales, torch.from_numpy(raw), first, out)
 
     def _scales(self, layer: QuantLayer, key: str) -> Scales:
         """The layer's scales. A thread keeps those of its last layer: tensors come in chunks."""

@@ -160,7 +160,7 @@ def test_more_spectra_of_a_known_set_read_only_their_matrices(cache):
         lambda b: b"",
         lambda b: b.replace(b'"gram":[[', b'"gram":[[1', 1),
         lambda b: b"not json\n" + b,
-        lambda b: b.replace(b'"version": 2', b'"version": 9', 1),
+        lambda b: b.replace(b'"version": 3', b'"version": 9', 1),
     ],
 )
 def test_damaged_entries_are_made_again(cache, tmp_path, damage):

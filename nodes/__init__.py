@@ -8,6 +8,7 @@ from . import host
 from .add_model import OrthoAddModel
 from .analyzer import DeltaGramAnalyzer
 from .compatibility_fix import CompatibilityFix
+from .extract_lora import OrthoExtractLoRA
 from .grid import OrthoGrid
 from .grid_picture import OrthoGridPicture
 from .merge_execute import OrthoMergeExecute
@@ -33,6 +34,7 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     OrthoPickModel,
     OrthoGrid,
     OrthoGridPicture,
+    OrthoExtractLoRA,
 )
 
 

@@ -28,6 +28,7 @@ TEMPLATES: Mapping[str, str] = MappingProxyType(
         "merge.averaged": "{count:# tensor was|# tensors were} averaged, since {reason}.",
         "merge.clipped": "{count:# weight was|# weights were} clipped to the range of {dtype}, "
         "±{limit:g}.",
+        "merge.licenses": "The ingredients state different licenses: {licenses}.",
         "merge.no_row": "No row is active: the result is the base.",
         "merge.not_finite": "{row} holds values that are not finite in {count:# tensor|# tensors} "
         "({keys:names}); it does not count there.",

@@ -13,7 +13,6 @@ from .common import FILE, echo_json, json_flag, quiet_flag
 
 if TYPE_CHECKING:
     from ..linalg.low_rank import RankRule
-    from ..lora.extract import LoraReport
 
 __all__ = ["extract_lora"]
 
@@ -71,6 +70,7 @@ def extract_lora(
         raise click.UsageError("Choose one of --rank, --energy, --ratio and --knee.")
     from ..keys.opening import open_set, spec_from_paths
     from ..lora import extract
+    from ..report.lora_text import lora_report
 
     rule = _rule(rank, energy, ratio, knee, max_rank)
     spec = spec_from_paths(base, [model] if parent is None else [model, parent])
@@ -93,7 +93,7 @@ def extract_lora(
     if as_json:
         echo_json(found.to_json())
     else:
-        click.echo("\n".join(_told(found, output)))
+        click.echo(lora_report(found, output.name))
     return 0
 
 
@@ -109,18 +109,3 @@ def _rule(
     if knee:
         return RankRule("knee", limit=limit)
     return RankRule("fixed", rank or 32, max(rank or 32, limit))
-
-
-def _told(found: LoraReport, output: Path) -> list[str]:
-    ranks = sorted(layer.rank for layer in found.layers if layer.rank)
-    whole = len(found.layers) - len(ranks)
-    said = [f"Saved {output.name}: {found.n_bytes / 2**20:,.1f} MiB."]
-    span = f" of rank {ranks[0]} to {ranks[-1]}" if ranks else ""
-    said.append(f"{len(ranks)} layers{span}, {whole} tensors stored whole.")
-    said.append(f"The LoRA holds {100 * found.kept:.2f} % of the change's energy.")
-    said += [
-        f"  {layer.key}: {100 * layer.kept:.1f} % at rank {layer.rank}"
-        for layer in found.largest_losses()
-    ]
-    said += [f"Left out: {count} {reason}." for reason, count in found.left_out.items()]
-    return said

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     write_models(tmp_path)
+    mecha.register()  # as whoever runs an exported recipe does
     from sd_mecha.extensions import model_dirs
 
     monkeypatch.setattr(model_dirs, "_registry", [tmp_path])
@@ -41,6 +42,7 @@ def by_hand(folder, recipe):
 
 
 def run(folder, text):
+    mecha.register()
     merged = sd_mecha.merge(sd_mecha.deserialize(text), output_dtype=torch.float32)
     return {k: v for k, v in merged.items() if k in SHAPES}
 

@@ -13,6 +13,7 @@ import torch
 
 from orthomerge_core.keys.align import align
 from orthomerge_core.keys.detect import all_architectures, detect
+from orthomerge_core.keys.known import get_architecture
 from tests.fakes import MemorySource
 from tests.inventories import inventory
 
@@ -69,7 +70,7 @@ VARIANTS: dict[str, tuple[str, str, dict[str, Any], str, int]] = {
     "flux schnell": ("FluxSchnell", "flux1-dev", {"guidance_embed": False}, "flux1", 57),
     "flux fill": ("FluxInpaint", "flux1-dev", {"in_channels": 96}, "flux1", 57),
     "flux2 dev": ("Flux2", "flux2-klein-4b", {**FLUX2, "guidance_embed": True}, "flux2", 56),
-    "chroma radiance": ("ChromaRadiance", "chroma", RADIANCE, "chroma", 61),
+    "chroma radiance": ("ChromaRadiance", "chroma", RADIANCE, "chroma_radiance", 61),
     "wan2.1 text": ("WAN21_T2V", "wan-i2v-14b", {"in_dim": 16, "model_type": "t2v"}, "wan", 40),
     "wan2.2 5b": (
         "WAN22_T2V",
@@ -96,7 +97,7 @@ VARIANTS: dict[str, tuple[str, str, dict[str, Any], str, int]] = {
         "HunyuanVideo15",
         "hunyuan-video",
         {**HY15, "guidance_embed": False},
-        "hunyuan_video",
+        "hunyuan_video_15",
         56,
     ),
     "hunyuan image refiner": (
@@ -108,10 +109,11 @@ VARIANTS: dict[str, tuple[str, str, dict[str, Any], str, int]] = {
     ),
 }
 
-# what no file here describes → (ComfyUI's class, its whole configuration, blocks that repeat)
-UNSEEN: dict[str, tuple[str, dict[str, Any], int]] = {
-    "ltxv": ("LTXV", {"image_model": "ltxv"}, 28),
-    "hydit": (
+# architecture → (ComfyUI's class, its whole configuration, blocks that repeat); not all have a file
+# here, but each must make sense as generic
+WHOLE: dict[str, tuple[str, dict[str, Any], int]] = {
+    "ltx_video": ("LTXV", {"image_model": "ltxv"}, 28),
+    "": (
         "HunyuanDiT1",
         {
             "image_model": "hydit1",
@@ -214,15 +216,16 @@ def test_a_variant_is_recognised_and_no_key_is_unassigned(host: Any, variant: st
     assert len(repeating(architecture, shapes)) == blocks
 
 
-@pytest.mark.parametrize("name", UNSEEN)
-def test_what_nobody_described_is_generic_and_makes_sense(host: Any, name: str) -> None:
-    theirs, config, blocks = UNSEEN[name]
+@pytest.mark.parametrize("name", WHOLE)
+def test_generic_makes_sense_of_every_model(host: Any, name: str) -> None:
+    theirs, config, blocks = WHOLE[name]
     shapes = key_list(host, theirs, config)
-    assert [a.name for a in all_architectures() if a.fits(shapes)] == ["generic"]
-    generic = detect(shapes)
-    assert generic.name == "generic"
-    assert Counter(generic.layer_type(k) for k in shapes)["other"] == 0
-    assert len(repeating(generic, shapes)) == blocks
+    expected = [name, "generic"] if name else ["generic"]
+    assert [a.name for a in all_architectures() if a.fits(shapes)] == expected
+    assert detect(shapes).name == expected[0]
+    assert len(repeating(detect(shapes), shapes)) == blocks
+    for architecture in map(get_architecture, expected):
+        assert Counter(architecture.layer_type(k) for k in shapes)["other"] == 0
 
 
 @pytest.mark.parametrize(
@@ -237,10 +240,10 @@ def test_what_nobody_described_is_generic_and_makes_sense(host: Any, name: str) 
             "same architecture as the base, but 4 of its 780 tensors are not usable he",
         ),
         ("hunyuan i2v", "image-to-video variant: 33 input channels, base has 16"),
-        ("hunyuan 1.5", "other size of the same architecture: "),
+        ("hunyuan 1.5", "other architecture: HunyuanVideo 1.5, base is HunyuanVideo"),
         ("sdxl refiner", "other architecture: SDXL refiner, base is SDXL"),
         ("sd2", "other architecture: Stable Diffusion 2, base is Stable Diffusion 1.5"),
-        ("chroma radiance", "same architecture as the base, but "),
+        ("chroma radiance", "other architecture: Chroma Radiance, base is Chroma"),
     ],
 )
 def test_its_verdict_against_the_common_model(host: Any, variant: str, words: str) -> None:

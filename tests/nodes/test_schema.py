@@ -13,6 +13,7 @@ import pytest
 
 GOLDEN = Path(__file__).parent / "golden_schema.json"
 OUTPUT_NODES = {
+    "OrthoExtractLoRA",
     "CompatibilityFix",
     "DeltaGramAnalyzer",
     "DeltaBaseOptimizer",

@@ -11,6 +11,7 @@ from ...recipe.model import BASE
 from ..fallback import TEXTURE, Work
 from ..plan.model import Plan
 from .cast import LIMITS
+from .inherited import licenses
 from .provenance import vae_name
 
 __all__ = ["merge_notes", "other_weights", "unused_tensors"]
@@ -31,6 +32,7 @@ def merge_notes(work: Work, hashes: Mapping[str, str]) -> list[Message]:
         *_rounding(work),
         *(Message("merge.averaged", {"count": n, "reason": r}) for r, n in work.plain.items()),
         *_unmatched(work.plan),
+        *_licenses(work.plan),
         *other_weights(work.plan, hashes),
     ]
 
@@ -114,6 +116,13 @@ def _rows_left(plan: Plan, keys: list[str]) -> tuple[int, int] | None:
         return None
     left, rows = found.pop()
     return (left, rows) if 0 < left < rows else None
+
+
+def _licenses(plan: Plan) -> Iterator[Message]:
+    """The licenses that the ingredients state, where they are not one."""
+    named = licenses([model.source.metadata for model in plan.sources()])
+    if len(named) > 1:
+        yield Message("merge.licenses", {"licenses": "; ".join(named)})
 
 
 def other_weights(plan: Plan, hashes: Mapping[str, str]) -> Iterator[Message]:

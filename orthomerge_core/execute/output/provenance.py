@@ -14,6 +14,7 @@ from ...recipe import codec
 from ...recipe.model import BASE, Recipe
 from ..plan.model import Plan
 from ..plan.storage import fp8_metadata
+from .inherited import inherited_config, inherited_spec
 
 __all__ = [
     "CONTENT_HASH",
@@ -35,11 +36,6 @@ CONTENT_HASH, RECIPE, VERSION = (
 PLACEHOLDER = "0" * 32
 """Stands for a content hash until it is known, so that the header's length is."""
 
-# Of the base's own metadata these would lie about the merge, or tell more than its owner meant to.
-_NOT_INHERITED = ("format", "prompt", "workflow", "_quantization_metadata", "mecha_recipe")
-_NOT_INHERITED_PREFIXES = ("modelspec.", "orthomerge.", "ss_", "sshs_")
-_KEPT_SPEC = ("architecture", "prediction_type", "predict_key", "resolution", "implementation")
-
 
 def header_metadata(plan: Plan, *, full: bool = True) -> dict[str, str]:
     """The header's strings before the merge, hashes as placeholders of the final length.
@@ -48,12 +44,7 @@ def header_metadata(plan: Plan, *, full: bool = True) -> dict[str, str]:
     load the file, and the content hash, stay.
     """
     base = plan.aligned.base.source.metadata
-    inherited = {
-        key: value
-        for key, value in base.items()
-        if key not in _NOT_INHERITED and not key.startswith(_NOT_INHERITED_PREFIXES)
-    }
-    out = inherited | {"format": "pt", CONTENT_HASH: PLACEHOLDER, VERSION: __version__}
+    out = inherited_config(base) | {"format": "pt", CONTENT_HASH: PLACEHOLDER, VERSION: __version__}
     out |= fp8_metadata({t.name: t.stored for t in plan.tensors})
     if not full:
         return out
@@ -109,11 +100,7 @@ def _recipe_text(recipe: Recipe) -> str:
 
 
 def _modelspec(plan: Plan, base: Mapping[str, str]) -> dict[str, str]:
-    kept = {
-        f"modelspec.{name}": base[f"modelspec.{name}"]
-        for name in _KEPT_SPEC
-        if f"modelspec.{name}" in base
-    }
+    kept = inherited_spec(base, [model.source.metadata for model in plan.models])
     method = plan.recipe.method
     title = Path(plan.target).stem if plan.target else f"{method} merge"
     if plan.aligned.architecture.marks_prediction or plan.markers.added:

@@ -144,11 +144,14 @@ function follow(node, view) {
   view.refresh();
 }
 
+/** Gives the focus back as soon as the page shows the new table, unless the person is elsewhere by then. */
 function restoreFocus(node, view) {
   const wanted = focusAfterHistory;
-  if (!wanted || wanted.id !== String(node.id) || performance.now() - wanted.time > 3000) return;
-  focusAfterHistory = null;
-  focusKey(view.root, wanted.key);
+  const { activeElement: active, body } = document;
+  if (!wanted?.key || wanted.id !== String(node.id) || performance.now() - wanted.time > 10_000) return;
+  if (active && active !== body && !view.root.contains(active) && active.tagName !== "CANVAS") return;
+  if (focusKey(view.root, wanted.key) && view.root.contains(document.activeElement)) focusAfterHistory = null;
+  else requestAnimationFrame(() => restoreFocus(node, view));
 }
 
 /** Makes room for all rows when their number changes, up to a screenful; never takes room away. */

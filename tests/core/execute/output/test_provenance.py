@@ -58,7 +58,7 @@ def test_the_recipe_can_be_left_out_and_strings_added(on_disk, tmp_path):
 def test_of_the_bases_metadata_only_what_stays_true_is_kept(on_disk, tmp_path, family):
     spec = on_disk()
     lies = {"prompt": "{}", "modelspec.hash_sha256": "0", "ss_network_dim": "4"}
-    keep = {"config": "{}", "modelspec.architecture": "stable-diffusion-v3"}
+    keep = {"config": '{"transformer": {}}', "modelspec.architecture": "stable-diffusion-v3"}
     save_file(family["base"], tmp_path / "base.safetensors", lies | keep)
     target = tmp_path / "merged.safetensors"
     merge(spec, target, Row("a"))

@@ -14,7 +14,7 @@ from ..orthomerge_core.errors import RecipeError
 from ..orthomerge_core.report.grid_picture import cell_caption, grid_picture
 from . import host
 from .cells import cell_report
-from .widgets import picture, schema
+from .widgets import picture, schema, told
 from .wire import GridSocket, GridWire
 
 __all__ = ["OrthoGridPicture"]

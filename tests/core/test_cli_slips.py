@@ -152,15 +152,17 @@ def test_a_file_that_was_left_out_is_in_the_report(shell, models):
 
 
 def test_what_a_full_checkpoint_loses_is_said_before_the_merge(shell, models):
-    """Its text encoder and VAE do not get into the result."""
+    """Its text encoder and VAE do not get into a result that is the diffusion model alone."""
     inner = load_file("models/base.safetensors")
     whole = {f"model.diffusion_model.{k}": t for k, t in inner.items()}
     whole["first_stage_model.encoder.conv_in.weight"] = torch.zeros(2, 2)
     save_file(whole, "models/base.safetensors")
-    write_recipe(models)
-    code, out, _ = shell("merge", RECIPE, "-o", "x.safetensors", "--dry-run")
-    assert code == 0
-    assert "The base holds 1 tensor beside the diffusion model" in out
+    said = "The base holds 1 tensor beside the diffusion model"
+    for components, lost in (("diffusion", True), ("base", False)):
+        write_recipe(models, components=components)
+        code, out, _ = shell("merge", RECIPE, "-o", "x.safetensors", "--dry-run")
+        assert code == 0
+        assert (said in out) == lost
 
 
 def test_a_broken_header_is_told_by_its_kind_in_json(shell, models):

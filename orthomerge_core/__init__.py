@@ -1,8 +1,11 @@
-"""OrthoMerge Studio's core: read, analyse and merge fine-tuned diffusion models. No ComfyUI needed.
+"""OrthoMerge Studio's core: read, analyze and merge fine-tuned diffusion models. No ComfyUI needed.
+
+`api` has six functions for programs: inspect, analyze, optimize, forecast, merge and verify. They
+are not repeated here, because `optimize` and `forecast` are packages of this one.
 
 `io` reads and writes weights · `keys` lays models over their base · `analysis` makes the one pass ·
 `optimize` chooses delta bases · `recipe` is what decides a merge · `methods` are the merges ·
-`execute` plans and streams them · `report` tells and draws. `python -m orthomerge_core --help`.
+`forecast` says what they keep · `execute` plans and streams them · `report` words and draws.
 """
 
 __version__ = "0.1.0"

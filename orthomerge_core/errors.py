@@ -39,6 +39,7 @@ __all__ = [
     "WriteError",
     "did_you_mean",
     "is_showable",
+    "near_miss",
     "quoted",
     "shown_value",
 ]
@@ -236,9 +237,17 @@ class Cancelled(OrthoMergeError):  # noqa: N818  stopping is no error of anybody
         super().__init__(what, fix="Nothing was written.")
 
 
+def near_miss(word: object, known: Sequence[str]) -> str:
+    """`Did you mean "x"?`, or "" where nothing that is valid looks like it."""
+    if not isinstance(word, str) or len(word) > _LONG_WORD:
+        return ""
+    near = get_close_matches(word, known[:_MOST_WORDS], n=1)
+    return f'Did you mean "{quoted(near[0])}"?' if near else ""
+
+
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """`Did you mean "x"? Valid: a, b, c.`, for the `fix` of an error about an unknown name."""
-    near = get_close_matches(word, known[:_MOST_WORDS], n=1) if len(word) <= _LONG_WORD else []
-    hint = f'Did you mean "{quoted(near[0])}"? ' if near else ""
+    near = near_miss(word, known)
+    hint = f"{near} " if near else ""
     shown = ", ".join(quoted(name, 80) for name in known[:24]) + (", …" if len(known) > 24 else "")
     return f"{hint}Valid: {shown}."

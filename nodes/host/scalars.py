@@ -41,7 +41,8 @@ def _check(declared: Any, value: Any) -> None:
     if expected:
         what = f'input "{declared.id}"'
         received = errors.shown_value(value)
-        raise errors.RecipeError(what, expected=expected, received=received, fix=_FIX)
+        near = errors.near_miss(value, list(getattr(declared, "options", None) or ()))
+        raise errors.RecipeError(what, expected=expected, received=received, fix=near or _FIX)
 
 
 def _socket(declared: Any, value: Any) -> str:

@@ -15,6 +15,7 @@ from orthomerge_core.errors import (
     RecipeError,
     did_you_mean,
     is_showable,
+    near_miss,
     quoted,
     shown_value,
 )
@@ -117,3 +118,9 @@ def test_the_tree_says_one_module():
         str(RecipeError("x", expected=1, received=2, fix="Do.")) == "x: expected 1, received 2. Do."
     )
     assert RecipeError.__module__ == "orthomerge"
+
+
+def test_a_near_miss_alone():
+    assert near_miss("averages", ["average", "slerp"]) == 'Did you mean "average"?'
+    assert near_miss("averages", ["slerp"]) == near_miss(None, ["slerp"]) == ""
+    assert near_miss("x" * 100_000, ["x" * 99_999]) == ""

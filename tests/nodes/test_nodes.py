@@ -271,7 +271,7 @@ def test_wires_say_themselves_in_a_few_words(pack: ModuleType, family: Path):
 def test_a_name_for_a_model_must_be_free(pack: ModuleType, errors: ModuleType, family: Path):
     assert "not base" in pack.OrthoAddModel.validate_inputs(name=" base ")
     with pytest.raises(errors.RecipeError, match='name "one"'):
-        run(pack.OrthoAddModel, models=model_set(pack), model=None, name="one")
+        run(pack.OrthoAddModel, models=model_set(pack), model=object(), name="one")
 
 
 def test_unknown_name_to_pick(pack: ModuleType, errors: ModuleType, family: Path):

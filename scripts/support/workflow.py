@@ -27,6 +27,7 @@ SIZES: Mapping[str, tuple[int, int]] = {
     "KSampler": (340, 290),
     "LoraLoaderModelOnly": (380, 100),
     "OrthoAddModel": (380, 100),
+    "OrthoExtractLoRA": (380, 420),
     "OrthoGrid": (380, 240),
     "OrthoGridPicture": (420, 420),
     "OrthoMergeExecute": (380, 500),

@@ -144,7 +144,7 @@ def full_studio(flow: Studio) -> None:
     )
     proposal, mixed, look = _middle(analysis, mix, mixer, merged, images)
     findings = _findings(flow, analysis, mix)
-    beside, kept = _beside(flow, fixed, parts), _kept(flow, merged)
+    beside, kept = _beside(flow, fixed, parts), _kept(flow, fixed, merged)
     swept = _swept(flow, mixer, parts)
     flow.lay_out([first], [proposal], [mixed, group], [look, beside], [kept, findings], [swept])
 
@@ -201,12 +201,15 @@ def _swept(flow: Studio, mixer: Node, parts: dict[str, Any]) -> Group:
     )
 
 
-def _kept(flow: Studio, merged: Node) -> Group:
+def _kept(flow: Studio, fixed: Node, merged: Node) -> Group:
     kept = flow.add("OrthoMergeSave", recipe=merged[1], filename_prefix="diffusion_models/studio")
     export = flow.add("OrthoRecipe", recipe=merged[1], export="json")
+    lora = flow.add(
+        "OrthoExtractLoRA", models=fixed, name="ink", max_rank=16, filename_prefix="loras/studio"
+    )
     return Group(
         "6  Keep it",
         "The file is what was previewed, tensor for tensor. The recipe can be exported as JSON, "
-        "for sd-mecha, or as a Python script.",
-        [[kept], [export]],
+        "for sd-mecha, or as a Python script. One model's change can be kept as a LoRA.",
+        [[kept], [export], [lora]],
     )

@@ -54,7 +54,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def _guarded(arguments: list[str] | None) -> int:
     try:
-        result = app.main(arguments, prog_name=_program(), standalone_mode=False)
+        result = _invoke(sys.argv[1:] if arguments is None else arguments)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -72,6 +72,15 @@ def _guarded(arguments: list[str] | None) -> int:
         click.echo(f"Error: {explain_os_error(error)}.", err=True)
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _invoke(words: list[str]) -> object:
+    """Run a command as `app.main` does, without the empty line that click writes at a stop."""
+    try:
+        with app.make_context(_program(), list(words)) as context:
+            return app.invoke(context)
+    except click.exceptions.Exit as done:  # --help, --version
+        return done.exit_code
 
 
 def _wants_json(arguments: list[str] | None) -> bool:

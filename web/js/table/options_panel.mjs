@@ -23,6 +23,8 @@ export function optionsPanel({ method, schema, values, open, onToggle, onChange 
       changed ? el("span.om-badge", {}, t("optionsChanged", { count: changed })) : null,
     ),
   );
+  // The toggle event comes a moment after the click; a result that arrives in between draws anew.
+  details.querySelector("summary")?.addEventListener("click", () => onToggle(!details.open));
   details.addEventListener("toggle", () => onToggle(details.open));
   if (schema?.summary) details.append(el("p.om-summary", {}, schema.summary));
   if (!params.length) details.append(el("p.om-summary", {}, t("noOptions", { method: label })));

@@ -144,7 +144,7 @@ function options(view) {
       if (host.cosmetic.optionsOpen === open) return;
       host.cosmetic.optionsOpen = open;
       host.keepCosmetic();
-      host.resized();
+      requestAnimationFrame(() => host.resized());
     },
     onChange: (param, value) => view.act.change(model.setOption(view.state, method, param, value)),
   });

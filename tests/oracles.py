@@ -48,6 +48,125 @@ def naive_dual_projection(deltas):
     return [duals[:, i].reshape(deltas[0].shape) for i in range(len(deltas))]
 
 
+def naive_train_difference(base, deltas, alphas, repeats, origins, gain=1.8):
+    b = base.double()
+    merged = b.clone()
+    for delta, alpha, repeat, origin in zip(deltas, alphas, repeats, origins, strict=True):
+        parent = b if origin is None else b + origin.double()
+        model = parent + delta.double()
+        for _ in range(repeat):
+            away, trained = (model - merged).abs(), (model - parent).abs()
+            share = torch.where(away + trained > 0, away / (away + trained), 0.0)
+            merged = merged + alpha * gain * share * (model - parent)
+    return merged
+
+
+def naive_add_cosine(base, delta, alpha, *, whole):
+    b, m = base.double(), base.double() + delta.double()
+    similarity = torch.nn.functional.cosine_similarity(b, m, dim=0, eps=0.0)
+    if whole:
+        similarity = (similarity + (b * m).sum() / (b.norm() * m.norm())) / 2
+    return b + (1 - (similarity - alpha).clamp(0, 1)) * (m - b)
+
+
+def naive_sphere_mean(points, weights, steps):
+    """On explicit vectors: the weighted mean direction, by `steps` of the mean of the arcs."""
+    points = [p.double().flatten() for p in points]
+    units = [p / p.norm() for p in points]
+    mean = sum(w * u for u, w in zip(units, weights, strict=True))
+    mean = mean / mean.norm()
+    for _ in range(steps):
+        arcs = []
+        for unit in units:
+            away = unit - (unit @ mean) * mean
+            length = away.norm()
+            arcs.append(torch.atan2(length, unit @ mean) * away / length if length > 0 else away)
+        step = sum(w * arc for arc, w in zip(arcs, weights, strict=True))
+        angle = step.norm()
+        if angle < 1e-13:
+            break
+        mean = angle.cos() * mean + angle.sin() * step / angle
+    return mean * sum(w * p.norm() for p, w in zip(points, weights, strict=True))
+
+
+def naive_trimmed(delta, density):
+    """All but the largest; how many go is rounded down, and equal sizes stay together."""
+    sizes = sorted(delta.abs().flatten().tolist())
+    least = sizes[max(int((1 - density) * len(sizes)), 1) - 1]
+    return torch.where(delta.abs() >= least, delta, 0.0).double()
+
+
+def naive_breadcrumbs(base, deltas, alphas, repeats, density, gamma):
+    kept = []
+    for delta in deltas:
+        order = delta.abs().flatten().argsort()
+        count = len(order)
+        below, above = int((1 - density - gamma) * count), int(gamma * count)
+        one = delta.double().flatten().clone()
+        one[order[:below]] = 0.0
+        one[order[count - above :]] = 0.0
+        kept.append(one.reshape(delta.shape))
+    return naive_task_arithmetic(base, kept, alphas, repeats)
+
+
+def naive_sce(base, deltas, alphas, repeats, density):
+    scaled = zip(deltas, alphas, repeats, strict=True)
+    copies = torch.stack([a * d.double() for d, a, r in scaled for _ in range(r)])
+    variance = copies.var(dim=0, unbiased=False)
+    first = variance.flatten().sort(descending=True).values
+    count = len(first) - int((1 - density) * len(first))
+    copies = copies * (variance >= first[count - 1])
+    energy = copies.flatten(1).square().sum(dim=1)
+    sign = copies.sum(dim=0).sign()
+    return base.double() + sum(
+        e / energy.sum() * torch.where(c.sign() == sign, c, 0.0)
+        for c, e in zip(copies, energy, strict=True)
+    )
+
+
+def naive_orthonormal(columns):
+    left, _, right = torch.linalg.svd(columns, full_matrices=False)
+    return left @ right
+
+
+def naive_tsv_m(base, deltas, alphas, repeats):
+    parts = [torch.linalg.svd(d.double().flatten(1), full_matrices=False) for d in deltas]
+    count = max(1, min(base.flatten(1).shape) // len(deltas))
+    left = naive_orthonormal(torch.cat([u[:, :count] for u, _, _ in parts], dim=1))
+    right = naive_orthonormal(torch.cat([v[:count] for _, _, v in parts]).T)
+    values = [r * a * s[:count] for (_, s, _), a, r in zip(parts, alphas, repeats, strict=True)]
+    return base.double() + (left @ torch.diag(torch.cat(values)) @ right.T).reshape(base.shape)
+
+
+def naive_iso_c(base, deltas, alphas, repeats):
+    total = naive_task_arithmetic(torch.zeros_like(base), deltas, alphas, repeats)
+    left, values, right = torch.linalg.svd(total.flatten(1), full_matrices=False)
+    return base.double() + (values.mean() * left @ right).reshape(base.shape)
+
+
+def naive_svc(base, deltas, alphas, repeats, floor):
+    own = [a * d.double().reshape(base.shape[0], -1) for d, a in zip(deltas, alphas, strict=True)]
+    total = sum(r * d for d, r in zip(own, repeats, strict=True))
+    left, values, right = torch.linalg.svd(total, full_matrices=False)
+    change = torch.zeros_like(total)
+    for k, value in enumerate(values):
+        u = left[:, k]
+        kept = [float((u @ total) @ (u @ d) / (u @ d).square().sum()) for d in own]
+        counted = sum(r * max(floor, s) for s, r in zip(kept, repeats, strict=True))
+        change += sum(repeats) / counted * value * torch.outer(u, right[k])
+    return base.double() + change.reshape(base.shape)
+
+
+def naive_masked_projection(base, deltas, alphas, repeats, density):
+    kept = [naive_trimmed(d, density) for d in deltas]
+    weights = [a * r for a, r in zip(alphas, repeats, strict=True)]
+    sign = sum(w * d for d, w in zip(kept, weights, strict=True)).sign()
+    masked = [
+        torch.where((w * d).sign() == sign, d, 0.0) for d, w in zip(kept, weights, strict=True)
+    ]
+    return naive_task_arithmetic(base, naive_sequential_projection(masked), alphas, repeats)
+
+
 def naive_rotations(base, deltas, damping, conflict_aware=False):
     """Steps 1 to 3 by SVD: the generators [d, d] and the rotations, on the smaller side."""
     w = base.double().flatten(1)

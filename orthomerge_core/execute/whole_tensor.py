@@ -255,12 +255,15 @@ class WholeMerge:
         scale = 2.0**power
         deltas = [loaded.matrix[i].view(tensor.shape).to(device) for i in which]
         base = loaded.buffer[0].view(tensor.shape).to(device)
+        origins = self._origins(loaded, device)
         if power:
             base, deltas = base * scale, [delta * scale for delta in deltas]
+            origins = [None if origin is None else origin * scale for origin in origins]
         rows = Rows(
             deltas=deltas,
             alphas=[tensor.alphas[i] for i in which],
             repeats=[plan.rows[i].row.repeat for i in which],
+            origins=origins,
         )
         try:
             merged, plain = self._by_method(base, rows, loaded)
@@ -268,6 +271,15 @@ class WholeMerge:
             merged, plain = averaged(base, rows), "a decomposition did not converge there"
         merged = merged.to("cpu").reshape(-1)
         return (merged / scale if power else merged), plain
+
+    def _origins(self, loaded: _Loaded, device: torch.device) -> list[Tensor | None]:
+        """P_i − B of the rows that act, where the method asks for it."""
+        plan = self._work.plan
+        if self._own or not plan.method.needs_origins:
+            return []
+        parents = [plan.rows[i].parent for i in loaded.rows]
+        shape = loaded.tensor.shape
+        return [None if p < 0 else loaded.buffer[1 + p].view(shape).to(device) for p in parents]
 
     def _by_method(self, base: Tensor, rows: Rows, loaded: _Loaded) -> tuple[Tensor, str]:
         plan, tensor, plain = self._work.plan, loaded.tensor, ""

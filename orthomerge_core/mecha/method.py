@@ -42,14 +42,15 @@ def merge_tensor(
         change = deltas.get(model, torch.zeros_like(base))
         return change if parent == BASE else change - deltas.get(parent, torch.zeros_like(base))
 
-    acting: list[tuple[Tensor, float, int]] = []
+    acting: list[tuple[Tensor, float, int, Tensor | None]] = []
     for row in recipe.active_rows:
         alpha = row.alpha * parse_layers(row.layers).weight(key, block)
         delta = between(row.model, row.delta_from)
         if alpha == 0.0 or not bool(torch.isfinite(delta).all()):
             continue
         if bool(delta.count_nonzero()):
-            acting.append((delta, alpha, row.repeat))
+            origin = None if row.delta_from == BASE else between(row.delta_from, BASE)
+            acting.append((delta, alpha, row.repeat, origin))
     merged = base.clone()
     if acting:
         method = get_method(recipe.method)

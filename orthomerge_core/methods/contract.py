@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -23,12 +24,14 @@ class Rows:
     """The rows that act on one tensor: those with alpha ≠ 0, layer weight ≠ 0 and a delta ≠ 0.
 
     deltas: float32, each of the base's shape. alphas: α_i · layer weight, all ≠ 0. repeats: 1..3.
-    All three are in the recipe's order and of equal length ≥ 1.
+    All three are in the recipe's order and of equal length ≥ 1. origins: P_i − B of each row, None
+    where P_i is the base; empty where every P_i is, or where the method does not ask for them.
     """
 
     deltas: Sequence[Tensor]
     alphas: Sequence[float]
     repeats: Sequence[int]
+    origins: Sequence[Tensor | None] = ()
 
     def __len__(self) -> int:
         return len(self.deltas)
@@ -44,7 +47,9 @@ class Method(ABC):
     whole recipe (slerp: 1). order_matters: whether the order of rows changes the result.
     averages: whether weights are divided by Σ r_i over the rows that act on a tensor; where an
     option decides, (option, value) with the value for which they are. forecast: how distances
-    between models tell its result, None where they do not.
+    between models tell its result, None where they do not. neutral: options, beside the defaults,
+    with which one row at full strength is its model; None where no options are. needs_origins:
+    whether `Rows.origins` are to be filled in. continuous: whether a small alpha is a small change.
     """
 
     name: ClassVar[str]
@@ -56,6 +61,9 @@ class Method(ABC):
     order_matters: ClassVar[bool] = False
     averages: ClassVar[bool | tuple[str, Any]] = False
     forecast: ClassVar[ForecastRule | None] = None
+    neutral: ClassVar[Mapping[str, Any] | None] = MappingProxyType({})
+    needs_origins: ClassVar[bool] = False
+    continuous: ClassVar[bool] = True
 
     @abstractmethod
     def merge(
@@ -108,6 +116,14 @@ class Method(ABC):
     def flops(self, shape: tuple[int, ...], rows: int) -> float:
         """Rough cost of one tensor, for the plan's estimate of time."""
         return 4.0 * rows * float(torch.Size(shape).numel())
+
+    def work_bytes(self, shape: tuple[int, ...], rows: int) -> int:
+        """Most bytes that a merge of one tensor holds beside base and deltas, its result included.
+
+        `rows` counts a row as often as it repeats. For the plan's estimate of memory; this one: ten
+        copies of the tensor.
+        """
+        return 40 * torch.Size(shape).numel()
 
 
 class LinearMethod(Method):

@@ -18,7 +18,7 @@ __all__ = ["Floats", "ForecastRule", "Formula", "GramRows", "Shares"]
 
 Floats = NDArray[np.float64]
 Shares = list[tuple[float, Floats]]
-Formula = Literal["", "nominal", "projected", "rotated", "stock", "median"]
+Formula = Literal["", "nominal", "projected", "rotated", "stock", "median", "spherical"]
 
 
 @dataclass(frozen=True)

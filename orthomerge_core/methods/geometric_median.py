@@ -57,3 +57,7 @@ class GeometricMedian(Method):
             nearness = rows.repeats / np.sqrt(np.maximum(distance2, 1e-12))
             weights = nearness / nearness.sum()
         return [(1.0, weights * rows.alphas)]
+
+    def work_bytes(self, shape: tuple[int, ...], rows: int) -> int:
+        """The scaled copies, and the iteration's points."""
+        return 4 * (rows + 5) * torch.Size(shape).numel()

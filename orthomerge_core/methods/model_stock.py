@@ -68,3 +68,7 @@ class ModelStock(Method):
         cosine = float(np.mean(cosines[place[:-1], place[1:]]))
         below = 1.0 + (count - 1) * cosine
         return [(1.0, rows.mean * (count * cosine / below if below != 0.0 else 0.0))]
+
+    def work_bytes(self, shape: tuple[int, ...], rows: int) -> int:
+        """The scaled copies, their mean, and what makes the cosines."""
+        return 4 * (rows + 10) * torch.Size(shape).numel()

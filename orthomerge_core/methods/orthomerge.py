@@ -20,6 +20,7 @@ from ..linalg.procrustes import (
     small_rotation,
 )
 from ..linalg.products import product, product_t
+from ..linalg.spectrum import square_of_side
 from ..params import choice, flag, integer, number
 from ._rotations import RotationStore, weighted_sums
 from .average import average_coefficients
@@ -202,6 +203,13 @@ class OrthoMerge(DecomposedMethod):
         if d > 4096:
             return 4.0 * rows * count
         return 0.2 * (24.0 * d**3 + 6.0 * d * count + rows * (4.0 * d * count + 6.5 * d**3))
+
+    def work_bytes(self, shape: tuple[int, ...], rows: int) -> int:
+        """Float64 squares of the smaller side, a float32 one per row, and some copies."""
+        side2 = square_of_side(shape)
+        if side2 > 4096**2:  # averaged, as max_rotation_dim has it unless it is raised
+            return 8 * torch.Size(shape).numel()
+        return 24 * torch.Size(shape).numel() + 52 * side2 + 4 * rows * side2
 
 
 def _joint_weights(

@@ -56,6 +56,10 @@ class Slerp(Method):
         change.add_(d * on_delta.to(base.dtype)[:, None])
         return change.add_(b).reshape(base.shape)
 
+    def work_bytes(self, shape: tuple[int, ...], rows: int) -> int:
+        """Two float64 forms and their product."""
+        return 4 * 7 * torch.Size(shape).numel()
+
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     """Row-wise inner products [units], float64."""

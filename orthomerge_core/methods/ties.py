@@ -54,3 +54,7 @@ class Ties(Method):
             *copies(rows), k=chosen["density"], vote_sgn=chosen["vote_by_size"]
         )
         return base + joined
+
+    def work_bytes(self, shape: tuple[int, ...], rows: int) -> int:
+        """The scaled copies, their stack, and signs, agreement and counts of it."""
+        return 4 * (5 * rows + 3) * torch.Size(shape).numel()

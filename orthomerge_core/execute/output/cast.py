@@ -14,16 +14,21 @@ __all__ = ["FP8_MAX", "LIMITS", "cast", "count_clipped", "fp8_scale"]
 FP8_MAX = 448.0
 """Largest finite float8_e4m3fn."""
 
-_MANTISSA = {"F16": 10, "F8_E4M3": 3, "F8_E5M2": 2}
+_MANTISSA = {"F16": 10, "BF16": 7, "F8_E4M3": 3, "F8_E5M2": 2}
 
-LIMITS = {"F16": 65504.0, "F8_E4M3": FP8_MAX, "F8_E5M2": 57344.0}
+LIMITS = {
+    "F16": 65504.0,
+    "BF16": torch.finfo(torch.bfloat16).max,
+    "F8_E4M3": FP8_MAX,
+    "F8_E5M2": 57344.0,
+}
 """Stored dtype → largest finite value, where finite float32 values may exceed it."""
 
 
 def cast(values: Tensor, dtype: str) -> Tensor:
     """Float32 to the stored dtype, rounded once to nearest even.
 
-    Finite values beyond the range of fp16 and fp8 become its largest finite value.
+    Finite values beyond the range of fp16, bf16 and fp8 become its largest finite value.
     """
     if dtype == "F32":
         return values

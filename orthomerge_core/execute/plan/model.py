@@ -151,7 +151,12 @@ class Plan(Closing):
 
     def whole_bytes(self, tensor: TensorPlan) -> int:
         """Bytes that a tensor holds which is merged whole: base, models, rows and the method's."""
-        return 4 * tensor.numel * (len(self.models) + len(self.rows) + 12)
+        held = 4 * tensor.numel * (len(self.models) + len(self.rows) + 4)
+        return held + self.method.work_bytes(tensor.shape, self._copies)
+
+    @property
+    def _copies(self) -> int:
+        return sum(row.row.repeat for row in self.rows)
 
     @cached_property
     def estimate(self) -> Estimate:

@@ -13,21 +13,32 @@ import torch
 
 from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
-from orthomerge_core.methods.registry import all_methods
+from orthomerge_core.methods.registry import all_methods, get_method
 from orthomerge_core.recipe.model import Row, TextureBoost
 from tests.core.execute.conftest import SHAPES, live_spec, recipe_for
 
 METHODS = {
+    "add_cosine_a": "a91560c00c3da088607d03e9f2e785ff",
+    "add_cosine_b": "3e25ca0fd919b6a480bf34057d8c6dcb",
     "average": "65b7a5ce1f2d4f84cb39b9792ae93a28",
+    "breadcrumbs": "e67c7764463d564435a03d1215b20358",
     "dare": "5b38738299322c6720c9037ebf6cfc6f",
     "della": "317ffc5ddc95fa4bacda3c14a0b77613",
     "geometric_median": "016977aeb01162a5b485500985f70229",
+    "iso_c": "6f90b08264af953304996a1eeefdb7d1",
+    "karcher": "f2bdd9934807ad9edf17e7dabb0f7169",
+    "masked_projection": "138a5299564791dbfaae3289e65f4048",
     "model_stock": "9ad7f1e033040dad9182cac01efdb5b8",
+    "multislerp": "e3c383bbacdeeebf7496f6bca9a0a01b",
     "orthogonal_projection": "0e4a0f1719750731102553afe2fb64d2",
     "orthomerge": "48a219e879cd32088b964d1ab7faacb6",
+    "sce": "a730b6bb9f7fd24fb832d434ba855697",
     "slerp": "f6cf9eab3243012ff7aca1aad941c7e7",
+    "svc": "f8e4f4f846c33f8bad6b98aa980eff8f",
     "task_arithmetic": "f6a7d23d1f7d07f829d657c9a215bd01",
     "ties": "710af2b6bbf1eda2085e10e1e32d2fb4",
+    "train_difference": "75bf568a0fd470c62840aba3265efc6e",
+    "tsv_m": "fb2efe750d7969d42641ee54d0da7931",
 }
 OTHERS = {
     "average in fp16": "6aa87af5cc79fa6397c6e04f9998d106",
@@ -77,7 +88,7 @@ def fixed_family(dtype: torch.dtype) -> dict[str, dict[str, torch.Tensor]]:
 def content_hash(dtype: torch.dtype = torch.bfloat16, **fields) -> str:
     spec = live_spec(fixed_family(dtype))
     rows = (Row("a", alpha=0.75), Row("b", alpha=-0.5, repeat=2), Row("child", "a"))
-    if fields.get("method") == "slerp":
+    if get_method(fields.get("method", "task_arithmetic")).max_rows == 1:
         rows = (Row("a", alpha=0.75),)
     with plan_merge(recipe_for(spec, *rows, **fields), spec) as plan:
         return run_merge(plan).report.content_hash

@@ -53,8 +53,18 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("della", {}),
     ("model_stock", {}),
     ("geometric_median", {"iterations": 4}),
+    ("multislerp", {}),
+    ("karcher", {}),
+    ("svc", {}),
 ]
-BOOSTED = ("average", "orthogonal_projection", "orthomerge", "geometric_median", "dare")
+BOOSTED = (
+    "average",
+    "orthogonal_projection",
+    "orthomerge",
+    "geometric_median",
+    "dare",
+    "multislerp",
+)
 
 
 def reduced() -> dict[str, Any]:

@@ -64,24 +64,25 @@ def test_same_input_same_bytes(method):
     assert torch.equal(run(method, base, deltas), run(method, base, deltas))
 
 
-@chosen(lambda m: not drops_at_random(m))
+@chosen(lambda m: not drops_at_random(m) and m.neutral is not None)
 @pytest.mark.parametrize("shape", [(24, 24), (16, 40), (40, 16), (8, 4, 3, 3), (30,)], ids=str)
 def test_one_row_at_full_strength_is_the_fine_tune(method, shape):
     base, deltas = draw(shape, 1)
-    torch.testing.assert_close(run(method, base, deltas), base + deltas[0], rtol=0, atol=1e-6)
+    merged = run(method, base, deltas, **method.neutral)
+    torch.testing.assert_close(merged, base + deltas[0], rtol=0, atol=1e-6)
 
 
-@methods
+@chosen(lambda m: m.continuous)
 def test_small_alpha_tends_to_the_base(method):
     base, deltas = draw((24, 40), rows_of(method))
     merged = run(method, base, deltas, alphas=[1e-6] * len(deltas))
     torch.testing.assert_close(merged, base, rtol=0, atol=2e-6)
 
 
-@chosen(lambda m: m.max_rows != 1 and not drops_at_random(m))
+@chosen(lambda m: m.max_rows != 1 and not drops_at_random(m) and m.neutral is not None)
 def test_two_equal_models_give_that_model_or_where_the_method_adds_twice_its_change(method):
     base, (delta,) = draw((24, 40), 1)
-    change = (run(method, base, [delta, delta.clone()]) - base).double()
+    change = (run(method, base, [delta, delta.clone()], **method.neutral) - base).double()
     factor = float((change * delta).sum() / delta.double().square().sum())
     assert float((change - factor * delta).norm() / delta.norm()) < 1e-3
     averages = method.averages_with(method.check_options({}))

@@ -1,7 +1,7 @@
 /** How a method is forecast: read from what the method states about itself (`Method.to_json`). Pure. */
 
 /** The formulas this folder has; "nominal" merges every row's own delta with its weight in the table. */
-export const FORMULAS = ["nominal", "projected", "rotated", "stock", "median"];
+export const FORMULAS = ["nominal", "projected", "rotated", "stock", "median", "spherical"];
 
 /**
  * A method's options filled in, and what its forecast needs.

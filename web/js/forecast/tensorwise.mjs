@@ -85,7 +85,7 @@ function askedEnergy({ on, asked, gram, size }) {
   return total;
 }
 
-const ESTIMATES = { rotated, stock, median };
+const ESTIMATES = { rotated, stock, median, spherical };
 
 /** OrthoMerge: a share as a rotation by direction, length and cap, as if generators met as deltas do. */
 function rotated(work, options, data, k) {
@@ -150,6 +150,38 @@ function median(work, options) {
     for (const r of on) asked[r] *= alphas[r] / total;
     times(work, asked, kept);
   }
+}
+
+/** MultiSLERP: one step of the mean direction of the α_i δ_i, at the mean of their lengths. */
+function spherical(work) {
+  const { on, alphas, repeats, own, copies, asked, kept, turn, turned } = work;
+  // m = Σ r_i sign(α_i) δ_i/‖δ_i‖ / Σ r, as coefficients in `turn`
+  turn.fill(0);
+  let reach = 0;
+  for (const r of on) {
+    turn[r] = (repeats[r] * Math.sign(alphas[r])) / (copies * own[r]);
+    reach += (repeats[r] * Math.abs(alphas[r]) * own[r]) / copies;
+  }
+  times(work, turn, turned);
+  const size = Math.sqrt(Math.max(dot(on, turn, turned), 0));
+  if (!(size > 1e-9)) return; // the directions cancel: the average
+  scale(turn, turned, 1 / size);
+  // t = Σ w_i θ_i/sin θ_i (u_i − cos θ_i m): the mean of the arcs from m to the u_i
+  asked.fill(0);
+  let back = 0;
+  for (const r of on) {
+    const along = (Math.sign(alphas[r]) * turned[r]) / own[r];
+    const sine = Math.sqrt(Math.max(1 - along * along, 0));
+    const weight = (repeats[r] / copies) * (sine > 0 ? Math.atan2(sine, along) / sine : 1);
+    asked[r] = (weight * Math.sign(alphas[r])) / own[r];
+    back += weight * along;
+  }
+  for (const r of on) asked[r] -= back * turn[r];
+  times(work, asked, kept);
+  const angle = Math.sqrt(Math.max(dot(on, asked, kept), 0));
+  const [onMean, onStep] = angle > 1e-12 ? [Math.cos(angle), Math.sin(angle) / angle] : [1, 0];
+  for (const r of on) asked[r] = reach * (onMean * turn[r] + onStep * asked[r]);
+  times(work, asked, kept);
 }
 
 function scale(weights, product, factor) {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from comfy_api.latest import io
 
 from ..orthomerge_core.analysis.cache import AnalysisCache, analyze_cached
@@ -67,8 +65,7 @@ class DeltaGramAnalyzer(io.ComfyNode):
         progress = host.HostProgress(cls.hidden.unique_id)
         cache = AnalysisCache(host.cache_dir("analysis"))
         memo = HashMemo(host.cache_dir("hashes"))
-        # the parents are chosen by the diffusion model, so this is what is analyzed
-        with open_set(replace(models, components="diffusion")) as aligned:
+        with open_set(models) as aligned:
             analysis = analyze_cached(
                 aligned, cache, rank_samples=rank_samples, memo=memo, progress=progress
             )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AnalysisError
+from ..keys.components import DIFFUSION
 from .derive import Derived, derive
 from .profile import profile
 from .result import Analysis
@@ -50,9 +51,11 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
     `outlier`, `quality`, `grade`, …; per pair [N][N] `cosine`, `new_information` and
     `conflict_ratio`; `blocks` and `layer_types`: name → {`delta_norm`, `energy_frac`,
     `relative_norm`, `survival`, `outlier`}, [N] each within that part; all of nine significant
-    digits. `tensors` holds the raw sums without loss (see `tensors_json`),
-    `spectra` the energies of the sampled matrices (see `spectrum_json`), `rounding` what the stored
-    formats round (see `Rounding`).
+    digits. Those at the top are the diffusion model's; `components`: name → the same figures within
+    each component. `blocks` are those of all components, `energy_frac` the share within the block's
+    own; `layer_types` are the diffusion model's. `tensors` holds the raw sums without loss (see
+    `tensors_json`), `spectra` the energies of the sampled matrices (see `spectrum_json`),
+    `rounding` what the stored formats round (see `Rounding`).
     """
     found = derive(analysis)
     return {
@@ -63,8 +66,9 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
         "files": list(analysis.files),
         "architecture": analysis.architecture,
         **_derived_json(found),
-        "blocks": _profile_json(analysis, analysis.blocks),
-        "layer_types": _profile_json(analysis, analysis.layer_types),
+        "components": {name: _component_json(analysis, name) for name in analysis.components},
+        "blocks": _profile_json(analysis, analysis.blocks, analysis.components),
+        "layer_types": _profile_json(analysis, analysis.layer_types, (DIFFUSION,)),
         "content_hashes": dict(analysis.content_hashes),
         "reports": [dict(report) for report in analysis.reports],
         "rounding": analysis.rounding.to_json() if analysis.rounding else None,
@@ -91,18 +95,25 @@ def _derived_json(found: Derived) -> dict[str, Any]:
     return fields
 
 
-def _profile_json(analysis: Analysis, labels: Sequence[str]) -> dict[str, Any]:
-    parts, label = profile(analysis, labels), np.asarray(labels)
-    found = {}
-    for i, name in enumerate(parts.parts):
-        inside = derive(analysis, label == name)
-        found[name] = {
-            "delta_norm": _numbers(parts.norm[i]),
-            "energy_frac": _numbers(parts.share[i]),
-            "relative_norm": _numbers(parts.relative[i]),
-            "survival": _numbers(inside.survival),
-            "outlier": _numbers(inside.outlier),
-        }
+def _component_json(analysis: Analysis, name: str) -> dict[str, Any]:
+    return _derived_json(derive(analysis, analysis.keys_in(name)))
+
+
+def _profile_json(
+    analysis: Analysis, labels: Sequence[str], components: Sequence[str]
+) -> dict[str, Any]:
+    label, found = np.asarray(labels), {}
+    for component in components:
+        parts, kept = profile(analysis, labels, component), analysis.keys_in(component)
+        for i, name in enumerate(parts.parts):
+            inside = derive(analysis, kept & (label == name))
+            found[name] = {
+                "delta_norm": _numbers(parts.norm[i]),
+                "energy_frac": _numbers(parts.share[i]),
+                "relative_norm": _numbers(parts.relative[i]),
+                "survival": _numbers(inside.survival),
+                "outlier": _numbers(inside.outlier),
+            }
     return found
 
 

@@ -52,8 +52,9 @@ class Derived:
 
 
 def derive(analysis: Analysis, mask: NDArray[np.bool_] | None = None) -> Derived:
-    """The figures of an analysis, over all keys or those where `mask` [K] is true."""
-    keep = np.ones(len(analysis.keys), dtype=np.bool_) if mask is None else mask
+    """The figures of an analysis over the keys of `mask` [K]; without one, those of its diffusion
+    model. `Analysis.keys_in` makes the mask of another component."""
+    keep = analysis.keys_in() if mask is None else mask
     gram = analysis.gram[keep].sum(axis=0)
     norms = np.sqrt(np.clip(np.diagonal(gram), 0.0, None))
     active = analysis.active[keep].sum(axis=0)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..keys.components import DIFFUSION
 from .result import Analysis
 
 __all__ = ["Profile", "home_labels", "profile"]
@@ -28,17 +29,19 @@ class Profile:
     relative: NDArray[np.float64]
 
 
-def profile(analysis: Analysis, labels: Sequence[str]) -> Profile:
-    """Sum the energies of keys with the same label.
+def profile(analysis: Analysis, labels: Sequence[str], component: str = DIFFUSION) -> Profile:
+    """Sum the energies of a component's keys with the same label.
 
     `labels` [K] is `analysis.blocks`, `analysis.layer_types` or any other naming of the keys. Parts
     come in the order of their first key.
     """
+    kept = analysis.keys_in(component)
+    labels = [label for label, inside in zip(labels, kept, strict=True) if inside]
     parts = tuple(dict.fromkeys(labels))
     place = {name: i for i, name in enumerate(parts)}
-    energies = np.clip(np.diagonal(analysis.gram, axis1=1, axis2=2), 0.0, None)
+    energies = np.clip(np.diagonal(analysis.gram[kept], axis1=1, axis2=2), 0.0, None)
     sums = np.zeros((len(parts), len(analysis.names) + 1), dtype=np.float64)
-    np.add.at(sums, [place[name] for name in labels], energies)
+    np.add.at(sums, np.array([place[name] for name in labels], dtype=np.intp), energies)
     deltas, base = sums[:, 1:], sums[:, :1]
     totals = deltas.sum(axis=0, keepdims=True)
     share = np.divide(deltas, totals, out=np.zeros_like(deltas), where=totals > 0)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AnalysisError
+from ..keys.components import DIFFUSION, component_of
 from .rounding import Rounding
 
 __all__ = ["Analysis", "Spectrum"]
@@ -39,9 +41,12 @@ class Analysis:
     those the ones of opposite sign; the diagonal of `active` counts each delta's non-zero elements.
     `max_abs` [K, N]: max |D_i|. `nonfinite` [K, N+1] int64: non-finite inputs (base first); such
     elements count as zero in every sum. `present` [K, N]: whether the model holds the key.
-    `content_hashes`: "base" and each name → hash of the tensors read. `reports`: what alignment
+    `content_hashes`: "base" and each name → hash of its diffusion model. `reports`: what alignment
     found (`ModelReport.to_json`), one per model in order, then those of models left out of the set.
     `rounding`: what the stored formats round; None in an analysis from before that was measured.
+
+    Keys of text encoders and of the VAE stand beside those of the diffusion model. Components are
+    never summed together: a figure without a component named is the diffusion model's.
     """
 
     base: str
@@ -73,12 +78,28 @@ class Analysis:
             )
         return self.names.index(name)
 
+    @cached_property
+    def component_of_key(self) -> tuple[str, ...]:
+        """Per key the component that it belongs to [K]."""
+        return tuple(component_of(key) for key in self.keys)
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Names of the components that were measured, in the order of their keys."""
+        return tuple(dict.fromkeys(self.component_of_key))
+
+    def keys_in(self, component: str = DIFFUSION) -> NDArray[np.bool_]:
+        """Which keys belong to a component [K]."""
+        return np.asarray(self.component_of_key, dtype=np.str_) == component
+
     def delta_gram(self, mask: NDArray[np.bool_] | None = None) -> Floats:
-        """Σ over (masked) keys of the Gram of [0, D_1 … D_N]: [N+1, N+1], the base's row is 0.
+        """Σ over keys of the Gram of [0, D_1 … D_N]: [N+1, N+1], the base's row is 0.
+
+        Over the keys of `mask` [K]; without one, those of the diffusion model.
 
         Every ⟨M_a−M_b, M_c−M_d⟩ = h(a,c) − h(a,d) − h(b,c) + h(b,d) with h this matrix.
         """
-        total: Floats = (self.gram if mask is None else self.gram[mask]).sum(axis=0)
+        total: Floats = self.gram[self.keys_in() if mask is None else mask].sum(axis=0)
         total[0, :] = 0.0
         total[:, 0] = 0.0
         return total

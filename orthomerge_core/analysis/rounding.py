@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..keys.aligned import AlignedModel, AlignedSet
+from ..keys.components import DIFFUSION, component_of
 from ..progress import Progress
 
 __all__ = ["Rounding", "measure_rounding", "read_rounding"]
@@ -82,7 +83,8 @@ def measure_rounding(
     Two tensors are copies where at most `OUTSIDE_FRAC` of their elements lie farther apart than
     half a step of either format together, and Σ (a − b)² is at most `ENERGY_FACTOR` times what
     uniform rounding gives; in rotated formats only the latter means something. Models are copies
-    where every tensor is. gram [keys, N+1, N+1]: of [B, D_1 … D_N].
+    where every tensor of the diffusion model is; other components are not compared.
+    gram [keys, N+1, N+1]: of [B, D_1 … D_N].
     Cost: reads `SAMPLE` elements per tensor of the models in question; nothing where all changes
     are larger than any rounding.
     """
@@ -91,7 +93,7 @@ def measure_rounding(
     coarse = {n for n, model in enumerate(models) if _is_coarse(aligned, model)}
     nodes = sorted({n for pair in pairs for n in pair} | coarse | ({0} if coarse else set()))
     tally = _Tally(len(models), pairs)
-    for key in aligned.keys if nodes else ():
+    for key in aligned.keys_of(DIFFUSION) if nodes else ():
         progress.check()
         tally.add({n: _sample(models[n], key, aligned.numel(key)) for n in nodes})
     return tally.result()
@@ -100,11 +102,13 @@ def measure_rounding(
 def _candidates(aligned: AlignedSet, gram: NDArray[np.float64]) -> list[tuple[int, int]]:
     """Pairs that are not equal and whose distance both formats together may account for."""
     models = (aligned.base, *aligned.models)
-    bound2 = np.zeros(len(models))
-    for n, model in enumerate(models):
-        for k, key in enumerate(aligned.keys):
-            bound2[n] += _coarse_frac(model, key) ** 2 * gram[k, 0, 0]
-    total = gram.sum(axis=0)
+    bound2, places = np.zeros(len(models)), []
+    for k, key in enumerate(aligned.keys):
+        if component_of(key) == DIFFUSION:
+            places.append(k)
+            for n, model in enumerate(models):
+                bound2[n] += _coarse_frac(model, key) ** 2 * gram[k, 0, 0]
+    total = gram[places].sum(axis=0)
     total[0, :] = total[:, 0] = 0.0
     norm2 = np.diagonal(total)
     distance2 = norm2[:, None] + norm2[None, :] - 2.0 * total
@@ -121,7 +125,7 @@ def _coarse_frac(model: AlignedModel, key: str) -> float:
 
 def _is_coarse(aligned: AlignedSet, model: AlignedModel) -> bool:
     """Whether any tensor has 8 bits or fewer."""
-    return any(_coarse_frac(model, key) == _COARSEST_FRAC for key in aligned.keys)
+    return any(_coarse_frac(model, k) == _COARSEST_FRAC for k in aligned.keys_of(DIFFUSION))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -34,19 +34,29 @@ _FLOPS_PER_BYTE = 100.0
 
 
 def sample_keys(aligned: AlignedSet, count: int) -> tuple[str, ...]:
-    """The `count` largest tensors that flatten to a matrix of at least 2 × 2, in the base's order.
+    """Of each component the `count` largest tensors that flatten to a matrix of at least 2 × 2, in
+    the base's order.
 
     Where more are equally large than are wanted, they are taken evenly from first to last, so that
     the sample is not five neighbours from the start of the model.
     """
-    sizes = {k: aligned.numel(k) for k in aligned.keys if min(matrix_shape(aligned.shapes[k])) > 1}
+    chosen = {
+        key
+        for name in aligned.components
+        for key in _largest_of(aligned, aligned.keys_of(name), count)
+    }
+    return tuple(key for key in aligned.keys if key in chosen)
+
+
+def _largest_of(aligned: AlignedSet, keys: Sequence[str], count: int) -> list[str]:
+    sizes = {k: aligned.numel(k) for k in keys if min(matrix_shape(aligned.shapes[k])) > 1}
     chosen: list[str] = []
     for size in sorted(set(sizes.values()), reverse=True):
         equal = [k for k, n in sizes.items() if n == size]
         wanted = min(count - len(chosen), len(equal))
         places = np.linspace(0, len(equal) - 1, wanted).round().astype(int)
         chosen += [equal[i] for i in places]
-    return tuple(k for k in aligned.keys if k in set(chosen))
+    return chosen
 
 
 def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:

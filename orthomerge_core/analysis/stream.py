@@ -10,7 +10,12 @@ from ..concurrency.pool import Ticker, default_workers, run_pool
 from ..errors import AnalysisError
 from ..io.hash_memo import HashMemo
 from ..keys.aligned import AlignedSet
-from ..keys.content import model_content_hash, recall_hashes
+from ..keys.content import (
+    diffusion_part,
+    model_content_hash,
+    recall_hashes,
+    remember_hashes,
+)
 from ..keys.reading import key_bytes, key_groups, total_bytes
 from ..progress import OnlyChecks, Progress
 from ..recipe.model import BASE
@@ -82,7 +87,8 @@ def content_hashes(
     progress: Progress,
     known: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """Content hashes from the bytes that passed by; only what the pass did not read is read now.
+    """Content hashes of the diffusion models from the bytes that passed by; only what the pass did
+    not read is read now.
 
     `known`: hashes of an earlier analysis of the same files, by name.
     """
@@ -92,7 +98,11 @@ def content_hashes(
         model.source.check_unchanged()
         name = BASE if model is aligned.base else model.name
         if not found.get(name):
-            found[name] = model_content_hash(model, memo, OnlyChecks(progress))
+            if memo:
+                remember_hashes(model, memo)
+            found[name] = model_content_hash(
+                diffusion_part(aligned, model), memo, OnlyChecks(progress)
+            )
     return found
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..recipe.model import COMPONENTS
 from .bar import Bar
 from .common import (
     FILE,
@@ -45,6 +46,13 @@ _NO_REPAIRS = dict.fromkeys(
     type=click.IntRange(0, 1000),
     help="How many of the largest matrices get a spectrum; 0 skips them.",
 )
+@click.option(
+    "--components",
+    default=COMPONENTS[0],
+    show_default=True,
+    type=click.Choice(COMPONENTS),
+    help="base: every component that the base has, each by itself; diffusion: its diffusion model.",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--report", type=FILE, help="Folder for report.md, report.json and heatmaps.png.")
 @click.option("--json", "json_file", type=FILE, help="File for the analysis; - is stdout.")
@@ -56,6 +64,7 @@ def analyze(
     arch: str,
     fix: bool | None,
     rank_samples: int,
+    components: str,
     device: str,
     report: Path | None,
     json_file: Path | None,
@@ -81,7 +90,7 @@ def analyze(
     caches = Caches(cache_dir, no_cache)
     with (
         Bar(quiet=quiet) as bar,
-        open_set(replace(spec, components="diffusion"), progress=bar) as aligned,
+        open_set(replace(spec, components=components), progress=bar) as aligned,
     ):
         if aligned.skipped:
             click.echo(compat_text(aligned), err=True)

@@ -11,24 +11,34 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import RecipeError
+from ..keys.components import DIFFUSION, VAE, component_of
 from ..methods.contract import Method
 from ..methods.forecast_rule import Floats, GramRows
 from ..methods.registry import get_method
 from ..recipe.layers import parse_layers
-from ..recipe.model import BASE, Row, TextureBoost
+from ..recipe.model import BASE, MERGE, Row, TextureBoost
 from .reduction import Reduced, read_reduced, reduce_for_table
 
-__all__ = ["BlockForecast", "Forecast", "RowForecast", "forecast", "reduce_for_table"]
+__all__ = [
+    "BlockForecast",
+    "ComponentForecast",
+    "Forecast",
+    "RowForecast",
+    "forecast",
+    "reduce_for_table",
+]
 
 
 @dataclass(frozen=True)
 class RowForecast:
     """One row of the table, whether it is on or not.
 
-    norm: ‖δ‖ over all tensors. new_information: mean of 1 − cos² against the other active rows.
-    retention: ⟨W−B, δ⟩/‖δ‖² over all tensors: 1 keeps the row's change whole. None where undefined.
+    All over the diffusion model's tensors. norm: ‖δ‖. new_information: mean of 1 − cos² against the
+    other active rows. retention: ⟨W−B, δ⟩/‖δ‖²: 1 keeps the row's change whole. None where
+    undefined.
     problem: "" or why the row cannot be evaluated: "model", "delta_from" (not in the analysis),
     "layers" (not readable).
     """
@@ -50,6 +60,17 @@ class BlockForecast:
 
 
 @dataclass(frozen=True)
+class ComponentForecast:
+    """One component by itself. Fields as in `Forecast`; retention: one per row."""
+
+    component: str
+    norm: float | None
+    base_share: float | None
+    cancellation: float | None
+    retention: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
 class Forecast:
     """What a merge will keep, from `forecast`.
 
@@ -57,7 +78,7 @@ class Forecast:
     cancellation and retention None) a method whose outcome distances do not tell. norm: ‖W−B‖.
     base_share: ‖W−B‖/‖B‖. cancellation: 1 − ‖W−B‖² / Σ (w_i ‖δ_i‖)² with w_i what the table asks
     of the row: 0 for rows that do not meet, up to 1 where they cancel, below 0 where they reinforce
-    each other.
+    each other. These are the diffusion model's; `components` has every component by itself.
     """
 
     method: str
@@ -67,12 +88,14 @@ class Forecast:
     cancellation: float | None
     rows: tuple[RowForecast, ...]
     blocks: tuple[BlockForecast, ...]
+    components: tuple[ComponentForecast, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, as the browser's version returns it."""
         rows = [dict(vars(r)) for r in self.rows]
         blocks = [vars(b) | {"retention": list(b.retention)} for b in self.blocks]
-        return vars(self) | {"rows": rows, "blocks": blocks}
+        parts = [vars(c) | {"retention": list(c.retention)} for c in self.components]
+        return vars(self) | {"rows": rows, "blocks": blocks, "components": parts}
 
 
 @dataclass(frozen=True)
@@ -91,17 +114,22 @@ def forecast(
     method: str,
     options: Mapping[str, Any] | None = None,
     texture: TextureBoost | None = None,
+    vae: str = BASE,
 ) -> Forecast:
     """Norm, retention and cancellation of a merge from `reduce_for_table`'s JSON.
 
     A row takes part on a tensor as in the executor: enabled, alpha · layer weight ≠ 0, and δ ≠ 0
-    there. Raises `RecipeError` for an unknown method or option; a row that cannot be evaluated has
-    a `problem` and takes no part. Cost: keys · rows³ at most.
+    there. In text encoders a row's `text` counts instead of its alpha; a VAE is merged only where
+    `vae` is "merge". Raises `RecipeError` for an unknown method or option; a row that cannot be
+    evaluated has a `problem` and takes no part. Cost: keys · rows³ at most.
     """
     data = reduced if isinstance(reduced, Reduced) else read_reduced(reduced)
     chosen = get_method(method)
     settings = chosen.check_options(options or {})
     nodes, weights, problems = _read_rows(data, rows)
+    part_of = [component_of(f"{data.blocks[b]}.") for b in data.block_of]
+    copied = np.array([part == VAE and vae != MERGE for part in part_of], dtype=np.bool_)
+    weights[copied] = 0.0
     boost = _texture_node(data, rows, texture)
     if boost is not None:
         nodes = [*nodes, boost[0]]
@@ -109,17 +137,20 @@ def forecast(
     sums = _unknown(data, grams, len(rows))
     rule = chosen.forecast
     if rule is not None:
-        sums = _merge(data, chosen, settings, weights, [r.repeat for r in rows], grams, boost)
-    base = float(np.sqrt(data.base_energy.sum()))
-    norm = _number(np.sqrt(sums.merged2.sum()))
+        counts = [r.repeat for r in rows]
+        sums = _merge(data, chosen, settings, weights, counts, grams, boost, copied)
+    parts = _components(data, sums, problems, part_of)
+    whole = next((p for p in parts if p.component == DIFFUSION), _NOTHING)
+    inside = np.array([part == DIFFUSION for part in part_of], dtype=np.bool_)
     return Forecast(
         method=method,
         exact=rule is not None and rule.exact,
-        norm=norm,
-        base_share=norm / base if norm is not None and base > 0 else None,
-        cancellation=_cancellation(sums.merged2.sum(), sums.nominal2.sum()),
-        rows=_row_figures(rows, problems, grams, sums),
+        norm=whole.norm,
+        base_share=whole.base_share,
+        cancellation=whole.cancellation,
+        rows=_row_figures(rows, problems, grams[inside], _within(sums, inside)),
         blocks=_blocks(data, sums, problems),
+        components=parts,
     )
 
 
@@ -142,7 +173,8 @@ def _read_rows(
         if not problem and row.active:
             blocks = [data.blocks[b] for b in data.block_of]
             found = [layers.weight(k, b) for k, b in zip(data.keys, blocks, strict=True)]
-            weights[:, r] = row.alpha * np.asarray(found)
+            alphas = [row.alpha_in(component_of(f"{block}.")) for block in blocks]
+            weights[:, r] = np.asarray(alphas) * np.asarray(found)
     return nodes, weights, problems
 
 
@@ -178,6 +210,7 @@ def _merge(
     repeats: Sequence[int],
     grams: Floats,
     boost: tuple[tuple[int, int], float] | None,
+    copied: NDArray[np.bool_],
 ) -> _Sums:
     keys, count = weights.shape
     noise = method.forecast.noise_frac(options) if method.forecast else 0.0
@@ -199,14 +232,14 @@ def _merge(
         for share, part in found:
             full = np.zeros(size)
             full[on] = part
-            if boost is not None:
+            if boost is not None and not copied[k]:
                 full[-1] += boost[1]
             product = grams[k] @ full
             dots[k] += share * product
             merged2[k] += share * max(float(full @ product), 0.0)
         nominal2[k] = float(nominal**2 @ norms2[k, on])
         merged2[k] += noise * nominal2[k]
-        if boost is not None:
+        if boost is not None and not copied[k]:
             nominal2[k] += boost[1] ** 2 * norms2[k, -1]
     return _Sums(dots[:, :count], norms2[:, :count], merged2, nominal2)
 
@@ -249,17 +282,49 @@ def _row_figures(
     return tuple(figures)
 
 
+def _within(sums: _Sums, inside: NDArray[np.bool_]) -> _Sums:
+    return _Sums(*(values[inside] for values in vars(sums).values()))
+
+
+def _components(
+    data: Reduced, sums: _Sums, problems: Sequence[str], part_of: Sequence[str]
+) -> tuple[ComponentForecast, ...]:
+    found = []
+    for name in dict.fromkeys(part_of):
+        inside = np.array([part == name for part in part_of], dtype=np.bool_)
+        part, base = _within(sums, inside), float(np.sqrt(data.base_energy[inside].sum()))
+        norm = _number(np.sqrt(part.merged2.sum()))
+        found.append(
+            ComponentForecast(
+                component=name,
+                norm=norm,
+                base_share=norm / base if norm is not None and base > 0 else None,
+                cancellation=_cancellation(part.merged2.sum(), part.nominal2.sum()),
+                retention=_retention(part, problems),
+            )
+        )
+    return tuple(found)
+
+
+def _retention(sums: _Sums, problems: Sequence[str]) -> tuple[float | None, ...]:
+    own, kept = sums.norms2.sum(axis=0), sums.dots.sum(axis=0)
+    return tuple(
+        _number(kept[r] / own[r]) if own[r] > 0 and not problem else None
+        for r, problem in enumerate(problems)
+    )
+
+
+_NOTHING = ComponentForecast(DIFFUSION, 0.0, None, None, ())
+
+
 def _blocks(data: Reduced, sums: _Sums, problems: Sequence[str]) -> tuple[BlockForecast, ...]:
     block_of = np.asarray(data.block_of, dtype=np.intp)
     found = []
     for b, name in enumerate(data.blocks):
         inside = block_of == b
-        own, kept = sums.norms2[inside].sum(axis=0), sums.dots[inside].sum(axis=0)
-        merged2 = float(sums.merged2[inside].sum())
-        retention = [
-            _number(kept[r] / own[r]) if own[r] > 0 and not problem else None
-            for r, problem in enumerate(problems)
-        ]
-        cancelled = _cancellation(merged2, float(sums.nominal2[inside].sum()))
-        found.append(BlockForecast(name, _number(merged2**0.5), cancelled, tuple(retention)))
+        part = _within(sums, inside)
+        merged2 = float(part.merged2.sum())
+        cancelled = _cancellation(merged2, float(part.nominal2.sum()))
+        retention = _retention(part, problems)
+        found.append(BlockForecast(name, _number(merged2**0.5), cancelled, retention))
     return tuple(found)

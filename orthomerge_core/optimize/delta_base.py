@@ -14,6 +14,7 @@ from ..recipe.model import BASE, Row
 from .copies import find_originals, rounded_originals
 from .findings import Findings, judge
 from .geometry import Geometry, Parents
+from .lineage import lineage_notices
 from .proposal import Figures, Proposal
 from .search import Found, exhaustive_search, local_search
 from .settings import OptimizeSettings
@@ -31,6 +32,9 @@ def optimise(
     quality: Sequence[float] | None = None,
 ) -> Proposal:
     """Parents of maximal total orthogonality, and rows with their reasons.
+
+    They are chosen on the diffusion model; `lineage_notices` says where another component tells of
+    another parent.
 
     Copies are set aside first (`copies.rounded_originals`, `copies.find_originals`). Start:
     `tree.nearest_tree`. Objective: mean over pairs of 1 − cos²(δ_i, δ_j) with δ_i = M_i − P_i, over
@@ -77,13 +81,16 @@ def _proposal(
     quality: Sequence[float],
 ) -> Proposal:
     names, parents = analysis.names, found.parents
+    enabled = [findings.enabled(i) for i in range(len(names))]
+    beside = lineage_notices(analysis, _named(names, parents), enabled)
+    partly = {notice.models[0] for notice in beside if notice.kind == "component"}
     exact = found is not local
     return Proposal(
         names=names,
         rows=_rows(
             _named(names, parents),
             findings,
-            reasons(names, geometry, parents, findings),
+            reasons(names, geometry, parents, findings, partly),
         ),
         parents=_named(names, parents),
         start_parents=_named(names, start),
@@ -97,7 +104,7 @@ def _proposal(
         looked_at=found.looked_at,
         figures=_figures(names, geometry, parents, findings, quality),
         cosines=tuple(tuple(row) for row in geometry.cosines(parents).tolist()),
-        warnings=notices(names, geometry, parents, findings),
+        warnings=(*notices(names, geometry, parents, findings, partly), *beside),
         settings=settings.to_json(),
     )
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..analysis.result import Analysis
+from ..keys.components import DIFFUSION
 
 __all__ = ["Bools", "Floats", "Geometry", "Parents", "is_acyclic"]
 
@@ -58,9 +59,10 @@ class Geometry:
         return cls(gram, distance2, admissible, nodes).fold(original)
 
     @classmethod
-    def of_analysis(cls, analysis: Analysis) -> Geometry:
-        """From the sums over all tensors."""
-        return cls.of(analysis.delta_gram(), float(analysis.gram[:, 0, 0].sum()))
+    def of_analysis(cls, analysis: Analysis, component: str = DIFFUSION) -> Geometry:
+        """From the sums over a component's tensors."""
+        kept = analysis.keys_in(component)
+        return cls.of(analysis.delta_gram(kept), float(analysis.gram[kept, 0, 0].sum()))
 
     def fold(self, original: Parents) -> Geometry:
         """The same set with these nodes taken for copies; an original must not be a copy itself."""

@@ -34,8 +34,8 @@ class Figures:
 
     norm: ‖M − P‖. base_norm: ‖M − B‖. improvement: 1 − norm / base_norm, 0 for the base as parent.
     new_information: mean of 1 − cos² against the other enabled rows, 0..1; None without any.
-    quality: 0..1 from the analysis, None where it is unknown. All norms are Euclidean, over all
-    tensors.
+    quality: 0..1 from the analysis, None where it is unknown. All norms are Euclidean, over the
+    diffusion model's tensors.
     """
 
     model: str
@@ -55,9 +55,9 @@ class Figures:
 class Notice:
     """Something a person should know about the proposal.
 
-    kind: nonfinite | null | duplicate | redundant | opposed | reconstruction | empty. models: whom
-    it is about, the one to act on first. enable: models whose rows would have to be switched on to
-    cure it.
+    kind: nonfinite | null | duplicate | redundant | opposed | reconstruction | empty | lineage |
+    component. models: whom it is about, the one to act on first. enable: models whose rows would
+    have to be switched on to cure it.
     """
 
     kind: str

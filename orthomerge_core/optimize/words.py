@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..recipe.model import BASE
 from .findings import Findings
@@ -32,7 +32,9 @@ class _Speaker:
         geometry: Geometry,
         parents: Parents,
         findings: Findings,
+        partly: Collection[str],
     ) -> None:
+        self.partly = partly
         self.names, self.geometry, self.parents, self.found = names, geometry, parents, findings
 
     def parent(self, i: int) -> str:
@@ -54,6 +56,8 @@ class _Speaker:
             return f"{what}{self.broken_values(i)} not finite"
         if i in self.found.null:
             where = self.parent(i)
+            if self.names[i] in self.partly:
+                return "its diffusion model is the base's"
             return f"identical to {'the base' if where == BASE else where}"
         if i in self.found.rounded:
             original = "the base" if self.parent(i) == BASE else self.parent(i)
@@ -94,9 +98,13 @@ def reasons(
     geometry: Geometry,
     parents: Parents,
     findings: Findings,
+    partly: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """Why each row is as it is, one line."""
-    speaker = _Speaker(names, geometry, parents, findings)
+    """Why each row is as it is, one line.
+
+    partly: models that change another component than the diffusion model.
+    """
+    speaker = _Speaker(names, geometry, parents, findings, partly)
     return tuple(
         speaker.off(i) or "; ".join([speaker.origin(i), *speaker.on(i)]) for i in range(len(names))
     )
@@ -107,9 +115,13 @@ def notices(
     geometry: Geometry,
     parents: Parents,
     findings: Findings,
+    partly: Collection[str] = (),
 ) -> tuple[Notice, ...]:
-    """Everything to warn about, full sentences, worst first within each kind."""
-    speaker = _Speaker(names, geometry, parents, findings)
+    """Everything to warn about, full sentences, worst first within each kind.
+
+    partly: models that change another component than the diffusion model.
+    """
+    speaker = _Speaker(names, geometry, parents, findings, partly)
     said = [*_damaged(speaker), *_left_out(speaker), *_conflicts(speaker), *_incomplete(speaker)]
     if not any(findings.enabled(i) for i in range(len(names))):
         text = "No model differs from the base or from another model: there is nothing to merge."
@@ -135,7 +147,7 @@ def _left_out(speaker: _Speaker) -> list[Notice]:
     said = []
     for i in range(len(names)):
         text = speaker.off(i)
-        if not text or i in found.damaged:
+        if not text or i in found.damaged or names[i] in speaker.partly:
             continue
         equal = i in found.null or i in found.rounded
         kind = "null" if equal else "duplicate" if i in found.duplicate else "redundant"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..analysis.derive import derive
 from ..analysis.profile import Profile, profile
 from ..analysis.result import Analysis
+from ..keys.components import component_label
 from .part_axis import label_parts
 from .plot_look import DARK, LIGHT, Look, finished, new_figure, shortened
 from .quality_card import draw_card
@@ -48,6 +49,7 @@ _INK = {True: "#000000", False: "#ffffff"}
 def heatmaps(analysis: Analysis, dark: bool = False) -> NDArray[np.uint8]:
     """Cosine, new information, conflict, block profile and quality card: [height, 1024, 3].
 
+    All of the diffusion model; of a checkpoint also how much each component changes.
     One colour language: pale is nothing or chance, blue is alike or much, orange is opposed; it
     keeps apart for every kind of colour vision. Figures are written into the cells of up to 16
     models; above that the headings say what colours mean. Needs matplotlib. Cost: about a second.
@@ -62,6 +64,9 @@ def heatmaps(analysis: Analysis, dark: bool = False) -> NDArray[np.uint8]:
     tops = [0, _HEAD + cell * count + _GAP]
     tops += [tops[1] + max(_HEAD + cell * count + _GAP, _TITLE + strip * count + _TICKS)]
     tops += [tops[2] + _TITLE + strip * count + _TICKS]
+    parts = analysis.components if len(analysis.components) > 1 else ()
+    beside = tops[3]
+    tops[3] += (_HEAD + strip * count + _GAP) if parts else 0
     height = tops[3] + _TITLE + _LINE * (count + 1) + _GAP
     sheet = _Sheet(new_figure(WIDTH, height, look), look, found.names, height)
     two_sided, rising = look.diverging(), look.rising()
@@ -72,6 +77,8 @@ def heatmaps(analysis: Analysis, dark: bool = False) -> NDArray[np.uint8]:
     kinds, blocks = (profile(analysis, x) for x in (analysis.layer_types, analysis.blocks))
     sheet.profile(kinds, "Where the change is, % by kind of layer", (right, tops[1]), strip)
     sheet.profile(blocks, "Where the change is, % by block", (0, tops[2]), strip)
+    if parts:
+        sheet.components(analysis, parts, beside, strip)
     sheet.title("Quality card", (0, tops[3]))
     card = sheet.axes(_EDGE, tops[3] + _TITLE, WIDTH - 2 * _EDGE, _LINE * (count + 1))
     draw_card(card, look, found)
@@ -146,6 +153,23 @@ class _Sheet:
             text = f" {100 * share:.0f} %"
             x = parts - 0.5
             axes.text(x, i, text, fontsize=7.5, color=self._look.ink, va="center", ha="left")
+
+    def components(self, analysis: Analysis, parts: Sequence[str], top: int, strip: int) -> None:
+        """Models against components: ‖D‖/‖B‖ within each, pale to blue within each column."""
+        self.title("How much each component changes, %", (0, top))
+        found = [derive(analysis, analysis.keys_in(part)).relative_norm for part in parts]
+        values = np.stack(found, axis=1)
+        width = min(WIDTH - _NAMES - 2 * _EDGE, 150 * len(parts))
+        axes = self.axes(_NAMES, top + _HEAD, width, strip * len(values))
+        shades = values / np.maximum(values.max(axis=0, keepdims=True), 1e-12)
+        image = axes.imshow(shades, cmap=self._look.rising(), vmin=0, vmax=1, aspect="auto")
+        self._label(axes, (0, top))
+        names = [component_label(part).split(" (")[0] for part in parts]
+        axes.set_xticks(range(len(parts)), names, fontsize=8.5)
+        axes.xaxis.tick_top()
+        if strip >= _ROOM_FOR_FIGURES:
+            for (i, j), value in np.ndenumerate(values):
+                self._write(axes, image, (j, i), shades[i, j], f"{100 * value:.2f}", 34)
 
     def _names_width(self, corner: tuple[int, int]) -> int:
         """Panels at the right of many models have room for their numbers only."""

@@ -18,6 +18,7 @@ from ..io.rawfile import explain_os_error
 from ..optimize.delta_base import optimise
 from ..optimize.proposal import Proposal
 from .advice import advice
+from .analysis_parts import parts_report
 from .findings import suspicions
 
 __all__ = ["analysis_report", "write_report"]
@@ -56,7 +57,7 @@ def analysis_report(analysis: Analysis, proposal: Proposal | None = None) -> str
     lines += [*_places(analysis), ""]
     if len(found.names) > 1:
         lines += ["## Pairs", "", *_pairs(found), ""]
-    lines += ["## How to read this", "", _LEGEND]
+    lines += [*parts_report(analysis), "## How to read this", "", _LEGEND]
     return "\n".join(lines) + "\n"
 
 

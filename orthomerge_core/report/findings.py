@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..analysis.derive import Derived
 from ..analysis.result import Analysis
 from ..optimize.proposal import Proposal
@@ -19,6 +21,7 @@ _LONE_ENERGY_FRAC = 0.05
 """Share of a model's whole change that no single weight holds; matters in small models only."""
 
 _OPPOSED = -0.5
+_WORTH_A_LOOK = ("opposed", "reconstruction", "lineage", "component")
 
 _ROUNDED_FRAC = 0.1
 """Share of a change's energy above which rounding is worth a word."""
@@ -46,7 +49,8 @@ def suspicions(analysis: Analysis, found: Derived, proposal: Proposal) -> list[D
             text = f"{name} lies {share} of the base's norm away from it, which is more like "
             said.append(Doubt((name,), text + "another model than a fine-tune.", grave=True))
         if _has_lone_outlier(analysis, found, i):
-            key = analysis.keys[int(analysis.max_abs[:, i].argmax())]
+            largest = np.where(analysis.keys_in(), analysis.max_abs[:, i], -1.0)
+            key = analysis.keys[int(largest.argmax())]
             text = (
                 f"{name} changes one weight of {key} by {found.outlier[i]:.3g}, "
                 f"{found.outlier_ratio[i]:.0f} times its usual change."
@@ -56,7 +60,7 @@ def suspicions(analysis: Analysis, found: Derived, proposal: Proposal) -> list[D
     pairs = {frozenset(doubt.models) for doubt in said if len(doubt.models) == 2}
     for notice in proposal.warnings:
         repeated = notice.kind == "opposed" and frozenset(notice.models) in pairs
-        if notice.kind in ("opposed", "reconstruction") and not repeated:
+        if notice.kind in _WORTH_A_LOOK and not repeated:
             said.append(Doubt(tuple(notice.models), notice.text, opposed=notice.kind == "opposed"))
     return said
 
@@ -64,22 +68,23 @@ def suspicions(analysis: Analysis, found: Derived, proposal: Proposal) -> list[D
 def _has_lone_outlier(analysis: Analysis, found: Derived, i: int) -> bool:
     if found.outlier_ratio[i] > _LONE_OUTLIER:
         return True
-    changed = int(analysis.active[:, i, i].sum())
+    changed = int(analysis.active[analysis.keys_in(), i, i].sum())
     energy = float(found.delta_norm[i]) ** 2
     return changed > 1000 and found.outlier[i] ** 2 > _LONE_ENERGY_FRAC * energy
 
 
 def _broken(analysis: Analysis, found: Derived) -> list[Doubt]:
     said = []
-    if found.base_nonfinite:
-        text = f"The base holds {found.base_nonfinite:,} values that are not finite."
+    counts = analysis.nonfinite.sum(axis=0)
+    if counts[0]:
+        text = f"The base holds {int(counts[0]):,} values that are not finite."
         said.append(Doubt((), text))
     for i, name in enumerate(found.names):
-        if found.nonfinite[i]:
+        if counts[i + 1]:
             held = int((analysis.nonfinite[:, i + 1] > 0).sum())
             tensors = f"{held} tensor" + ("" if held == 1 else "s")
             text = (
-                f"{name} holds {int(found.nonfinite[i]):,} values that are not finite, in "
+                f"{name} holds {int(counts[i + 1]):,} values that are not finite, in "
                 f"{tensors}: where it is merged, those come out as the base's; get a sound copy."
             )
             said.append(Doubt((name,), text, grave=True))

@@ -93,7 +93,7 @@ def _fonts() -> tuple[list[str], set[int]]:
 
 def _ordered(analysis: Analysis, proposal: Proposal) -> list[_Leaf]:
     """The base, then every model below its parent, siblings by distance."""
-    base = float(np.sqrt(analysis.gram[:, 0, 0].sum()))
+    base = float(np.sqrt(analysis.gram[analysis.keys_in(), 0, 0].sum()))
     norms = {f.model: 100.0 * f.norm / base if base > 0 else f.norm for f in proposal.figures}
     leaves: list[_Leaf] = []
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ..execute.output.report import MergeReport
 from ..execute.plan.model import Plan
+from ..keys.components import component_label
 
 __all__ = ["merge_report", "merge_summary", "plan_summary"]
 
@@ -17,6 +18,7 @@ def merge_report(report: MergeReport) -> str:
     lines = ["# Merge", "", *merge_summary(report), ""]
     if report.retention:
         lines += ["## What is left of each row", "", *_rows(report), ""]
+        lines += _components(report.retention_by_component)
         by_block = report.retention_written_by_block or report.retention_by_block
         lines += ["## By block", "", *_blocks(by_block), ""]
     if report.notes:
@@ -131,6 +133,19 @@ def _blocks(by_block: Mapping[str, Mapping[str, float | None]]) -> list[str]:
             f"{len(shown)} of {len(blocks)} blocks: those that keep most and least of {first}.",
         ]
     return lines
+
+
+def _components(by_component: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """A table of rows against components, where there is more than the diffusion model."""
+    if len(by_component) < 2:
+        return []
+    labels = [component_label(name) for name in by_component]
+    lines = ["## By component", "", "| row | " + " | ".join(_cell(n) for n in labels) + " |"]
+    lines += ["|---" + "|---:" * len(labels) + "|"]
+    for row in next(iter(by_component.values())):
+        cells = " | ".join(_percent(shares.get(row)) for shares in by_component.values())
+        lines.append(f"| {_cell(row)} | {cells} |")
+    return [*lines, ""]
 
 
 def _extremes(values: Mapping[str, float | None], blocks: list[str]) -> list[str]:

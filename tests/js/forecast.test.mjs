@@ -4,10 +4,16 @@ import { test } from "node:test";
 
 import { forecast as forecastOf } from "../../web/js/forecast/forecast.mjs";
 import { FORMULAS } from "../../web/js/forecast/methods.mjs";
+import { storedText } from "../../web/js/table/text_alphas.mjs";
 
-const { reduced, methods, tables, cases } = JSON.parse(
-  readFileSync(new URL("../fixtures/forecast.json", import.meta.url)),
-);
+const {
+  reduced,
+  reduced_parts: parts,
+  methods,
+  tables,
+  cases,
+  part_cases: partCases,
+} = JSON.parse(readFileSync(new URL("../fixtures/forecast.json", import.meta.url)));
 
 const forecast = (data, rows, name, ...more) => forecastOf(data, rows, { name, ...methods[name] }, ...more);
 
@@ -30,6 +36,13 @@ function same(found, wanted, path = "") {
 for (const { table, method, options, texture, forecast: wanted } of cases) {
   test(`${method} ${JSON.stringify(options)} on ${table}${texture ? " with texture" : ""}`, () => {
     same(forecast(reduced, tables[table], method, options, texture), wanted);
+  });
+}
+
+for (const { table, method, options, texture, vae, forecast: wanted } of partCases) {
+  test(`${method} on ${table} of a checkpoint, VAE ${vae}`, () => {
+    const rows = tables[table].map((row) => ({ ...row, text: storedText(row.text ?? null) }));
+    same(forecast(parts, rows, method, options, texture, vae), wanted);
   });
 }
 

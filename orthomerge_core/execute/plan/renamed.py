@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ...errors import Cancelled, FileError, OrthoMergeError
 from ...io.hash_memo import HashMemo
-from ...keys.content import model_content_hash
+from ...keys.content import diffusion_part, model_content_hash
 from ...keys.opening import open_set
 from ...keys.setspec import ModelSpec, SetSpec
 from ...progress import Progress
@@ -67,7 +67,7 @@ class _Search:
         # most likely the content hash decides between files of that name
         candidates = sorted(self._resolver.candidates(), key=lambda path: path.name not in wanted)
         if base_lost:
-            match = (p for p in candidates if self._hash(p, None) == recipe.base_hash)
+            match = (p for p in candidates if recipe.base_hash in self._hashes(p, None))
             path = next(match, None)
             if path is None:
                 return
@@ -76,8 +76,9 @@ class _Search:
             return
         base = self.found.get(recipe.base) or self._resolver(recipe.base)
         for path in candidates:
-            digest = self._hash(path, base) if lost else None
-            if digest in lost:
+            digests = self._hashes(path, base) if lost else ()
+            digest = next((d for d in digests if d in lost), None)
+            if digest is not None:
                 self.found[lost.pop(digest)] = path
 
     def _lost(self, file: str) -> bool:
@@ -87,8 +88,11 @@ class _Search:
             return True
         return False
 
-    def _hash(self, path: Path, base: Path | None) -> str | None:
-        """The content hash of a file as a base, or as a model of `base`; None if it is neither."""
+    def _hashes(self, path: Path, base: Path | None) -> tuple[str, ...]:
+        """The content hashes of a file as a base, or as a model of `base`; none if it is neither.
+
+        That of all its components, and that of its diffusion model, by which an analysis knows it.
+        """
         model = ModelSpec("candidate", path.name, path)
         repairs = repairs_from_recipe(self._recipe)
         first = model if base is None else ModelSpec(BASE, base.name, base)
@@ -98,8 +102,10 @@ class _Search:
         try:
             with open_set(spec, find_duplicates=False) as aligned:
                 opened = aligned.base if base is None else aligned.models[0]
-                return model_content_hash(opened, self._memo, self._progress)
+                whole = model_content_hash(opened, self._memo, self._progress)
+                part = diffusion_part(aligned, opened)
+                return whole, model_content_hash(part, self._memo, self._progress)
         except Cancelled:
             raise
         except OrthoMergeError:  # not a model, or not of this family: no candidate
-            return None
+            return ()

@@ -6,6 +6,7 @@ python -m tests.core.forecast.forecast_fixture
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.core.optimize.builders import analysis_of
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "forecast.json"
 
+KEYS = ("in.weight", "blocks.0.attn.weight", "blocks.0.norm", "blocks.1.attn.weight")
 PLAIN = [{"model": "a"}, {"model": "b"}, {"model": "c"}]
 CHAIN = [
     {"model": "a", "alpha": 0.8, "layers": "blocks.0=0.5, *norm*=0"},
@@ -36,7 +38,15 @@ BROKEN = [
     {"model": "c", "delta_from": "c"},
     {"model": "d"},
 ]
+TEXT = [
+    {"model": "a", "alpha": 0.8, "text": 0.3},
+    {"model": "b", "alpha": 0.5, "text": [0, 0.9], "layers": "text_encoder.g=0.5, blocks.1=2"},
+    {"model": "c", "alpha": 0.0, "text": [0.4, -0.2]},
+    {"model": "d", "text": 0},
+]
 TABLES = {"plain": PLAIN, "chain": CHAIN, "twice": TWICE, "broken": BROKEN, "empty": []}
+PART_TABLES = {"text": TEXT, "both": PLAIN}
+PART_METHODS = ("average", "orthogonal_projection", "orthomerge", "model_stock", "dare")
 METHODS: list[tuple[str, dict[str, Any]]] = [
     ("task_arithmetic", {}),
     ("average", {}),
@@ -70,7 +80,26 @@ BOOSTED = (
 def reduced() -> dict[str, Any]:
     """Four models of four tensors; b equals a on one, c the base on another."""
     rng = np.random.default_rng(11)
-    shapes = ((6, 8), (9, 9), (12,), (8, 20))
+    return _reduced(
+        rng, ((6, 8), (9, 9), (12,), (8, 20)), KEYS, ("in", *["blocks.0"] * 2, "blocks.1")
+    )
+
+
+def reduced_parts() -> dict[str, Any]:
+    """The same of a checkpoint: a tensor or two of the model, two text encoders and a VAE."""
+    blocks = ("in", "blocks.0", "text_encoder.l.layers.0", "text_encoder.g.layers.0", "vae.decoder")
+    keys = tuple(f"{block}.w.weight" for block in blocks)
+    return _reduced(
+        np.random.default_rng(5), ((6, 8), (9, 9), (7, 7), (5, 9), (4, 6)), keys, blocks
+    )
+
+
+def _reduced(
+    rng: np.random.Generator,
+    shapes: Sequence[tuple[int, ...]],
+    keys: Sequence[str],
+    blocks: Sequence[str],
+) -> dict[str, Any]:
     base = [rng.standard_normal(shape) for shape in shapes]
     shared = [rng.standard_normal(shape) for shape in shapes]
     models = {
@@ -82,10 +111,7 @@ def reduced() -> dict[str, Any]:
     }
     models["b"][1] = models["a"][1].copy()
     models["c"][2] = base[2].copy()
-    keys = ("in.weight", "blocks.0.attn.weight", "blocks.0.norm", "blocks.1.attn.weight")
-    return reduce_for_table(
-        analysis_of(models, base, keys, ("in", "blocks.0", "blocks.0", "blocks.1"))
-    )
+    return reduce_for_table(analysis_of(models, base, keys, blocks))
 
 
 def cases() -> dict[str, Any]:
@@ -113,7 +139,29 @@ def cases() -> dict[str, Any]:
                     }
                 )
     methods = {name: method.to_json() for name, method in all_methods().items()}
-    return {"reduced": data, "methods": methods, "tables": TABLES, "cases": found}
+    parts = reduced_parts()
+    return {
+        "reduced": data,
+        "reduced_parts": parts,
+        "methods": methods,
+        "tables": TABLES | PART_TABLES,
+        "cases": found,
+        "part_cases": _part_cases(parts),
+    }
+
+
+def _part_cases(data: dict[str, Any]) -> list[dict[str, Any]]:
+    """Forecasts of a checkpoint, per component; the VAE is the base's or merged."""
+    found = []
+    for name, rows in PART_TABLES.items():
+        for method in PART_METHODS:
+            for vae, boost in (("base", None), ("merge", {"model": "d", "alpha": 0.3})):
+                texture = TextureBoost(**boost) if boost else None
+                read = [row_from_json(row) for row in rows]
+                said = forecast(data, read, method, {}, texture, vae)
+                case = {"table": name, "method": method, "options": {}, "texture": boost}
+                found.append(case | {"vae": vae, "forecast": said.to_json()})
+    return found
 
 
 def main() -> None:

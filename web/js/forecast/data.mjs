@@ -5,9 +5,14 @@
 import { parseLayers } from "../table/layers.mjs";
 
 const BASE = "base";
+const DIFFUSION = "diffusion";
+const PART = /^(text_encoder\.[^.]+|vae)\./;
 const VERSION = 1;
 const MOST_TEXTS = 256;
 const decoded = new WeakMap();
+
+/** The component of a block or key; see `component_of` in `orthomerge_core/keys/components.py`. */
+export const componentOf = (name) => PART.exec(`${name}.`)?.[1] ?? DIFFUSION;
 
 /**
  * @param {object} reduced `reduce_for_table`'s JSON
@@ -46,13 +51,22 @@ function unpack(reduced) {
     }
   }
   const node = new Map([[BASE, 0], ...reduced.names.map((name, i) => [name, i + 1])]);
-  const baseEnergy = reduced.base_energy.reduce((sum, e) => sum + e, 0);
+  const partOf = reduced.blocks.map(componentOf);
+  const parts = [...new Set(reduced.block_of.map((block) => partOf[block]))];
+  const baseEnergies = new Map(parts.map((part) => [part, 0]));
+  reduced.base_energy.forEach((energy, k) => {
+    const part = partOf[reduced.block_of[k]];
+    baseEnergies.set(part, baseEnergies.get(part) + energy);
+  });
   return {
     keys,
     count,
     distances,
     node,
-    baseEnergy,
+    parts,
+    partOf,
+    inside: Uint8Array.from(reduced.block_of, (block) => (partOf[block] === DIFFUSION ? 1 : 0)),
+    baseEnergies,
     names: reduced.keys,
     blocks: reduced.blocks,
     blockOf: reduced.block_of,
@@ -85,7 +99,7 @@ function readLayers(data, text) {
 /**
  * Grams ⟨δ_r, δ_s⟩ of rows given as [model, parent] nodes; only rows that changed are made anew.
  * @returns {{id: string, size: number, values: Float64Array, total: Float64Array, blockNorms2: Float64Array}}
- *   values [keys, rows, rows] row-major, total [rows, rows], blockNorms2 [blocks, rows]
+ *   values [keys, rows, rows] row-major, total [rows, rows] over the diffusion model, blockNorms2 [blocks, rows]
  */
 export function rowGrams(data, nodes) {
   const id = nodes.join(" ");
@@ -112,7 +126,7 @@ function emptyGrams({ keys, blocks }, size) {
 }
 
 /** Row and column r of every Gram; columns of later stale rows are left to those. */
-function fillRow({ keys, count, distances: d, blockOf, blocks }, grams, r, stale) {
+function fillRow({ keys, count, distances: d, blockOf, blocks, inside }, grams, r, stale) {
   const { size, values, total, blockNorms2, nodes } = grams;
   const [m, p] = nodes[r];
   for (let b = 0; b < blocks.length; b += 1) blockNorms2[b * size + r] = 0;
@@ -125,7 +139,7 @@ function fillRow({ keys, count, distances: d, blockOf, blocks }, grams, r, stale
       const value = (d[from + mq] + d[from + pn] - d[from + mn] - d[from + pq]) / 2;
       values[at + r * size + s] = value;
       values[at + s * size + r] = value;
-      sum += value;
+      if (inside[k]) sum += value;
       if (s === r) blockNorms2[blockOf[k] * size + r] += value;
     }
     total[r * size + s] = sum;

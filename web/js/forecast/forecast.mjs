@@ -6,15 +6,19 @@
  *   problem: "" | "model" | "delta_from" | "layers"}} RowForecast
  * @typedef {{method: string, exact: boolean, norm: number | null, base_share: number | null,
  *   cancellation: number | null, rows: RowForecast[],
- *   blocks: {block: string, norm: number | null, cancellation: number | null, retention: (number | null)[]}[]}} Forecast
+ *   blocks: {block: string, norm: number | null, cancellation: number | null, retention: (number | null)[]}[],
+ *   components: {component: string, norm: number | null, base_share: number | null, cancellation: number | null,
+ *     retention: (number | null)[]}[]}} Forecast
  */
-import { decode, layerWeights, rowGrams } from "./data.mjs";
+import { componentOf, decode, layerWeights, rowGrams } from "./data.mjs";
 import { mergeLinear } from "./linear.mjs";
 import { readMethod } from "./methods.mjs";
 import { textAlphas } from "../table/text_alphas.mjs";
 import { mergeTensorwise } from "./tensorwise.mjs";
 
 const BASE = "base";
+const DIFFUSION = "diffusion";
+const VAE = "vae";
 
 /**
  * @param {object} reduced `reduce_for_table`'s JSON; decoded once as long as it is the same object
@@ -22,31 +26,52 @@ const BASE = "base";
  * @param {{name: string} & object} method its name and what it states about itself, as the mixer's schema sends it
  * @param {object} [options] the method's options, as far as they differ from the defaults
  * @param {{model: string | null, alpha: number} | null} [texture] the texture boost
+ * @param {string} [vae] where the VAE comes from; merged only where it is "merge"
  * @returns {Forecast} exact: equal to what the merge measures; else an estimate, or all null where
- *   distances between models do not tell what the method does
+ *   distances between models do not tell what the method does. Totals are the diffusion model's.
  */
-export function forecast(reduced, rows, method, options = {}, texture = null) {
+export function forecast(reduced, rows, method, options = {}, texture = null, vae = BASE) {
   const chosen = readMethod(method.name, method, options);
   const data = decode(reduced);
-  const read = rows.map((row) => readRow(data, row));
-  const boost = readTexture(data, rows, texture);
+  const read = rows.map((row) => readRow(data, row, vae !== "merge" && data.parts.includes(VAE)));
+  const boost = readTexture(data, rows, texture, vae === "merge");
   const grams = rowGrams(data, [...read.map((row) => row.nodes), ...(boost ? [boost.nodes] : [])]);
   const sums = merge(data, chosen, read, grams, boost);
-  const merged2 = total(sums.merged2);
-  const norm = Math.sqrt(merged2);
+  const components = data.parts.map((part) => componentFigures(data, part, read, grams, sums));
+  const whole = components.find(({ component }) => component === DIFFUSION);
   return {
     method: method.name,
     exact: chosen.exact,
-    norm: number(norm),
-    base_share: data.baseEnergy > 0 ? number(norm / Math.sqrt(data.baseEnergy)) : null,
-    cancellation: cancellation(merged2, total(sums.asked2)),
-    rows: read.map((row, r) => rowFigures(row, r, read, grams, sums)),
+    norm: whole?.norm ?? (whole ? null : 0),
+    base_share: whole?.base_share ?? null,
+    cancellation: whole?.cancellation ?? null,
+    rows: read.map((row, r) => rowFigures(row, r, read, grams, whole)),
     blocks: data.blocks.map((block, b) => ({
       block,
       norm: number(Math.sqrt(sums.merged2[b])),
       cancellation: cancellation(sums.merged2[b], sums.asked2[b]),
       retention: read.map((row, r) => (row.problem ? null : ratio(sums.dots, grams.blockNorms2, b * grams.size + r))),
     })),
+    components,
+  };
+}
+
+/** One component by itself: sums over its blocks. */
+function componentFigures(data, component, read, grams, sums) {
+  const { size, blockNorms2 } = grams;
+  const blocks = data.partOf.flatMap((part, b) => (part === component ? [b] : []));
+  const over = (values) => total(blocks.map((b) => values[b]));
+  const ofRow = (values, r) => total(blocks.map((b) => values[b * size + r]));
+  const [merged2, base2] = [over(sums.merged2), data.baseEnergies.get(component)];
+  return {
+    component,
+    norm: number(Math.sqrt(merged2)),
+    base_share: base2 > 0 ? number(Math.sqrt(merged2) / Math.sqrt(base2)) : null,
+    cancellation: cancellation(merged2, over(sums.asked2)),
+    retention: read.map((row, r) => {
+      const own = ofRow(blockNorms2, r);
+      return !row.problem && own > 0 ? number(ofRow(sums.dots, r) / own) : null;
+    }),
   };
 }
 
@@ -55,11 +80,12 @@ const number = (value) => (Number.isNaN(value) ? null : value);
 const cancellation = (merged2, asked2) => (asked2 > 0 ? 1 - merged2 / asked2 : null);
 const ratio = (dots, norms2, at) => (norms2[at] > 0 ? number(dots[at] / norms2[at]) : null);
 
-function readRow(data, row) {
+function readRow(data, row, keepsVae) {
   const [model, parent] = [data.node.get(row.model), data.node.get(row.delta_from ?? BASE)];
   const layers = layerWeights(data, row.layers ?? "");
   const problem = (!model && "model") || (parent === undefined && "delta_from") || (!layers && "layers") || "";
-  const [alpha, weights] = textWeights(data, row, layers);
+  const [alpha, asked] = textWeights(data, row, layers);
+  const weights = keepsVae && asked ? asked.map((w, k) => (data.partOf[data.blockOf[k]] === VAE ? 0 : w)) : asked;
   return {
     problem,
     alpha,
@@ -80,15 +106,20 @@ function textWeights(data, row, layers) {
   if (row.text === undefined || row.text === null || !layers) return [given, layers];
   const [others, g] = textAlphas({ alpha: given, text: row.text });
   const alpha = given || others || g;
-  const share = (key) =>
-    (key.startsWith("text_encoder.") ? (key.startsWith("text_encoder.g.") ? g : others) : given) / (alpha || 1);
+  const share = (key) => {
+    const part = componentOf(key);
+    if (!part.startsWith("text_encoder.")) return given / (alpha || 1);
+    return (part === "text_encoder.g" ? g : others) / (alpha || 1);
+  };
   return [alpha, Float64Array.from(layers, (weight, k) => weight * share(data.names[k]))];
 }
 
-function readTexture(data, rows, texture) {
+function readTexture(data, rows, texture, mergesVae) {
   const model = texture?.alpha ? data.node.get(texture.model) : undefined;
   const parent = data.node.get(rows.find((row) => row.model === texture?.model)?.delta_from ?? BASE);
-  return model && parent !== undefined ? { nodes: [model, parent], alpha: texture.alpha } : null;
+  if (!model || parent === undefined) return null;
+  const on = (block) => (mergesVae || data.partOf[block] !== VAE ? texture.alpha : 0);
+  return { nodes: [model, parent], on };
 }
 
 /** Per block: ⟨W−B, δ_r⟩ [blocks, rows], ‖W−B‖² and Σ (w ‖δ‖)². */
@@ -105,11 +136,9 @@ function merge(data, method, read, grams, boost) {
 }
 
 /** @returns {RowForecast} */
-function rowFigures(row, r, read, grams, sums) {
+function rowFigures(row, r, read, grams, whole) {
   if (row.problem) return { norm: null, new_information: null, retention: null, problem: row.problem };
   const own = (s) => grams.total[s * grams.size + s];
-  let kept = 0;
-  for (let at = r; at < sums.dots.length; at += grams.size) kept += sums.dots[at];
   const news = read.flatMap((other, s) => {
     if (s === r || !other.active || !(own(s) > 0) || !(own(r) > 0)) return [];
     return [1 - Math.min(1, grams.total[r * grams.size + s] ** 2 / (own(r) * own(s)))];
@@ -117,7 +146,7 @@ function rowFigures(row, r, read, grams, sums) {
   return {
     norm: Math.sqrt(own(r)),
     new_information: news.length ? total(news) / news.length : null,
-    retention: own(r) > 0 ? number(kept / own(r)) : null,
+    retention: whole?.retention[r] ?? null,
     problem: "",
   };
 }

@@ -16,9 +16,9 @@ export function mergeLinear(data, method, read, grams, boost, sums) {
   const projected = method.basis === "own" ? null : projections(data, method.basis, read, grams, acting);
   const rows = read.length;
   const weights = new Float64Array(size);
-  if (boost) weights[rows] = boost.alpha;
   for (let k = 0; k < data.keys; k += 1) {
     setWeights(weights, method, read, acting, k);
+    if (boost) weights[rows] = boost.on(data.blockOf[k]);
     const at = k * size * size;
     const reach = projected ? projected.reach : values; // H
     const block = data.blockOf[k];

@@ -194,7 +194,7 @@ function scale(weights, product, factor) {
 function addTensor(sums, work, block, asked2) {
   const { size, gram, on, asked, kept, turn, turned, boost, spin } = work;
   const last = size - 1;
-  const extra = boost ? boost.alpha : 0;
+  const extra = boost ? boost.on(block) : 0;
   for (let r = 0; r < size; r += 1) {
     const mixed = spin > 0 ? (1 - spin) * kept[r] + spin * turned[r] : kept[r];
     sums.dots[block * size + r] += mixed + (extra && extra * gram[r * size + last]);

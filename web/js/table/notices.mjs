@@ -56,7 +56,8 @@ function optimizerNotices(rows, warnings, own) {
   return warnings.flatMap(({ kind, text, models, enable }) => {
     const row = rows.findIndex((item) => item.model === models[0]);
     const isOffKind = OFF_KINDS.has(kind);
-    if (isOffKind && rows[row]?.enabled) return []; // the person decided otherwise
+    const isOver = kind === "lineage" ? rows[row]?.text !== undefined : isOffKind || kind === "component";
+    if (isOver && rows[row]?.enabled) return []; // the person decided otherwise
     const isTwice =
       kind === "reconstruction" && own.some((notice) => notice.row === row && notice.code === "parent_off");
     if (isTwice) return [];

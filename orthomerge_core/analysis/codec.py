@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import AnalysisError
 from ..keys.components import DIFFUSION
+from ..keys.setspec import COMPONENTS
 from .derive import Derived, derive
 from .profile import profile
 from .result import Analysis
@@ -72,6 +73,8 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
         "content_hashes": dict(analysis.content_hashes),
         "reports": [dict(report) for report in analysis.reports],
         "rounding": analysis.rounding.to_json() if analysis.rounding else None,
+        "repairs": dict(analysis.repairs),
+        "scope": analysis.scope,
         "spectra": [spectrum_json(s) for s in analysis.spectra],
         "tensors": tensors_json(analysis),
     }
@@ -168,6 +171,8 @@ def _analysis(data: Mapping[str, Any]) -> Analysis:
         content_hashes={str(k): str(v) for k, v in data["content_hashes"].items()},
         reports=tuple(dict(r) for r in data["reports"]),
         rounding=read_rounding(rounding, len(names)) if rounding else None,
+        repairs={str(k): bool(v) for k, v in data.get("repairs", {}).items()},
+        scope=str(data.get("scope", COMPONENTS[0])),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import AnalysisError
 from ..keys.components import DIFFUSION, component_of
+from ..keys.setspec import COMPONENTS, SetSpec
 from .rounding import Rounding
 
 __all__ = ["Analysis", "Spectrum"]
@@ -45,6 +46,8 @@ class Analysis:
     found (`ModelReport.to_json`), one per model in order, then those of models left out of the set.
     `rounding`: what the stored formats round; None in an analysis from before that was measured.
 
+    `repairs`, `scope`: how the files were read, as a recipe says it in `repairs` and `components`.
+
     Keys of text encoders and of the VAE stand beside those of the diffusion model. Components are
     never summed together: a figure without a component named is the diffusion model's.
     """
@@ -67,6 +70,13 @@ class Analysis:
     content_hashes: Mapping[str, str] = field(default_factory=dict)
     reports: tuple[Mapping[str, object], ...] = ()
     rounding: Rounding | None = None
+    repairs: Mapping[str, bool] = field(default_factory=dict)
+    scope: str = COMPONENTS[0]
+
+    def read_as(self, spec: SetSpec) -> Analysis:
+        """The same figures with a note of how the set's files were read."""
+        scope = COMPONENTS[1] if spec.diffusion_only else COMPONENTS[0]
+        return replace(self, repairs=spec.repairs.to_json(), scope=scope)
 
     def index(self, name: str) -> int:
         """Position of a model in every N axis."""

@@ -80,7 +80,7 @@ def analyze(
     from ..keys.setspec import Repairs
 
     usable_device(device)
-    spec = spec_from_paths(base, models, arch)
+    spec = replace(spec_from_paths(base, models, arch), components=components)
     if fix is False:
         spec = replace(spec, repairs=Repairs(**_NO_REPAIRS))
     if report is not None:
@@ -90,7 +90,7 @@ def analyze(
     caches = Caches(cache_dir, no_cache)
     with (
         Bar(quiet=quiet) as bar,
-        open_set(replace(spec, components=components), progress=bar) as aligned,
+        open_set(spec, progress=bar) as aligned,
     ):
         if aligned.skipped:
             click.echo(compat_text(aligned), err=True)
@@ -102,7 +102,7 @@ def analyze(
             progress=bar,
             device=device,
         )
-    _write(found, report, json_file)
+    _write(found.read_as(spec), report, json_file)
     return 0
 
 

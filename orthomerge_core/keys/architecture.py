@@ -69,6 +69,8 @@ class Architecture:
     marker tensors tell ComfyUI what a file predicts (`v_pred`, `ztsnr`).
     `axes`: (regex on a key, its axes: 1 where the axis has length 1, None where any), for keys
     whose axes a GGUF file may lose.
+    `modelspec`: what ModelSpec calls the architecture; `modelspec_variants`: (that word, a key, its
+    shape pattern or None for any) of variants with a word of their own, first match wins.
     """
 
     name: str
@@ -86,6 +88,8 @@ class Architecture:
     components: Sequence[Component] = ()
     axes: Sequence[tuple[str, tuple[int | None, ...]]] = ()
     marks_prediction: bool = False
+    modelspec: str = ""
+    modelspec_variants: Sequence[tuple[str, str, tuple[int | None, ...] | None]] = ()
 
     def fits(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
         """Whether canonical `shapes` carry all markers and nothing that rules it out."""
@@ -94,6 +98,13 @@ class Architecture:
         return all(
             key in shapes and _same(shapes[key], wanted) for key, wanted in self.markers.items()
         )
+
+    def modelspec_of(self, shapes: Mapping[str, tuple[int, ...]]) -> str:
+        """ModelSpec's word for a model with these canonical `shapes`; our own name without one."""
+        for word, key, wanted in self.modelspec_variants:
+            if key in shapes and _same(shapes[key], wanted):
+                return word
+        return self.modelspec or self.name.replace("_", "-")
 
     def block(self, key: str) -> str:
         """The block a canonical key belongs to."""

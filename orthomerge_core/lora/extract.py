@@ -202,7 +202,7 @@ def _metadata(
         "orthomerge.version": __version__,
         "orthomerge.lora": f"{to.source.name} - {origin.source.name}, {_told(rule)}",
         "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": f"{aligned.architecture.name}/lora",
+        "modelspec.architecture": f"{aligned.architecture.modelspec_of(aligned.shapes)}/lora",
         "modelspec.title": f"{to.name} - {origin.name}",
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(rank),

@@ -199,7 +199,8 @@ def proposal_recipe(
     method: str = DEFAULT_METHOD,
     options: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """The proposal as a complete recipe, with the hashes of the files that were analysed.
+    """The proposal as a complete recipe, with the hashes of the files that were analyzed and the
+    repairs that read them.
 
     Unknown methods and options raise `RecipeError`.
     """
@@ -214,4 +215,6 @@ def proposal_recipe(
         options=dict(options or {}),
         architecture=analysis.architecture,
         base_hash=hashes.get(BASE),
+        repairs=dict(analysis.repairs),
+        components=analysis.scope,
     )

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from ..errors import RecipeError, shown_value
-from .sd_blocks import SdBlocks, expanded, last_output_block, sd_blocks
+from .sd_blocks import PRESETS, SdBlocks, expanded, last_output_block, number_count, sd_blocks
 
 __all__ = ["MAX_LAYER_RULES", "LayerRule", "LayerWeights", "parse_layers"]
 
@@ -18,6 +18,7 @@ MAX_LAYER_RULES = 256
 _FIX = "Write pattern=weight pairs, e.g. double_blocks.0-9=0.5, *attn*=0, default=1."
 _RANGE = re.compile(r"([0-9]+)-([0-9]+)\Z")
 _NUMBER = re.compile(r"[0-9]{1,9}\Z")  # not isdigit: it takes ² for a digit, and int() does not
+_PRESET = re.compile(r"[A-Za-z][A-Za-z0-9]*[_-][A-Za-z0-9_-]+\Z")
 _MAX_DIGITS = 9
 
 
@@ -88,6 +89,7 @@ def parse_layers(text: str, blocks: Iterable[str] = ()) -> LayerWeights:
     """
     last = last_output_block(blocks)
     text = expanded(text, last)
+    _check_names(text)
     rules: list[LayerRule] = []
     default = 1.0
     for piece in re.split(r"[,\n;]", text):
@@ -106,6 +108,24 @@ def parse_layers(text: str, blocks: Iterable[str] = ()) -> LayerWeights:
             )
         rules.append(rule)
     return LayerWeights(tuple(replace(rule, last=last) for rule in rules), default)
+
+
+def _check_names(text: str) -> None:
+    """`RecipeError` for pasted numbers of no known count, and for a word that is no preset."""
+    count = number_count(text)
+    if count:
+        raise RecipeError(
+            f"layers: {count} numbers alone",
+            expected="26 or 25 (Stable Diffusion 1 and 2), 20 or 19 (SDXL)",
+            received=count,
+            fix="Paste one number per block, or write pattern=weight pairs.",
+        )
+    word = text.strip()
+    if _PRESET.match(word):
+        near = get_close_matches(word.upper().replace("-", "_"), PRESETS, n=1)
+        hint = f'Did you mean "{near[0]}"? ' if near else ""
+        fix = f"{hint}The presets are {', '.join(PRESETS)}."
+        raise RecipeError(f'layers: "{word[:80]}" is not a pair and no preset', fix=fix)
 
 
 def _parse_rule(piece: str) -> LayerRule:

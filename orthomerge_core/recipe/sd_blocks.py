@@ -11,7 +11,19 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["PRESETS", "SdBlocks", "block_name", "expanded", "last_output_block", "sd_blocks"]
+__all__ = [
+    "NUMBERS",
+    "PRESETS",
+    "SdBlocks",
+    "block_name",
+    "expanded",
+    "last_output_block",
+    "number_count",
+    "sd_blocks",
+]
+
+NUMBERS = {26: 12, 25: 12, 20: 9, 19: 9}
+"""How many pasted numbers are read → how many IN and OUT blocks the model then has."""
 
 _ALIAS = re.compile(
     r"(BASE)|(M00|MID(?:00)?)|(IN|OUT)(\d\d?)(?:-(?:IN|OUT)?(\d\d?))?", re.IGNORECASE
@@ -97,8 +109,8 @@ def expanded(text: str, last: int | None = None) -> str:
     A preset leaves BASE out, so that text encoders keep their own alpha. `last`: see `block_name`.
     """
     if _NUMBERS.match(text):
-        values = [part for part in re.split(r"[\s,;]+", text.strip()) if part]
-        size = {26: 12, 25: 12, 20: 9, 19: 9}.get(len(values))
+        values = _numbers_in(text)
+        size = NUMBERS.get(len(values))
         if size is None:
             return text
         names = [*(["BASE"] if len(values) in (26, 20) else []), *_names(size)]
@@ -109,6 +121,15 @@ def expanded(text: str, last: int | None = None) -> str:
     names = _names(12 if last is None else last + 1)
     places = len(names) - 1
     return ", ".join(f"{n}={round(curve(i / places), 4):g}" for i, n in enumerate(names))
+
+
+def number_count(text: str) -> int:
+    """How many numbers a text is that holds nothing else; 0 for any other text."""
+    return len(_numbers_in(text)) if _NUMBERS.match(text) else 0
+
+
+def _numbers_in(text: str) -> list[str]:
+    return [part for part in re.split(r"[\s,;]+", text.strip()) if part]
 
 
 def _names(size: int) -> list[str]:

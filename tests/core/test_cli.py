@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from orthomerge_core.cli.app import run
+from orthomerge_core.recipe.codec import loads
 from tests.core.execute.conftest import base_tensors, tuned
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -294,6 +295,20 @@ def test_analyze_leaves_a_report_and_uses_its_cache(shell, models):
     assert any(Path("cache").rglob("*"))
     code, second, _ = shell(*arguments)
     assert json.loads(first) == json.loads(second)
+
+
+def test_an_analysis_remembers_how_its_files_were_read(shell, models):
+    arguments = ("models/base.safetensors", "models/detail.safetensors")
+    code, _, _ = shell("analyze", *arguments, "--no-fix", "--json", "a.json", "-q")
+    assert code == 0
+    assert shell("optimize", "a.json", "-o", "models/r.json", "-q")[0] == 0
+    recipe = json.loads(Path("models/r.json").read_text())
+    assert recipe["repairs"]["fix_prefixes"] is False
+    code, out, err = shell("merge", "models/r.json", "-o", "m.safetensors", "-q")
+    assert code == 0 and "is not the file" not in out + err
+    shell("analyze", *arguments, "--components", "diffusion", "--json", "d.json", "-q")
+    shell("optimize", "d.json", "-o", "models/d.json", "-q")
+    assert not loads(Path("models/d.json").read_text()).merges_parts
 
 
 def test_export_gives_the_recipe_back(shell, models):

@@ -109,7 +109,7 @@ def _modelspec(plan: Plan, base: Mapping[str, str]) -> dict[str, str]:
     return kept | {
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": kept.get(
-            "modelspec.architecture", plan.aligned.architecture.name
+            "modelspec.architecture", plan.aligned.architecture.modelspec_of(plan.aligned.shapes)
         ),
         "modelspec.title": title,
         "modelspec.description": f"Merged by OrthoMerge Studio {__version__}: {method}.",

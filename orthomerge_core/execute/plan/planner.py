@@ -17,6 +17,7 @@ from ...methods.registry import get_method
 from ...recipe.check import problems as recipe_problems
 from ...recipe.layers import LayerWeights, parse_layers
 from ...recipe.model import BASE, MERGE, OUTPUT_DTYPES, Recipe, Row
+from ...recipe.sd_blocks import expanded, last_output_block
 from .destination import room_problems, target_problems
 from .model import Plan, PlanRow, TensorPlan
 from .notes import plan_notes
@@ -160,7 +161,7 @@ def _lay_out(
     ]
     if problems:
         raise PlanError(problems)
-    recipe = settled.recipe
+    recipe = _expanded(settled.recipe, aligned)
     index = {name: i for i, name in enumerate(used)} | {BASE: -1}
     pairs = [(key, aligned.architecture.block(key)) for key in aligned.keys]
     rows = tuple(
@@ -197,6 +198,16 @@ def _lay_out(
     if room:
         raise PlanError(room)
     return replace(plan, notes=tuple(plan_notes(plan)))
+
+
+def _expanded(recipe: Recipe, aligned: AlignedSet) -> Recipe:
+    """The recipe with pasted numbers and names of presets as the pairs that they mean here.
+
+    A file then says what was merged, whatever a later version calls that preset.
+    """
+    last = last_output_block(aligned.architecture.block(key) for key in aligned.keys)
+    rows = tuple(replace(row, layers=expanded(row.layers, last)) for row in recipe.rows)
+    return replace(recipe, rows=rows)
 
 
 def _tensors(

@@ -11,6 +11,8 @@ ARCHITECTURE = replace(
     PREDICT2,
     name="anima",
     label="Anima",
+    modelspec="",
+    modelspec_variants=(),
     markers={**PREDICT2.markers, "llm_adapter.blocks.0.cross_attn.q_proj.weight": None},
     absent=(),
     blocks=(r"^(llm_adapter\.blocks\.\d+)\.", *PREDICT2.blocks),

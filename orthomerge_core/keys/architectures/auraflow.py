@@ -54,6 +54,7 @@ _DIFFUSERS = DiffusersMap(
 ARCHITECTURE = Architecture(
     name="auraflow",
     label="AuraFlow",
+    modelspec="auraflow-v1",
     markers={"double_layers.0.attn.w1q.weight": None, "cond_seq_linear.weight": None},
     blocks=(r"(?:^|\.)((?:double|single)_layers\.\d+)\.",),
     layer_types=TRANSFORMER,

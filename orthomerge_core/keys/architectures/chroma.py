@@ -20,6 +20,7 @@ _DIFFUSERS = DiffusersMap(
 ARCHITECTURE = Architecture(
     name="chroma",
     label="Chroma",
+    modelspec="chroma",
     markers={
         "distilled_guidance_layer.in_proj.weight": None,
         "double_blocks.0.img_attn.qkv.weight": None,

@@ -10,6 +10,7 @@ ARCHITECTURE = replace(
     CHROMA,
     name="chroma_radiance",
     label="Chroma Radiance",
+    modelspec="chroma-radiance",
     markers={
         "distilled_guidance_layer.in_proj.weight": None,
         "double_blocks.0.img_attn.qkv.weight": None,

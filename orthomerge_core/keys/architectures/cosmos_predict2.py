@@ -40,6 +40,10 @@ DIFFUSERS = DiffusersMap(
 ARCHITECTURE = Architecture(
     name="cosmos_predict2",
     label="Cosmos-Predict2",
+    modelspec="nvidia-cosmos-predict2-t2i-2b",
+    modelspec_variants=(
+        ("nvidia-cosmos-predict2-t2i-14b", "x_embedder.proj.1.weight", (5120, None)),
+    ),
     markers={
         "blocks.0.mlp.layer1.weight": None,
         "blocks.0.adaln_modulation_self_attn.1.weight": None,

@@ -22,6 +22,11 @@ _DIFFUSERS = DiffusersMap(
 ARCHITECTURE = Architecture(
     name="flux1",
     label="Flux.1",
+    modelspec="Flux.1-schnell",
+    modelspec_variants=(
+        ("Flux.1-dev/inpaint", "img_in.weight", (None, 384)),
+        ("Flux.1-dev", "guidance_in.in_layer.weight", None),
+    ),
     markers={
         "img_in.weight": (None, None),
         "vector_in.in_layer.weight": None,

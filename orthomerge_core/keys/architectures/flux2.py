@@ -31,6 +31,7 @@ _DIFFUSERS = DiffusersMap(
 ARCHITECTURE = Architecture(
     name="flux2",
     label="Flux.2",
+    modelspec="flux.2-dev",
     markers={
         "img_in.weight": None,
         "double_stream_modulation_img.lin.weight": None,

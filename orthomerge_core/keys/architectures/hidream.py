@@ -8,6 +8,7 @@ from ._layers import TRANSFORMER
 ARCHITECTURE = Architecture(
     name="hidream",
     label="HiDream I1",
+    modelspec="hidream-i1",
     markers={
         "caption_projection.0.linear.weight": None,
         "double_stream_blocks.0.block.attn1.to_q_t.weight": None,

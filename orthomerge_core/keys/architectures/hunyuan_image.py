@@ -10,6 +10,7 @@ ARCHITECTURE = replace(
     VIDEO,
     name="hunyuan_image",
     label="HunyuanImage",
+    modelspec="hunyuan-image-2_1",
     markers={**VIDEO.markers, "img_in.proj.weight": (None, None, None, None)},
     axes=((r"^img_in\.proj\.weight$", (None, None, 1, 1)),),
     variants={},

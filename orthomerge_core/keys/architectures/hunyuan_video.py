@@ -68,6 +68,7 @@ _DIFFUSERS = DiffusersMap(
 ARCHITECTURE = Architecture(
     name="hunyuan_video",
     label="HunyuanVideo",
+    modelspec="hunyuan-video",
     markers={
         "txt_in.individual_token_refiner.blocks.0.norm1.weight": None,
         "img_in.proj.weight": (None, None, None, None, None),

@@ -10,6 +10,7 @@ ARCHITECTURE = replace(
     VIDEO,
     name="hunyuan_video_15",
     label="HunyuanVideo 1.5",
+    modelspec="hunyuan-video-1_5",
     markers={**VIDEO.markers, "cond_type_embedding.weight": None},
     absent=("cond_type_embed.weight",),
     layer_types=(

@@ -11,6 +11,7 @@ _SIDES = r"(audio_)?"
 ARCHITECTURE = Architecture(
     name="ltx_2",
     label="LTX-2",
+    modelspec="lightricks-ltx-video-2",
     markers={
         "audio_adaln_single.linear.weight": None,
         "patchify_proj.weight": None,

@@ -10,6 +10,7 @@ _AT = r"^(transformer_blocks\.\d+)\."
 ARCHITECTURE = Architecture(
     name="ltx_video",
     label="LTX-Video",
+    modelspec="lightricks-ltx-video",
     markers={
         "adaln_single.emb.timestep_embedder.linear_1.weight": None,
         "patchify_proj.weight": None,

@@ -34,6 +34,7 @@ _DIFFUSERS = DiffusersMap(
 ARCHITECTURE = Architecture(
     name="lumina2",
     label="Lumina 2",
+    modelspec="lumina-2",
     markers={
         "cap_embedder.1.weight": None,
         "layers.0.attention.qkv.weight": None,

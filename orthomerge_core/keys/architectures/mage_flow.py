@@ -10,6 +10,7 @@ ARCHITECTURE = replace(
     QWEN,
     name="mage_flow",
     label="Mage-Flow",
+    modelspec="",
     markers={**QWEN.markers, "txt_norm.weight": (2560,), "proj_out.weight": (128, None)},
     priority=1,
 )

@@ -8,6 +8,7 @@ from ._layers import TRANSFORMER
 ARCHITECTURE = Architecture(
     name="mochi",
     label="Mochi",
+    modelspec="genmo-mochi-1",
     markers={
         "t5_yproj.weight": None,
         "blocks.0.attn.qkv_x.weight": None,

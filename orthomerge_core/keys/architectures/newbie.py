@@ -10,6 +10,7 @@ ARCHITECTURE = replace(
     LUMINA2,
     name="newbie",
     label="NewBie",
+    modelspec="",
     markers={**LUMINA2.markers, "clip_text_pooled_proj.0.weight": None},
     absent=("ref_image_patch_embedder.weight",),
     layer_types=(

@@ -8,6 +8,7 @@ from ._layers import TRANSFORMER
 ARCHITECTURE = Architecture(
     name="omnigen2",
     label="OmniGen2",
+    modelspec="omnigen-2",
     markers={
         "ref_image_patch_embedder.weight": None,
         "time_caption_embed.timestep_embedder.linear_1.weight": None,

@@ -12,6 +12,7 @@ _END = r"\.(weight|bias)$"
 ARCHITECTURE = Architecture(
     name="pixart",
     label="PixArt",
+    modelspec="pixart-ms-sigma-xl-2",
     markers={
         "t_block.1.weight": None,
         "blocks.0.cross_attn.kv_linear.weight": None,

@@ -8,6 +8,7 @@ from ._layers import TRANSFORMER
 ARCHITECTURE = Architecture(
     name="qwen_image",
     label="Qwen-Image",
+    modelspec="qwen-image",
     markers={
         "txt_norm.weight": None,
         "img_in.weight": None,

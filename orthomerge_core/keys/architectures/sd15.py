@@ -8,6 +8,10 @@ from . import _components, _unet
 ARCHITECTURE = Architecture(
     name="sd15",
     label="Stable Diffusion 1.5",
+    modelspec="stable-diffusion-v1",
+    modelspec_variants=(
+        ("stable-diffusion-v1/inpaint", "input_blocks.0.0.weight", (None, 9, None, None)),
+    ),
     markers={
         "input_blocks.0.0.weight": None,
         "input_blocks.11.0.in_layers.0.weight": None,

@@ -11,6 +11,8 @@ ARCHITECTURE = replace(
     SD15,
     name="sd2",
     label="Stable Diffusion 2",
+    modelspec="stable-diffusion-v2-768-v",
+    modelspec_variants=(),
     markers={
         **SD15.markers,
         "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (None, 1024),

@@ -63,6 +63,11 @@ _DIFFUSERS = DiffusersMap(
 ARCHITECTURE = Architecture(
     name="sd3",
     label="Stable Diffusion 3 / 3.5",
+    modelspec="stable-diffusion-v3-medium",
+    modelspec_variants=(
+        ("stable-diffusion-v3.5-medium", "joint_blocks.0.x_block.attn2.qkv.weight", None),
+        ("stable-diffusion-v3.5-large", "joint_blocks.0.x_block.attn.qkv.weight", (7296, None)),
+    ),
     markers={"joint_blocks.0.x_block.attn.qkv.weight": None, "x_embedder.proj.weight": None},
     blocks=(r"(?:^|\.)(joint_blocks\.\d+)\.", r"(?:^|\.)(context_processor\.layers\.\d+)\."),
     layer_types=(

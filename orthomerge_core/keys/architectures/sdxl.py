@@ -8,6 +8,7 @@ from . import _components, _unet
 ARCHITECTURE = Architecture(
     name="sdxl",
     label="SDXL",
+    modelspec="stable-diffusion-xl-v1-base",
     markers={
         "input_blocks.0.0.weight": None,
         "label_emb.0.0.weight": None,

@@ -8,6 +8,7 @@ from . import _components, _unet
 ARCHITECTURE = Architecture(
     name="sdxl_refiner",
     label="SDXL refiner",
+    modelspec="stable-diffusion-xl-v1-refiner",
     markers={
         "input_blocks.0.0.weight": None,
         "label_emb.0.0.weight": None,

@@ -8,6 +8,7 @@ from . import _components
 ARCHITECTURE = Architecture(
     name="stable_cascade",
     label="Stable Cascade",
+    modelspec="stable-cascade-v1-stage-c",
     markers={"clf.1.weight": None, "down_blocks.0.0.channelwise.0.weight": None},
     blocks=(
         r"(?:^|\.)((?:down|up)_blocks\.\d+\.\d+)\.",

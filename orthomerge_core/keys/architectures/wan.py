@@ -43,6 +43,16 @@ _DIFFUSERS = DiffusersMap(
 ARCHITECTURE = Architecture(
     name="wan",
     label="Wan 2.x",
+    modelspec="wan-2_1-text2video-14b",
+    modelspec_variants=(
+        ("wan-2_1-vace-1_3b", "vace_blocks.0.after_proj.weight", (1536, None)),
+        ("wan-2_1-vace-14b", "vace_blocks.0.after_proj.weight", None),
+        ("wan-2_1-flf2v-14b", "img_emb.emb_pos", None),
+        ("wan-2_1-image2video-14b", "img_emb.proj.1.weight", None),
+        ("wan-2_2-image2video-14b", "patch_embedding.weight", (5120, 36, None, None, None)),
+        ("wan-2_2-ti2v-5b", "patch_embedding.weight", (3072, None, None, None, None)),
+        ("wan-2_1-text2video-1_3b", "patch_embedding.weight", (1536, None, None, None, None)),
+    ),
     markers={
         "head.modulation": None,
         "patch_embedding.weight": None,

@@ -25,6 +25,7 @@ _DIFFUSERS = DiffusersMap(
 ARCHITECTURE = Architecture(
     name="z_image",
     label="Z-Image",
+    modelspec="z-image",
     markers={
         "cap_embedder.1.weight": None,
         "layers.0.attention.qkv.weight": None,

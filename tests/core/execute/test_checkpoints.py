@@ -236,6 +236,29 @@ def test_layers_that_match_nothing_stop_the_merge(family, layers, says):
     assert str(caught.value).startswith('row of "a", layers: ') and says in str(caught.value)
 
 
+def test_numbers_and_presets_are_stored_expanded(family):
+    architecture, folder, models = family
+    count = {"sd15": 26, "sdxl": 20}[architecture]
+    numbers = ",".join(["0"] + ["0.5"] * (count - 1))
+    rows = [{"model": "a", "layers": numbers}, {"model": "b", "layers": "grad_v", "text": 0}]
+    _, found, metadata = merged(folder, recipe_of(rows))
+    told = [row.layers for row in codec.loads(metadata["orthomerge.recipe"]).rows]
+    last = {"sd15": "OUT11", "sdxl": "OUT08"}[architecture]
+    assert told[0].startswith("BASE=0, IN00=0.5, ") and told[0].endswith(f"{last}=0.5")
+    assert told[1].startswith("IN00=1, ") and told[1].endswith(f"{last}=1")
+    encoder = next(k for k in found if k.endswith("mlp.fc1.weight"))
+    assert torch.equal(found[encoder], models["base"][encoder])
+    _, same, _ = merged(folder, codec.loads(metadata["orthomerge.recipe"]))
+    assert all(torch.equal(tensor, same[key]) for key, tensor in found.items())
+
+
+def test_numbers_of_sd15_are_refused_for_sdxl(noob):
+    row = {"model": "m", "layers": ",".join(["0.5"] * 26)}
+    fields = {"models": {"m": {"file": "base.safetensors"}}}
+    with pytest.raises(PlanError, match="has the blocks IN00-08, M00 and OUT00-08"):
+        merged(noob, recipe_of([row], **fields))
+
+
 def test_block_names_reach_the_tensors(family):
     architecture, folder, models = family
     last = 11 if architecture == "sd15" else 8

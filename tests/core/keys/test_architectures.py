@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from math import prod
 
@@ -332,3 +333,26 @@ def test_a_wrong_name_gets_a_suggestion():
 def test_is_matrix():
     shapes = [(), (3,), (1, 5), (5, 1), (0, 4), (2, 2), (4, 1, 3, 3), (4, 0)]
     assert [is_matrix(s) for s in shapes] == [False] * 5 + [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "word"),
+    [
+        ("sdxl", {}, "stable-diffusion-xl-v1-base"),
+        ("sd15", {"input_blocks.0.0.weight": (320, 4, 3, 3)}, "stable-diffusion-v1"),
+        ("sd15", {"input_blocks.0.0.weight": (320, 9, 3, 3)}, "stable-diffusion-v1/inpaint"),
+        ("sd2", {"input_blocks.0.0.weight": (320, 9, 3, 3)}, "stable-diffusion-v2-768-v"),
+        ("flux1", {"guidance_in.in_layer.weight": (3072, 256)}, "Flux.1-dev"),
+        ("flux1", {}, "Flux.1-schnell"),
+        ("wan", {"patch_embedding.weight": (1536, 16, 1, 2, 2)}, "wan-2_1-text2video-1_3b"),
+        ("anima", {"x_embedder.proj.1.weight": (5120, 68)}, "anima"),
+        ("ernie_image", {}, "ernie-image"),
+    ],
+)
+def test_modelspec_has_its_own_words(name, shapes, word):
+    assert get_architecture(name).modelspec_of(shapes) == word
+
+
+def test_every_architecture_has_a_word_of_modelspec():
+    for known in all_architectures():
+        assert re.fullmatch(r"[A-Za-z0-9._/-]+", known.modelspec_of({})), known.name

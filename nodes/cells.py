@@ -8,7 +8,7 @@ from typing import Any
 
 from ..orthomerge_core.execute.output.report import MergeReport
 from . import host
-from .merging import merge_unshared, planned
+from .merging import layout_for, merge_unshared, planned
 from .wire import RecipeWire
 
 __all__ = ["cell_report", "merge_cell"]
@@ -25,7 +25,7 @@ def merge_cell(wire: RecipeWire, dtype: str, device: str) -> tuple[dict[str, Any
 
     Raises: PlanError with everything that is wrong, before any cell is merged.
     """
-    plan = planned(wire, dtype)
+    plan = planned(wire, dtype, layout=layout_for(()))
     place = f"{wire.group}:{dtype}"
     slot = _SLOTS.get(place) or host.LazySlot()
     _SLOTS[place] = slot

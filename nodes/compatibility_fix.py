@@ -19,8 +19,9 @@ __all__ = ["CompatibilityFix"]
 
 _FOLDER = "diffusion_models/fixed"
 _REPAIRS = {
-    "strip_text_encoder": "Leave the text encoders of full checkpoints out.",
-    "strip_vae": "Leave the VAE of full checkpoints out.",
+    "strip_text_encoder": "Merge the diffusion models of full checkpoints alone; text encoders and "
+    "VAE are left out.",
+    "strip_vae": "The same as strip_text_encoder: diffusion models alone.",
     "fix_prefixes": "Read model.diffusion_model. and its kin as the base names its keys.",
     "dequantise": "Read quantised layers as exact float32; off refuses quantised models.",
     "fix_norm_names": "Read .norm.weight as .norm.scale and back, as the base names them.",
@@ -37,7 +38,7 @@ class CompatibilityFix(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """A set, and one toggle per repair."""
         toggles = [
-            io.Boolean.Input(name, default=True, optional=True, tooltip=tooltip)
+            io.Boolean.Input(name, default=getattr(Repairs, name), optional=True, tooltip=tooltip)
             for name, tooltip in _REPAIRS.items()
         ]
         copies = io.Boolean.Input(

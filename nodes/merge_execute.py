@@ -12,11 +12,18 @@ from ..orthomerge_core.report.merge_plots import retention_picture
 from ..orthomerge_core.report.merge_text import merge_report
 from . import host
 from .cells import merge_cell
-from .merging import merge_to_model, planned
+from .merging import PARTS, layout_for, merge_to_model, planned
 from .widgets import device_input, dry_run_input, picture, schema, told
 from .wire import RecipeSocket, RecipeWire
 
 __all__ = ["OrthoMergeExecute"]
+
+_SLOTS = {"clip": 4, "vae": 5}
+"""Part of a checkpoint → number of its output."""
+_CELL = (
+    "The merges of a grid are MODELs that take turns in memory. Connect CLIP and VAE of the base, "
+    "or merge one recipe at a time."
+)
 
 
 class OrthoMergeExecute(io.ComfyNode):
@@ -29,7 +36,8 @@ class OrthoMergeExecute(io.ComfyNode):
             "OrthoMergeExecute",
             display_name="Ortho Merge Execute",
             searchable_name="Ortho Merge Execute (task arithmetic)",
-            description="Merges as the recipe says and gives a MODEL.",
+            description="Merges as the recipe says and gives a MODEL, and of a full checkpoint "
+            "also CLIP and VAE.",
             search_aliases=[
                 "merge",
                 "merge models",
@@ -38,7 +46,7 @@ class OrthoMergeExecute(io.ComfyNode):
                 "weighted sum",
                 "orthomerge",
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             inputs=[
                 RecipeSocket.Input("recipe", tooltip="From the mixer."),
                 io.Combo.Input(
@@ -70,8 +78,23 @@ class OrthoMergeExecute(io.ComfyNode):
                     display_name="retention",
                     tooltip="What is left of each row, overall and block by block.",
                 ),
+                io.Clip.Output(
+                    display_name="CLIP",
+                    tooltip="The merged text encoders, where the base is a full checkpoint. Merged "
+                    "only when something is connected here.",
+                ),
+                io.Vae.Output(
+                    display_name="VAE",
+                    tooltip="The VAE of the merge, where the base is a full checkpoint. Made only "
+                    "when something is connected here.",
+                ),
             ],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: object) -> str:
+        """Run again when CLIP or VAE becomes connected: only what is connected is made."""
+        return host.wired_anywhere("OrthoMergeExecute", _SLOTS.values())
 
     @classmethod
     @host.guarded
@@ -87,21 +110,28 @@ class OrthoMergeExecute(io.ComfyNode):
         if strength != 1.0:
             scaled = replace(recipe.recipe, strength=recipe.recipe.strength * strength)
             recipe = replace(recipe, recipe=scaled)
+        slots = host.wired(cls.hidden.dynprompt, cls.hidden.unique_id)
+        parts = [part for part, slot in _SLOTS.items() if slot in slots]
         if dry_run:
-            plan, nothing = planned(recipe, output_dtype), host.blocked()
+            plan, nothing = planned(recipe, output_dtype, layout=layout_for(parts)), host.blocked()
             ui = told(plan)
-            return io.NodeOutput(nothing, nothing, plan["text"], nothing, ui=ui)
+            return io.NodeOutput(nothing, nothing, plan["text"], nothing, nothing, nothing, ui=ui)
         if recipe.group is not None:
             plan, model = merge_cell(recipe, output_dtype, device)
             words = f"Merged when it is sampled.\n\n{plan['text']}"
             ui = told(plan | {"text": words})
-            return io.NodeOutput(model, recipe, words, host.blocked(), ui=ui)
-        report, model = merge_to_model(recipe, output_dtype, device, cls.hidden.unique_id)
-        text = merge_report(report)
-        payload = {"kind": "merge", "report": report.to_json(), "text": text}
+            rest = [host.blocked(_CELL) for _ in PARTS]
+            return io.NodeOutput(model, recipe, words, host.blocked(), *rest, ui=ui)
+        made = merge_to_model(recipe, output_dtype, device, cls.hidden.unique_id, parts)
+        report = made.report
+        absent = tuple(dict.fromkeys(made.absent.values()))
+        text = "\n\n".join([merge_report(report), *absent])
+        shown = report.to_json() | {"notes": [*report.notes, *absent]}
+        payload = {"kind": "merge", "report": shown, "text": text}
         merged = replace(
             with_hashes(recipe.recipe, report.source_hashes), output_dtype=output_dtype
         )
         wire = replace(recipe, recipe=merged, content_hash=report.content_hash)
         drawn = picture(lambda: retention_picture(report))
-        return io.NodeOutput(model, wire, text, drawn, ui=told(payload))
+        rest = [getattr(made, part) or host.blocked(made.absent.get(part)) for part in PARTS]
+        return io.NodeOutput(made.model, wire, text, drawn, *rest, ui=told(payload))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..orthomerge_core.execute.plan.planner import LAYOUTS
 from ..orthomerge_core.recipe.model import OUTPUT_DTYPES
 from ..orthomerge_core.report.merge_text import merge_report
 from . import host
-from .merging import merge_to_file, planned
+from .merging import merge_to_file, planned, writes_checkpoint
 from .widgets import device_input, dry_run_input, schema, told
 from .wire import RecipeSocket, RecipeWire
 
 __all__ = ["OrthoMergeSave"]
+
+_PREFIX = "diffusion_models/OrthoMerge"
+_CHECKPOINT_PREFIX = "checkpoints/OrthoMerge"
 
 
 class OrthoMergeSave(io.ComfyNode):
@@ -37,10 +41,10 @@ class OrthoMergeSave(io.ComfyNode):
                 RecipeSocket.Input("recipe", tooltip="From the mixer, or from the execute node."),
                 io.String.Input(
                     "filename_prefix",
-                    default="diffusion_models/OrthoMerge",
+                    default=_PREFIX,
                     optional=True,
-                    tooltip="Below the output folder; a number is added. In diffusion_models/ the "
-                    "loader nodes find it.",
+                    tooltip="Below the output folder; a number is added. Loader nodes find "
+                    "what lies in diffusion_models/ or, for full checkpoints, in checkpoints/.",
                 ),
                 io.Combo.Input(
                     "output_dtype",
@@ -51,6 +55,15 @@ class OrthoMergeSave(io.ComfyNode):
                 ),
                 device_input(),
                 dry_run_input(),
+                io.Combo.Input(
+                    "layout",
+                    options=list(LAYOUTS),
+                    default="auto",
+                    optional=True,
+                    tooltip="What is written. auto: a full checkpoint where the base is one, "
+                    "else a diffusion model. A checkpoint goes to checkpoints/ unless "
+                    "filename_prefix says otherwise.",
+                ),
             ],
             outputs=[
                 io.String.Output(
@@ -64,18 +77,21 @@ class OrthoMergeSave(io.ComfyNode):
     def execute(
         cls,
         recipe: RecipeWire,
-        filename_prefix: str = "diffusion_models/OrthoMerge",
+        filename_prefix: str = _PREFIX,
         output_dtype: str = "recipe",
         device: str = "auto",
         dry_run: bool = False,
+        layout: str = "auto",
     ) -> io.NodeOutput:
         """Plan; store the MODEL of the same recipe if it still lives, else merge into the file."""
         dtype = recipe.recipe.output_dtype if output_dtype == "recipe" else output_dtype
+        if filename_prefix == _PREFIX and writes_checkpoint(recipe, layout):
+            filename_prefix = _CHECKPOINT_PREFIX
         path, shown = host.output_target(filename_prefix)
         if dry_run:
-            plan = planned(recipe, dtype, path)
+            plan = planned(recipe, dtype, path, layout)
             return io.NodeOutput(host.blocked(), ui=told(plan))
-        report = merge_to_file(recipe, dtype, device, cls.hidden.unique_id, path)
+        report = merge_to_file(recipe, dtype, device, cls.hidden.unique_id, path, layout)
         text = f"Saved {shown}\n\n{merge_report(report)}"
         payload = {"kind": "merge", "report": report.to_json(), "file": shown, "text": text}
         return io.NodeOutput(shown, ui=told(payload))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +13,76 @@ from ..orthomerge_core.execute.output.resave import merge_identity, store_again
 from ..orthomerge_core.execute.plan.model import Plan
 from ..orthomerge_core.execute.plan.planner import plan_merge
 from ..orthomerge_core.execute.run import run_merge
+from ..orthomerge_core.keys.components import TEXT_ENCODER, VAE
 from ..orthomerge_core.report.merge_text import plan_summary
 from . import host
 from .results import Results
 from .wire import RecipeWire
 
-__all__ = ["merge_to_file", "merge_to_model", "merge_unshared", "planned"]
+__all__ = [
+    "PARTS",
+    "Made",
+    "layout_for",
+    "merge_to_file",
+    "merge_to_model",
+    "merge_unshared",
+    "planned",
+    "writes_checkpoint",
+]
+
+PARTS = ("clip", "vae")
+_IN_PART: Mapping[str, Callable[[str], bool]] = {
+    "clip": lambda name: name.startswith(TEXT_ENCODER),
+    "vae": lambda name: name == VAE,
+}
+_NOT_MADE = "ComfyUI did not recognize this component in the merged checkpoint."
 
 _RESULTS = Results()  # weak references and names of what the nodes made, shared by their classes
 
 
+@dataclass(frozen=True)
+class Made:
+    """A merge in memory. `absent`: why there is no CLIP or VAE though it was asked for."""
+
+    report: MergeReport
+    model: Any
+    clip: Any = None
+    vae: Any = None
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+
 def merge_to_model(
-    wire: RecipeWire, dtype: str, device: str, node_id: str | None
-) -> tuple[MergeReport, Any]:
-    """Plan, merge into memory, and hand the tensors over as a MODEL.
+    wire: RecipeWire,
+    dtype: str,
+    device: str,
+    node_id: str | None,
+    parts: Collection[str] = (),
+) -> Made:
+    """Plan, merge into memory, and hand the tensors over as a MODEL, with the `parts` asked for.
+
+    parts: of "clip" and "vae". Where the base has one of them, all its components are merged.
 
     Raises: PlanError with everything that is wrong, before a tensor is read.
     """
-    with plan_merge(wire.recipe, wire.spec, output_dtype=dtype, layout="diffusion") as plan:
+    layout = layout_for(parts)
+    with plan_merge(wire.recipe, wire.spec, output_dtype=dtype, layout=layout) as plan:
+        absent = {part: why for part in parts if (why := _why_absent(plan, part))}
         merged = _result(plan, device, node_id)
-        identity = merge_identity(plan)
-    model = host.load_model(merged.state_dict, merged.metadata)
-    _RESULTS.add_model(identity, merged.report, model)
-    return merged.report, model
+        identity, whole = merge_identity(plan), plan.is_checkpoint
+    if not whole:
+        model = host.load_model(merged.state_dict, merged.metadata)
+        _RESULTS.add_model(identity, merged.report, model)
+        return Made(merged.report, model, absent=absent)
+    wanted = {part: part in parts and part not in absent for part in PARTS}
+    loaded = host.load_checkpoint(merged.state_dict, merged.metadata, **wanted)
+    made = {part: getattr(loaded, part) for part in PARTS}
+    unknown = {part: _NOT_MADE for part, on in wanted.items() if on and made[part] is None}
+    return Made(merged.report, loaded.model, **made, absent=absent | unknown)
+
+
+def layout_for(parts: Collection[str]) -> str:
+    """What a merge in memory holds: all components, or the diffusion model alone."""
+    return "auto" if parts else "diffusion"
 
 
 def merge_unshared(wire: RecipeWire, dtype: str, device: str) -> tuple[MergeReport, Any]:
@@ -44,26 +93,61 @@ def merge_unshared(wire: RecipeWire, dtype: str, device: str) -> tuple[MergeRepo
 
 
 def merge_to_file(
-    wire: RecipeWire, dtype: str, device: str, node_id: str | None, target: Path
+    wire: RecipeWire,
+    dtype: str,
+    device: str,
+    node_id: str | None,
+    target: Path,
+    layout: str = "auto",
 ) -> MergeReport:
     """Plan and merge into a new file; a preview of the same recipe that still lives is stored.
 
     Raises: PlanError with everything that is wrong, before a tensor is read.
     """
-    with plan_merge(wire.recipe, wire.spec, output_dtype=dtype, target=target) as plan:
+    with plan_merge(
+        wire.recipe, wire.spec, output_dtype=dtype, target=target, layout=layout
+    ) as plan:
         report = _result(plan, device, node_id).report
         _RESULTS.add_file(merge_identity(plan), report, target)
     return report
 
 
-def planned(wire: RecipeWire, dtype: str, target: Path | None = None) -> dict[str, Any]:
+def writes_checkpoint(wire: RecipeWire, layout: str) -> bool:
+    """Whether a file of this recipe and layout is a checkpoint; headers are read.
+
+    Raises: PlanError where the recipe cannot be merged at all.
+    """
+    with plan_merge(wire.recipe, wire.spec, layout=layout) as plan:
+        return plan.is_checkpoint
+
+
+def planned(
+    wire: RecipeWire, dtype: str, target: Path | None = None, layout: str = "auto"
+) -> dict[str, Any]:
     """What the browser shows of a dry run: the plan, and the same in words.
 
     Raises: PlanError with everything that is wrong.
     """
-    with plan_merge(wire.recipe, wire.spec, output_dtype=dtype, target=target) as plan:
+    with plan_merge(
+        wire.recipe, wire.spec, output_dtype=dtype, target=target, layout=layout
+    ) as plan:
         text = "\n".join(["Dry run: nothing was merged.", *plan_summary(plan)])
         return {"kind": "plan", "plan": plan.to_json(), "text": text}
+
+
+def _why_absent(plan: Plan, part: str) -> str:
+    """Why the merge has no such part; empty where it has."""
+    components = plan.aligned.components
+    there = any(_IN_PART[part](name) for name in components)
+    if there and plan.is_checkpoint:
+        return ""
+    if not plan.recipe.merges_parts:
+        return (
+            f"The recipe merges the diffusion model alone, so there is no {part.upper()}. Choose "
+            "the components that the base has in the model set, or connect a loader."
+        )
+    what = "text encoder" if part == "clip" else "VAE"
+    return f"The base holds no {what}. Connect a loader of {part.upper()} instead."
 
 
 def _result(plan: Plan, device: str, node_id: str | None) -> Merged:

@@ -26,7 +26,9 @@ from .guard import blocked, explain, guarded
 from .lazy import LazySlot, lazy_model
 from .models import (
     DEVICES,
+    Checkpoint,
     free_memory,
+    load_checkpoint,
     load_model,
     stored_weight,
     torch_device,
@@ -36,9 +38,11 @@ from .models import (
 from .pictures import save_png
 from .progress import HostProgress
 from .routes import add_routes
+from .wiring import wired, wired_anywhere
 
 __all__ = [
     "DEVICES",
+    "Checkpoint",
     "HostProgress",
     "LazySlot",
     "ModelFolders",
@@ -51,6 +55,7 @@ __all__ = [
     "guarded",
     "lazy_model",
     "listing",
+    "load_checkpoint",
     "load_model",
     "metadata_allowed",
     "names",
@@ -66,4 +71,6 @@ __all__ = [
     "unshowable_siblings",
     "weight_keys",
     "weight_value",
+    "wired",
+    "wired_anywhere",
 ]

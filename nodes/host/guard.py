@@ -56,11 +56,11 @@ def guarded(execute: Callable[..., _Returned]) -> Callable[..., _Returned]:
     return safely
 
 
-def blocked() -> Any:
-    """An output that keeps whatever follows it from running, without an error."""
+def blocked(reason: str | None = None) -> Any:
+    """An output that keeps whatever follows it from running; a reason becomes an error there."""
     from comfy_execution.graph_utils import ExecutionBlocker
 
-    return ExecutionBlocker(None)
+    return ExecutionBlocker(reason)
 
 
 def explain(check: Callable[[], object]) -> bool | str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,7 +12,9 @@ from ...orthomerge_core import errors
 
 __all__ = [
     "DEVICES",
+    "Checkpoint",
     "free_memory",
+    "load_checkpoint",
     "load_model",
     "stored_weight",
     "torch_device",
@@ -44,6 +47,42 @@ def free_memory(n_bytes: float, device: str) -> None:
     model_management.soft_empty_cache()
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """What ComfyUI made of a checkpoint: a MODEL, and CLIP and VAE where asked for and present."""
+
+    model: Any
+    clip: Any = None
+    vae: Any = None
+
+
+def load_checkpoint(
+    state_dict: dict[str, torch.Tensor], metadata: Mapping[str, str], *, clip: bool, vae: bool
+) -> Checkpoint:
+    """MODEL, CLIP and VAE from a checkpoint's state dict, as ComfyUI's own loader makes them.
+
+    clip, vae: whether to make these. The dict is emptied on the way.
+
+    Raises: CompatibilityError where the host does not know the architecture.
+    """
+    import comfy.sd
+    import folder_paths
+
+    with torch.inference_mode():
+        found = comfy.sd.load_state_dict_guess_config(
+            state_dict,
+            output_vae=vae,
+            output_clip=clip,
+            embedding_directory=folder_paths.get_folder_paths("embeddings"),
+            metadata=dict(metadata),
+        )
+    if found is None or found[0] is None:
+        raise _unknown("checkpoint")
+    model, text, pixels = found[:3]
+    has_vae = vae and getattr(pixels, "first_stage_model", None) is not None
+    return Checkpoint(model, text if clip else None, pixels if has_vae else None)
+
+
 def load_model(state_dict: dict[str, torch.Tensor], metadata: Mapping[str, str]) -> Any:
     """A MODEL from a complete state dict; the dict is emptied on the way.
 
@@ -54,11 +93,15 @@ def load_model(state_dict: dict[str, torch.Tensor], metadata: Mapping[str, str])
     with torch.inference_mode():  # as the host's own loaders run; quantized weights insist on it
         model = comfy.sd.load_diffusion_model_state_dict(state_dict, metadata=dict(metadata))
     if model is None:
-        raise errors.CompatibilityError(
-            "ComfyUI does not recognise these weights as a diffusion model",
-            fix="Choose a complete diffusion model as the base, and update ComfyUI if it is new.",
-        )
+        raise _unknown("diffusion model")
     return model
+
+
+def _unknown(kind: str) -> errors.CompatibilityError:
+    return errors.CompatibilityError(
+        f"ComfyUI does not recognize these weights as a {kind}",
+        fix=f"Choose a complete {kind} as the base, and update ComfyUI if it is new.",
+    )
 
 
 def weight_keys(model: Any) -> dict[str, torch.Tensor]:

@@ -37,6 +37,7 @@ __all__ = [
     "make_family",
     "make_helpers",
     "save",
+    "save_tensors",
     "to_latent",
     "to_picture",
 ]
@@ -123,8 +124,13 @@ def _mixture() -> Tensor:
 
 def save(weights: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
     """Write weights in one dtype; the file is complete or absent."""
+    save_tensors({key: tensor.to(dtype) for key, tensor in weights.items()}, path)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write every tensor in its own dtype; the file is complete or absent."""
     partial = path.with_suffix(".partial")
-    save_file({k: v.to(dtype).contiguous() for k, v in weights.items()}, partial)
+    save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial)
     partial.replace(path)
 
 

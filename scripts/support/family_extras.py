@@ -1,4 +1,4 @@
-"""What the example workflows need beside the family: a LoRA, quantised copies, a merged file."""
+"""What the example workflows need beside the family: a LoRA, checkpoints, more."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from . import family
+from .checkpoints import make_checkpoints
 
 __all__ = ["LORA_FILE", "MERGED_FILE", "QUANTISED", "low_rank", "make_extras", "scaled_fp8"]
 
@@ -32,6 +33,7 @@ def make_extras(models_dir: Path) -> None:
     _fresh(weights / MERGED_FILE, folder, _write_merged)
     _fresh(scaled, folder, _write_scaled)
     _fresh(plain, folder, _write_plain)
+    make_checkpoints(models_dir)
 
 
 def low_rank(
@@ -77,7 +79,7 @@ def _write_lora(path: Path, folder: Path) -> None:
 
 
 def _write_scaled(path: Path, folder: Path) -> None:
-    _save(scaled_fp8(load_file(folder / "paint.safetensors")), path)
+    family.save_tensors(scaled_fp8(load_file(folder / "paint.safetensors")), path)
 
 
 def _write_plain(path: Path, folder: Path) -> None:
@@ -99,12 +101,3 @@ def _write_merged(path: Path, folder: Path) -> None:
     spec = spec_from_recipe(recipe, lambda file: folder.parent / file)
     with plan_merge(recipe, spec, target=path, overwrite=True) as plan:
         run_merge(plan)
-
-
-def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Like `family.save`, every tensor in its own dtype."""
-    from safetensors.torch import save_file
-
-    partial = path.with_suffix(".partial")
-    save_file({k: v.contiguous() for k, v in tensors.items()}, partial)
-    partial.replace(path)

@@ -273,5 +273,5 @@ def test_unknown_device_is_refused(host: ModuleType, errors: ModuleType):
 
 
 def test_weights_that_the_host_does_not_know(host: ModuleType, errors: ModuleType):
-    with pytest.raises(errors.CompatibilityError, match="does not recognise these weights"):
+    with pytest.raises(errors.CompatibilityError, match="does not recognize these weights"):
         host.load_model({"a.weight": torch.ones(2, 2)}, {})

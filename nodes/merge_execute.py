@@ -12,14 +12,15 @@ from ..orthomerge_core.report.merge_plots import retention_picture
 from ..orthomerge_core.report.merge_text import merge_report
 from . import host
 from .cells import merge_cell
-from .merging import PARTS, layout_for, merge_to_model, planned
+from .components import PARTS, part_outputs, wired_parts
+from .merging import layout_for, merge_to_model, planned
 from .widgets import device_input, dry_run_input, picture, schema, told
 from .wire import RecipeSocket, RecipeWire
 
 __all__ = ["OrthoMergeExecute"]
 
-_SLOTS = {"clip": 4, "vae": 5}
-"""Part of a checkpoint → number of its output."""
+_CLIP_SLOT = 4
+"""Number of the output CLIP; VAE follows it."""
 _CELL = (
     "The merges of a grid are MODELs that take turns in memory. Connect CLIP and VAE of the base, "
     "or merge one recipe at a time."
@@ -78,23 +79,14 @@ class OrthoMergeExecute(io.ComfyNode):
                     display_name="retention",
                     tooltip="What is left of each row, overall and block by block.",
                 ),
-                io.Clip.Output(
-                    display_name="CLIP",
-                    tooltip="The merged text encoders, where the base is a full checkpoint. Merged "
-                    "only when something is connected here.",
-                ),
-                io.Vae.Output(
-                    display_name="VAE",
-                    tooltip="The VAE of the merge, where the base is a full checkpoint. Made only "
-                    "when something is connected here.",
-                ),
+                *part_outputs("of the merge"),
             ],
         )
 
     @classmethod
     def fingerprint_inputs(cls, **_: object) -> str:
         """Run again when CLIP or VAE becomes connected: only what is connected is made."""
-        return host.wired_anywhere("OrthoMergeExecute", _SLOTS.values())
+        return host.wired_anywhere("OrthoMergeExecute", _CLIP_SLOT)
 
     @classmethod
     @host.guarded
@@ -110,8 +102,7 @@ class OrthoMergeExecute(io.ComfyNode):
         if strength != 1.0:
             scaled = replace(recipe.recipe, strength=recipe.recipe.strength * strength)
             recipe = replace(recipe, recipe=scaled)
-        slots = host.wired(cls.hidden.dynprompt, cls.hidden.unique_id)
-        parts = [part for part, slot in _SLOTS.items() if slot in slots]
+        parts = wired_parts(cls.hidden, _CLIP_SLOT)
         if dry_run:
             plan, nothing = planned(recipe, output_dtype, layout=layout_for(parts)), host.blocked()
             ui = told(plan)

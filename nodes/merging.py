@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,13 @@ from ..orthomerge_core.execute.output.resave import merge_identity, store_again
 from ..orthomerge_core.execute.plan.model import Plan
 from ..orthomerge_core.execute.plan.planner import plan_merge
 from ..orthomerge_core.execute.run import run_merge
-from ..orthomerge_core.keys.components import TEXT_ENCODER, VAE
 from ..orthomerge_core.report.merge_text import plan_summary
 from . import host
+from .components import NOT_MADE, PARTS, why_absent
 from .results import Results
 from .wire import RecipeWire
 
 __all__ = [
-    "PARTS",
     "Made",
     "layout_for",
     "merge_to_file",
@@ -29,13 +28,6 @@ __all__ = [
     "planned",
     "writes_checkpoint",
 ]
-
-PARTS = ("clip", "vae")
-_IN_PART: Mapping[str, Callable[[str], bool]] = {
-    "clip": lambda name: name.startswith(TEXT_ENCODER),
-    "vae": lambda name: name == VAE,
-}
-_NOT_MADE = "ComfyUI did not recognize this component in the merged checkpoint."
 
 _RESULTS = Results()  # weak references and names of what the nodes made, shared by their classes
 
@@ -66,9 +58,11 @@ def merge_to_model(
     """
     layout = layout_for(parts)
     with plan_merge(wire.recipe, wire.spec, output_dtype=dtype, layout=layout) as plan:
-        absent = {part: why for part in parts if (why := _why_absent(plan, part))}
+        held, takes_all = plan.aligned.components, plan.recipe.merges_parts
+        reasons = {part: why_absent(part, held, takes_all=takes_all) for part in parts}
         merged = _result(plan, device, node_id)
         identity, whole = merge_identity(plan), plan.is_checkpoint
+    absent = {part: reason for part, reason in reasons.items() if reason}
     if not whole:
         model = host.load_model(merged.state_dict, merged.metadata)
         _RESULTS.add_model(identity, merged.report, model)
@@ -76,7 +70,7 @@ def merge_to_model(
     wanted = {part: part in parts and part not in absent for part in PARTS}
     loaded = host.load_checkpoint(merged.state_dict, merged.metadata, **wanted)
     made = {part: getattr(loaded, part) for part in PARTS}
-    unknown = {part: _NOT_MADE for part, on in wanted.items() if on and made[part] is None}
+    unknown = {part: NOT_MADE for part, on in wanted.items() if on and made[part] is None}
     return Made(merged.report, loaded.model, **made, absent=absent | unknown)
 
 
@@ -133,21 +127,6 @@ def planned(
     ) as plan:
         text = "\n".join(["Dry run: nothing was merged.", *plan_summary(plan)])
         return {"kind": "plan", "plan": plan.to_json(), "text": text}
-
-
-def _why_absent(plan: Plan, part: str) -> str:
-    """Why the merge has no such part; empty where it has."""
-    components = plan.aligned.components
-    there = any(_IN_PART[part](name) for name in components)
-    if there and plan.is_checkpoint:
-        return ""
-    if not plan.recipe.merges_parts:
-        return (
-            f"The recipe merges the diffusion model alone, so there is no {part.upper()}. Choose "
-            "the components that the base has in the model set, or connect a loader."
-        )
-    what = "text encoder" if part == "clip" else "VAE"
-    return f"The base holds no {what}. Connect a loader of {part.upper()} instead."
 
 
 def _result(plan: Plan, device: str, node_id: str | None) -> Merged:

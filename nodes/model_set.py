@@ -11,7 +11,7 @@ from ..orthomerge_core.errors import FileError, RecipeError, shown_value
 from ..orthomerge_core.io.opening import open_source
 from ..orthomerge_core.keys.detect import all_architectures
 from ..orthomerge_core.keys.opening import open_set, spec_from_paths
-from ..orthomerge_core.keys.setspec import SetSpec
+from ..orthomerge_core.keys.setspec import COMPONENTS, SetSpec
 from . import host
 from .widgets import extended, schema, told
 from .wire import Models
@@ -31,7 +31,7 @@ class OrthoModelSet(io.ComfyNode):
             default="",
             optional=True,
             placeholder="one model per line; empty = every compatible file beside the base",
-            tooltip="Fine-tunes of the base, one name per line, up to 32. "
+            tooltip="Fine-tunes of the base, or LoRAs for it, one name per line, up to 32. "
             "Empty: every compatible file in the base's folder.",
         )
         return schema(
@@ -68,6 +68,15 @@ class OrthoModelSet(io.ComfyNode):
                     optional=True,
                     tooltip="A set to add these models to; its base counts then.",
                 ),
+                io.Combo.Input(
+                    "components",
+                    options=list(COMPONENTS),
+                    default=COMPONENTS[0],
+                    optional=True,
+                    tooltip="What is taken of full checkpoints. base: all components that the base "
+                    "has (diffusion model, text encoders, VAE). diffusion: the diffusion model "
+                    "alone.",
+                ),
             ],
             outputs=[Models.Output(display_name="models", tooltip="The set.")],
         )
@@ -97,7 +106,12 @@ class OrthoModelSet(io.ComfyNode):
     @classmethod
     @host.guarded
     def execute(
-        cls, base: str, models: str = "", architecture: str = "auto", extend: SetSpec | None = None
+        cls,
+        base: str,
+        models: str = "",
+        architecture: str = "auto",
+        extend: SetSpec | None = None,
+        components: str = COMPONENTS[0],
     ) -> io.NodeOutput:
         """The set, and what was left out of it in words."""
         picked = _lines(models)
@@ -108,6 +122,8 @@ class OrthoModelSet(io.ComfyNode):
             spec = _spec(base, picked, architecture)
         else:
             spec = _extended(extend, picked)
+        if components != COMPONENTS[0]:
+            spec = replace(spec, components=components)
         payload = {
             "kind": "set",
             "base": spec.base.file,

@@ -14,12 +14,16 @@ from ..orthomerge_core.keys.opening import open_set
 from ..orthomerge_core.keys.setspec import SetSpec
 from ..orthomerge_core.recipe.model import BASE
 from . import host
+from .components import NOT_MADE, PARTS, part_outputs, why_absent, wired_parts
 from .live import LiveSource
 from .widgets import schema
 from .wire import Models
 
 __all__ = ["OrthoPickModel"]
 
+_CLIP_SLOT = 1
+"""Number of the output CLIP; VAE follows it."""
+_LIVE = "A connected MODEL comes without CLIP and VAE. Take them from where the MODEL comes from."
 _CHUNK = 1 << 22  # elements between two looks at the stop button
 _DTYPES = {"F64": torch.float32, "F32": torch.float32, "F16": torch.float16}
 
@@ -37,9 +41,10 @@ class OrthoPickModel(io.ComfyNode):
             "OrthoPickModel",
             display_name="Ortho Pick Model",
             searchable_name="Ortho Pick Model (merge preview)",
-            description="Gives one model of the set as a MODEL, to compare it with the merge.",
+            description="Gives one model of the set as a MODEL, and of a full checkpoint also CLIP "
+            "and VAE, to compare it with the merge.",
             search_aliases=["preview model", "compare with merge", "load model from set"],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             inputs=[
                 Models.Input("models", tooltip="The set to pick from."),
                 io.String.Input(
@@ -49,8 +54,16 @@ class OrthoPickModel(io.ComfyNode):
                     tooltip="A model's name as the table shows it; base is the base.",
                 ),
             ],
-            outputs=[io.Model.Output(display_name="MODEL", tooltip="That model alone.")],
+            outputs=[
+                io.Model.Output(display_name="MODEL", tooltip="That model alone."),
+                *part_outputs("of that model"),
+            ],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: object) -> str:
+        """Run again when CLIP or VAE becomes connected: only what is connected is made."""
+        return host.wired_anywhere("OrthoPickModel", _CLIP_SLOT)
 
     @classmethod
     @host.guarded
@@ -62,35 +75,53 @@ class OrthoPickModel(io.ComfyNode):
                 f'no model "{name}" in the set', fix=did_you_mean(name, (BASE, *models.names()))
             )
         spec = next((m for m in models.models if m.name == name), models.base)
+        parts = wired_parts(cls.hidden, _CLIP_SLOT)
         if isinstance(spec.source, LiveSource):
-            return io.NodeOutput(spec.source.model)
-        alone = SetSpec(
-            models.base, () if name == BASE else (spec,), models.architecture, models.repairs
+            rest = [host.blocked(_LIVE if part in parts else None) for part in PARTS]
+            return io.NodeOutput(spec.source.model, *rest)
+        components = models.components if parts else "diffusion"
+        alone = replace(
+            models, models=() if name == BASE else (spec,), components=components, vae=None
         )
         progress = host.HostProgress(cls.hidden.unique_id)
-        with open_set(replace(alone, components="diffusion")) as aligned:
+        with open_set(alone) as aligned:
+            takes_all = not alone.diffusion_only
+            absent = {p: why_absent(p, aligned.components, takes_all=takes_all) for p in parts}
             weights = _weights(aligned, name, progress)
-            metadata = aligned.base.source.metadata
+            metadata, whole = aligned.base.source.metadata, len(aligned.components) > 1
         progress.finish()
-        return io.NodeOutput(host.load_model(weights, metadata))
+        wanted = {part: part in parts and not absent[part] for part in PARTS}
+        if not whole:
+            made = host.Checkpoint(host.load_model(weights, metadata))
+        else:
+            made = host.load_checkpoint(weights, metadata, **wanted)
+        absent |= {p: NOT_MADE for p, on in wanted.items() if on and getattr(made, p) is None}
+        rest = [getattr(made, part) or host.blocked(absent.get(part)) for part in PARTS]
+        return io.NodeOutput(made.model, *rest)
 
 
 def _weights(
     aligned: AlignedSet, name: str, progress: host.HostProgress
 ) -> dict[str, torch.Tensor]:
+    """The state dict of one model: all components of a checkpoint under the base's names."""
     if name not in (BASE, *(m.name for m in aligned.models)):
         report = aligned.skipped[0]
         raise CompatibilityError(
             f'"{name}" does not fit the base: {report.verdict}', fix="Pick another model."
         )
     model = aligned.model(name)
+    names = aligned.stored_names if len(aligned.components) > 1 else {}
     progress.start(sum(aligned.numel(key) for key in aligned.keys), f"Reading {name}")
     weights = {
-        key: _read(model if model.has(key) else aligned.base, key, aligned, progress)
+        names.get(key, key): _read(
+            model if model.has(key) else aligned.base, key, aligned, progress
+        )
         for key in aligned.keys
     }
-    carried = {k: aligned.read_base_raw(k) for k in aligned.carried if not is_marker(k)}
-    return weights | carried | {m: model.source.read_raw(k) for m, k in model.markers.items()}
+    carried = (key for key in aligned.carried if not is_marker(key))
+    weights |= {names.get(key, key): aligned.read_base_raw(key) for key in carried}
+    marks = model.markers.items()
+    return weights | {aligned.marker_name(m): model.source.read_raw(key) for m, key in marks}
 
 
 def _read(

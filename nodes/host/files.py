@@ -32,8 +32,10 @@ __all__ = [
 _LONGEST_PREFIX = 200
 """Bytes of a part of a prefix: systems take 255, and a number and a suffix are added."""
 _ALIKE, _LONGEST_NAME = 0.6, 200
-FOLDERS = ("diffusion_models", "checkpoints", "unet_gguf", "orthomerge_gguf")
-GGUF, OWN_GGUF = FOLDERS[2:]  # the pack that loads GGUF registers the first; without it, the second
+LORAS = "loras"
+GGUF, OWN_GGUF = "unet_gguf", "orthomerge_gguf"
+"""The pack that loads GGUF registers the first; without it, the second is ours."""
+FOLDERS = ("diffusion_models", "checkpoints", GGUF, OWN_GGUF, LORAS)
 
 
 def names() -> dict[str, tuple[str, str]]:
@@ -66,8 +68,10 @@ def _register_gguf(known: dict[str, tuple[list[str], set[str]]]) -> None:
 
 
 def readable_names() -> list[str]:
-    """What a list offers: the names of files that can be read as weights, sorted."""
-    return sorted(name for name in names() if is_readable_name(name))
+    """What a list of bases offers: the names of readable files that are no LoRAs, sorted."""
+    return sorted(
+        n for n, (folder, _) in names().items() if folder != LORAS and is_readable_name(n)
+    )
 
 
 def resolve(name: str) -> Path:
@@ -166,14 +170,19 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def listing() -> list[dict[str, Any]]:
-    """Every readable model file, sorted: shown name, size in bytes, mtime in seconds."""
-    found, known = [], names()
+    """Every readable model file, sorted: shown name, size in bytes, mtime in seconds.
+
+    `lora` is there, and true, where the file lies among the LoRAs.
+    """
+    found: list[dict[str, Any]] = []
+    known = names()
     for name in sorted(filter(is_readable_name, known)):
         try:
             stat = _resolve(name, known).stat()
         except (errors.FileError, OSError):  # listed, but gone since
             continue
-        found.append({"name": name, "bytes": stat.st_size, "modified": int(stat.st_mtime)})
+        entry = {"name": name, "bytes": stat.st_size, "modified": int(stat.st_mtime)}
+        found.append(entry | ({"lora": True} if known[name][0] == LORAS else {}))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 __all__ = ["wired", "wired_anywhere"]
@@ -16,8 +16,8 @@ def wired(dynprompt: Any, node_id: str | None) -> frozenset[int]:
     return frozenset(slot for origin, slot in _links(nodes) if origin == node_id)
 
 
-def wired_anywhere(kind: str, slots: Collection[int]) -> str:
-    """Which of the outputs `slots` are linked, of all nodes of class `kind` in the running prompt.
+def wired_anywhere(kind: str, first: int) -> str:
+    """Which outputs from number `first` on are linked, of all nodes of class `kind` that run now.
 
     ComfyUI answers a node from its cache while the node's inputs are the same, whatever follows
     it. A fingerprint with this text makes the node run again when an output becomes linked that
@@ -33,7 +33,7 @@ def wired_anywhere(kind: str, slots: Collection[int]) -> str:
         prompt: Mapping[str, Any] = item[2]
         ours = {name for name, node in prompt.items() if node.get("class_type") == kind}
         linked = _links(prompt.values())
-        found |= {f"{origin}:{n}" for origin, n in linked if origin in ours and n in slots}
+        found |= {f"{origin}:{n}" for origin, n in linked if origin in ours and n >= first}
     return " ".join(sorted(found))
 
 

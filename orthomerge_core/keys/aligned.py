@@ -13,7 +13,7 @@ from ..io.closing import Closing
 from ..io.scratch import Scratch
 from ..io.source import Entry, Read, ReadStored, Source
 from .architecture import Architecture
-from .components import component_of
+from .components import DIFFUSION, component_of
 
 __all__ = ["AlignedModel", "AlignedSet", "ModelReport", "PartReport", "Segment", "common_dtype"]
 
@@ -205,6 +205,16 @@ class AlignedSet(Closing):
     def keys_of(self, component: str) -> tuple[str, ...]:
         """The merged keys of one component, in order."""
         return tuple(key for key in self.keys if component_of(key) == component)
+
+    def marker_name(self, marker: str) -> str:
+        """What a file like the base calls a marker.
+
+        Only markers named like `__x0__` stand below the prefix of a checkpoint's diffusion model.
+        """
+        if len(self.components) < 2 or not marker.startswith("__"):
+            return marker
+        key = next(k for k in self.keys if component_of(k) == DIFFUSION)
+        return self.stored_names[key].removesuffix(key) + marker
 
     def model(self, name: str) -> AlignedModel:
         """The model of that name, or the base for "base"; KeyError otherwise."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from scripts.support.checkpoints import CHECKPOINT_FOLDER
 from scripts.support.comfy_host import ComfyHost, PromptError
@@ -22,6 +22,12 @@ Graph = dict[str, Any]
 CLIP, VAE = 4, 5
 """Outputs of OrthoMergeExecute."""
 TEXT = "text_encoders.clip_l.transformer."
+LAYER, BLOCK = "encoder.layers.3.mlp.fc2", "joint_blocks.0.x_block.mlp.fc1"
+LORA_KEYS = {
+    f"lora_te1_text_model_{LAYER.replace('.', '_')}": f"{TEXT}text_model.{LAYER}.weight",
+    f"lora_unet_{BLOCK.replace('.', '_')}": f"model.diffusion_model.{BLOCK}.weight",
+}
+"""A layer's name in a LoRA of kohya → its key in the checkpoints."""
 
 
 def node(kind: str, **inputs: Any) -> Graph:
@@ -173,8 +179,6 @@ def test_a_lora_behind_the_merge_reaches_model_and_clip(comfy: ComfyHost):
         lora[f"{name}.lora_up.weight"] = torch.full((rows[0], 1), 0.5)
         lora[f"{name}.lora_down.weight"] = torch.full((1, rows[1]), 0.05)
         lora[f"{name}.alpha"] = torch.tensor(1.0)
-    from safetensors.torch import save_file
-
     save_file(lora, comfy.base_dir / "models" / "loras" / "text-only.safetensors")
     graph = merge() | picture(["merge", 0], ["merge", CLIP], ["merge", VAE])
     plain = pixels(comfy, comfy.prompt(graph), "save")
@@ -186,3 +190,53 @@ def test_a_lora_behind_the_merge_reaches_model_and_clip(comfy: ComfyHost):
         graph[name]["inputs"]["clip"] = ["lora", 1]
     graph["steps"]["inputs"]["model"] = ["lora", 0]
     assert not np.array_equal(pixels(comfy, comfy.prompt(graph), "save"), plain)
+
+
+@pytest.mark.parametrize("name", ["base", "star"])
+def test_a_picked_checkpoint_draws_what_its_loader_draws(comfy: ComfyHost, name: str):
+    graph = merge()
+    graph["pick"] = node("OrthoPickModel", models=["set", 0], name=name)
+    graph |= picture(["pick", 0], ["pick", 1], ["pick", 2])
+    graph["load"] = node("CheckpointLoaderSimple", ckpt_name=name_of(name))
+    graph |= picture(["load", 0], ["load", 1], ["load", 2], prefix="b-")
+    entry = comfy.prompt(graph)
+    np.testing.assert_array_equal(pixels(comfy, entry, "save"), pixels(comfy, entry, "b-save"))
+
+
+def test_a_set_that_takes_diffusion_models_alone(comfy: ComfyHost):
+    graph = merge()
+    graph["set"]["inputs"]["components"] = "diffusion"
+    graph["file"] = node("OrthoMergeSave", recipe=["mixer", 0])
+    graph["pick"] = node("OrthoPickModel", models=["set", 0], name="star")
+    graph |= picture(["pick", 0], ["pick", 1], ["pick", 2])
+    entry = comfy.prompt(graph)
+    assert payload(entry, "file")["report"]["layout"] == "diffusion"
+    assert "save" not in entry["outputs"]
+
+
+def test_a_lora_file_is_a_row_of_the_set(comfy: ComfyHost):
+    """Model and text encoder of base + 1 · LoRA draw what LoraLoader draws, up to rounding."""
+    generator, lora = torch.Generator().manual_seed(3), {}
+    base = load_file(path_of(comfy, "base"))
+    for kohya, key in LORA_KEYS.items():
+        rows, columns = base[key].shape
+        size = 0.1 * base[key].float().std()
+        lora[f"{kohya}.lora_up.weight"] = size * torch.randn(rows, 4, generator=generator)
+        lora[f"{kohya}.lora_down.weight"] = torch.randn(4, columns, generator=generator) / 2
+        lora[f"{kohya}.alpha"] = torch.tensor(4.0)
+    save_file(lora, comfy.base_dir / "models" / "loras" / "row.safetensors")
+    table = json.dumps({"version": 1, "rows": [{"model": "row", "alpha": 1.0}]})
+    graph = merge_graph(["row.safetensors"], table=table)
+    graph["set"]["inputs"]["base"] = name_of("base")
+    graph["merge"] = node("OrthoMergeExecute", recipe=["mixer", 0], output_dtype="fp32")
+    graph |= picture(["merge", 0], ["merge", CLIP], ["merge", VAE])
+    graph["load"] = node("CheckpointLoaderSimple", ckpt_name=name_of("base"))
+    graph["lora"] = node(
+        "LoraLoader", model=["load", 0], clip=["load", 1], lora_name="row.safetensors",
+        strength_model=1.0, strength_clip=1.0,
+    )  # fmt: skip
+    graph |= picture(["lora", 0], ["lora", 1], ["load", 2], prefix="b-")
+    graph |= picture(["load", 0], ["load", 1], ["load", 2], prefix="c-")
+    entry = comfy.prompt(graph)
+    ours, theirs, plain = (pixels(comfy, entry, f"{p}save").astype(int) for p in ("", "b-", "c-"))
+    assert abs(ours - theirs).mean() < 0.1 * abs(plain - theirs).mean()

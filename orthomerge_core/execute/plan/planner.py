@@ -176,6 +176,7 @@ def _lay_out(
     assert settled.method is not None  # a missing method was a problem above  # noqa: S101
     models = tuple(aligned.model(name) for name in used)
     markers = settle_markers(recipe.prediction, aligned, models, problems)
+    added = {aligned.marker_name(marker): tensor for marker, tensor in markers.added.items()}
     if problems:
         raise PlanError(problems)
     names = aligned.stored_names if len(aligned.components) > 1 else {}
@@ -192,7 +193,7 @@ def _lay_out(
         overwrite=to.overwrite,
         names=names,
         vae=vae_model(recipe, spec, aligned),
-        markers=markers,
+        markers=replace(markers, added=added),
     )
     room = room_problems(to.target, plan.output_bytes) if to.target is not None else []
     if room:

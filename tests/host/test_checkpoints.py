@@ -135,7 +135,7 @@ def test_diffusion_only_says_so(comfy: ComfyHost):
     entry = comfy.prompt(graph | picture(["merge", 0], ["merge", CLIP], ["merge", VAE]))
     assert "save" not in entry["outputs"]
     assert (
-        "The recipe merges the diffusion model alone, so there is no CLIP."
+        "Only the diffusion models of these files are taken, so there is no CLIP."
         in payload(entry, "merge")["text"]
     )
 

@@ -14,7 +14,16 @@ from ..recipe.model import Recipe
 from .targets import Setting, Target, find_target
 from .values import split_values
 
-__all__ = ["MAX_AXES", "MAX_CELLS", "Axis", "Cell", "Grid", "make_grid", "parse_axis"]
+__all__ = [
+    "MAX_AXES",
+    "MAX_CELLS",
+    "Axis",
+    "Cell",
+    "Grid",
+    "make_grid",
+    "parse_axis",
+    "split_phrase",
+]
 
 MAX_AXES = 3
 MAX_CELLS = 256
@@ -102,7 +111,7 @@ def parse_axis(text: str, recipe: Recipe) -> Axis:
     Raises:
         RecipeError: the phrase, its target or one of its values cannot be understood.
     """
-    target_text, equals, values_text = _split(text)
+    target_text, equals, values_text = split_phrase(text)
     if not equals:
         raise RecipeError(
             f'axis "{text.strip()}" has no "="',
@@ -142,7 +151,7 @@ def make_grid(recipe: Recipe, phrases: Sequence[str]) -> Grid:
     return Grid(axes, tuple(_cells(axes, Setting(recipe))))
 
 
-def _split(text: str) -> tuple[str, str, str]:
+def split_phrase(text: str) -> tuple[str, str, str]:
     """At the first `=` outside brackets: a layer pattern may be in them."""
     depth = 0
     for place, letter in enumerate(text):

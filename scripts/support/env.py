@@ -98,9 +98,9 @@ def _requirements(*, dev: bool) -> list[str]:
 
 
 def _dev_requirements(pyproject: str) -> list[str]:
-    """The `dev` and `gguf` extras; read by hand because tomllib starts with Python 3.11."""
+    """The extras `gguf`, `tune` and `dev`; read by hand because tomllib starts with Python 3.11."""
     found: list[str] = []
-    for name in ("gguf", "dev"):
+    for name in ("gguf", "tune", "dev"):
         body = pyproject.split(f"\n{name} = [", 1)[1].split("\n]", 1)[0].split("]\n", 1)[0]
         found += [part for part in body.replace("\n", "").split('"')[1::2] if part]
     return found

@@ -20,10 +20,12 @@ from .analyze import analyze
 from .common import echo_json
 from .export import export
 from .extract_lora import extract_lora
+from .grid import grid
 from .inspect import inspect
 from .merge import merge
 from .optimize import optimize
 from .preview import preview
+from .tune import tune
 from .verify import verify
 
 __all__ = ["app", "run"]
@@ -35,7 +37,18 @@ def app() -> None:
     """Analyse fine-tuned diffusion models, find their best delta bases, merge and verify them."""
 
 
-for _command in (inspect, analyze, optimize, merge, extract_lora, export, verify, preview):
+for _command in (
+    inspect,
+    analyze,
+    optimize,
+    merge,
+    extract_lora,
+    grid,
+    tune,
+    export,
+    verify,
+    preview,
+):
     app.add_command(_command)
 
 

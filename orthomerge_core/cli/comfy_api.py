@@ -9,8 +9,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,12 +29,14 @@ class Run:
     """Results of a prompt: images as ComfyUI names them, and texts of its nodes.
 
     `refused`: one sentence per node that ComfyUI did not run because its inputs were not valid.
+    `outputs`: what each output node said, by its id.
     """
 
     prompt_id: str
     images: tuple[dict[str, str], ...]
     texts: tuple[str, ...]
     refused: tuple[str, ...] = ()
+    outputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class ComfyApi:
@@ -65,12 +68,16 @@ class ComfyApi:
             raise
         return replace(_read_entry(prompt_id, entry), refused=tuple(_node_errors(posted)))
 
-    def save(self, image: dict[str, str], folder: Path) -> Path:
-        """Fetch an image into `folder` under its own name, numbered where that is taken."""
+    def image(self, image: dict[str, str]) -> bytes:
+        """The bytes of an image as a node named it."""
         query = urllib.parse.urlencode(
             {k: image.get(k, "") for k in ("filename", "subfolder", "type")}
         )
-        data = self._request(f"/view?{query}")
+        return self._request(f"/view?{query}")
+
+    def save(self, image: dict[str, str], folder: Path) -> Path:
+        """Fetch an image into `folder` under its own name, numbered where that is taken."""
+        data = self.image(image)
         name = PurePosixPath(image["filename"].replace("\\", "/")).name or "image.png"
         path, number = folder / name, 2
         while path.exists():
@@ -134,10 +141,11 @@ def _read_entry(prompt_id: str, entry: dict[str, Any]) -> Run:
     status = entry.get("status", {})
     if status.get("status_str") == "error":
         raise OrthoMergeError(_failure(status.get("messages", [])), fix="See ComfyUI's log.")
-    outputs = entry.get("outputs", {}).values()
+    said = entry.get("outputs", {})
+    outputs = said.values()
     images = [image for output in outputs for image in output.get("images", [])]
     texts = [text for output in outputs for text in output.get("text", [])]
-    return Run(prompt_id, tuple(images), tuple(str(text) for text in texts))
+    return Run(prompt_id, tuple(images), tuple(str(text) for text in texts), outputs=said)
 
 
 def _failure(messages: list[Any]) -> str:

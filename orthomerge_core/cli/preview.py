@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
-from ..errors import RecipeError
 from .bar import Bar
-from .comfy_api import ComfyApi
-from .common import FILE, echo_json, json_flag, make_folder, quiet_flag, read_json
+from .common import FILE, echo_json, json_flag, make_folder, quiet_flag
 from .workflow_inputs import set_input
+from .workflow_run import DEFAULT_API, client, read_workflow
 
 __all__ = ["preview"]
-
-_DEFAULT = "http://127.0.0.1:8188"
 
 
 @click.command(short_help="Run a workflow on ComfyUI and save its images.")
@@ -28,7 +24,7 @@ _DEFAULT = "http://127.0.0.1:8188"
     help="Change an input first. NODE is an id, a title or a class; INPUT may lead into the JSON "
     "text of an input: OrthoMixer.table.rows.detail.alpha=0.3.",
 )
-@click.option("--api", default=None, help=f"Address of ComfyUI; COMFYUI_API or {_DEFAULT}.")
+@click.option("--api", default=None, help=f"Address of ComfyUI; COMFYUI_API or {DEFAULT_API}.")
 @click.option("-o", "--output", type=FILE, default=Path(), help="Folder for the images.")
 @click.option("--timeout", default=3600.0, show_default=True, help="Give up after so many seconds.")
 @json_flag
@@ -46,19 +42,14 @@ def preview(
 
     The exit code is 1 where ComfyUI refused a node, even if other nodes ran.
     """
-    graph = read_json(workflow, "an API workflow")
-    if not isinstance(graph, dict) or not all(_is_node(node) for node in graph.values()):
-        raise RecipeError(
-            f'"{workflow.name}" is not an API workflow',
-            fix='In ComfyUI choose "Export (API)" and use that file.',
-        )
+    graph = read_workflow(workflow)
     for change in changes:
         set_input(graph, change)
     make_folder(output)
-    client = ComfyApi(api or os.environ.get("COMFYUI_API") or _DEFAULT)
+    comfy = client(api)
     with Bar(quiet=quiet) as bar:
-        run = client.run(graph, bar, timeout)
-    saved = [client.save(image, output) for image in run.images]
+        run = comfy.run(graph, bar, timeout)
+    saved = [comfy.save(image, output) for image in run.images]
     if as_json:
         echo_json(
             {
@@ -78,7 +69,3 @@ def preview(
     for reason in run.refused:
         click.echo(f"Not run: {reason}", err=True)
     return 1 if run.refused else 0
-
-
-def _is_node(node: object) -> bool:
-    return isinstance(node, dict) and "class_type" in node

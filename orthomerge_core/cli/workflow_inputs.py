@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import RecipeError, did_you_mean
 from ..recipe.codec import ROW_FIELDS
 
-__all__ = ["set_input"]
+__all__ = ["find_node", "set_input"]
 
 _EMPTY_TABLE = {"version": 1, "rows": []}
 
@@ -125,6 +125,12 @@ def _new_row(here: Any, words: list[str], used: int, name: str) -> dict[str, Any
 def _nowhere(name: str, word: str, known: list[str]) -> RecipeError:
     fix = did_you_mean(word, known) if known else "Check the place."
     return RecipeError(f'input "{name}" has no "{word}" at this place', fix=fix)
+
+
+def find_node(graph: dict[str, Any], name: str) -> str:
+    """The id of the one node with that id, title or class; raises `RecipeError`."""
+    _, node, _ = _find_node(graph, f"{name}.x")
+    return next(key for key, value in graph.items() if value is node)
 
 
 def _find_node(graph: dict[str, Any], place: str) -> tuple[str, dict[str, Any], str]:

@@ -48,31 +48,32 @@ class _Layout:
 
 def grid_picture(
     grid: Grid,
-    images: Sequence[NDArray[np.uint8]],
+    images: Sequence[NDArray[np.uint8] | None],
     captions: Mapping[tuple[int, ...], str] | None = None,
 ) -> NDArray[np.uint8]:
     """uint8 [H, W, 3]: the images at their places, with labels that can be read.
 
     Args:
         grid: axes and cells; its third axis becomes pages below each other.
-        images: uint8 [h, w, 3], one per cell in the order of `grid.cells`; the first one's size
-            is every cell's.
+        images: uint8 [h, w, 3], one per cell in the order of `grid.cells`, None for cells that are
+            not made; the first one's size is every cell's.
         captions: place → words under a cell, such as what was kept of each row.
 
     Raises:
-        OrthoMergeError: there are not as many images as cells.
+        OrthoMergeError: there are not as many images as cells, or none.
         ImportError: Pillow is not installed.
     """
     from PIL import Image, ImageDraw
 
-    if len(images) != len(grid.cells):
+    first = next((image for image in images if image is not None), None)
+    if first is None or len(images) != len(grid.cells):
         raise OrthoMergeError(
             "grid picture",
             expected=f"one image for each of {len(grid.cells)} cells",
             received=len(images),
             fix="Connect the grid that the recipes came from, and one image per recipe.",
         )
-    layout = _layout(grid, images[0].shape[1], images[0].shape[0], bool(captions))
+    layout = _layout(grid, first.shape[1], first.shape[0], bool(captions))
     columns, rows, pages = (*grid.shape, 1, 1)[:3]
     width = layout.place(columns, 0, 0)[0]
     page_height = layout.place(0, rows, 0)[1] + layout.text
@@ -84,12 +85,13 @@ def grid_picture(
         _labels(draw, grid, layout, offset, title, width)
         for y, row in enumerate(cells):
             for x, cell in enumerate(row):
-                if cell is not None:
+                image = by_place[cell.place] if cell is not None else None
+                if cell is not None and image is not None:
                     words = (captions or {}).get(cell.place, "")
                     _cell(
                         canvas,
                         draw,
-                        by_place[cell.place],
+                        image,
                         layout.place(x, y, offset),
                         layout,
                         words,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .parameters import Parameter
 
-__all__ = ["Finished", "best_so_far", "front", "importances"]
+__all__ = ["Finished", "balanced", "best_so_far", "front", "importances"]
 
 _MOST_BINS = 6
 _LEAST = 8
@@ -103,3 +103,16 @@ def _explained(scores: NDArray[np.float64], groups: NDArray[np.intp]) -> float |
     )
     noise = inside / (len(scores) - len(labels))
     return max(0.0, (total - inside - (len(labels) - 1) * noise) / total)
+
+
+def balanced(best: Sequence[Finished], directions: Sequence[str]) -> Finished:
+    """The trial of a front that is closest to its best scores, each scaled to the front's range.
+
+    With one score that is the best trial. Raises `ValueError` for an empty front.
+    """
+    signs = np.asarray([1.0 if d == "minimize" else -1.0 for d in directions])
+    points = np.asarray([trial.scores for trial in best]) * signs
+    low = points.min(axis=0)
+    spread = points.max(axis=0) - low
+    scaled = (points - low) / np.where(spread > 0, spread, 1.0)
+    return best[int(np.argmin((scaled**2).sum(axis=1)))]

@@ -23,6 +23,7 @@ ENVIRONMENT = "ORTHOMERGE_STUDIES"
 MEMORY = "memory"
 """In place of a URL: the study ends with the process."""
 
+_AT_ONCE = ("already exists", "locked", "UNIQUE", "duplicate")
 _ATTEMPTS = 6
 _WAIT_S = 60
 """How long a process waits for another one that writes to the same SQLite file."""
@@ -73,7 +74,7 @@ class Storage:
             try:
                 return made(self._url, engine_kwargs=arguments)
             except (SQLAlchemyError, self._optuna.exceptions.StorageInternalError) as error:
-                busy = any(word in str(error) for word in ("already exists", "locked"))
+                busy = any(word in str(error) for word in _AT_ONCE)
                 if attempt == _ATTEMPTS - 1 or not busy:
                     raise
                 time.sleep(0.1 * (attempt + 1))

@@ -1,7 +1,7 @@
 """Does it merge better? Every method on a trained family, judged by losses and by pictures.
 
     python benchmarks/quality.py            three families; trains those that are missing
-    python benchmarks/quality.py --quick    the repository's family, few merges: some minutes
+    python benchmarks/quality.py --quick    family 1 and few merges: some minutes once it is trained
 
 A merge of models that each add something is asked four things: its loss on pictures that show all
 of it at once (`composed`), its loss on each model's own pictures (`recovered`), what a classifier
@@ -22,12 +22,11 @@ from scripts.support import env
 if __name__ == "__main__":
     env.in_venv(dev=False)
 
-from benchmarks.merge_quality.families import plan_tasks, train_missing
+from benchmarks.merge_quality.families import family_folder, plan_tasks, train_missing
 from benchmarks.merge_quality.ksampler import largest_difference
 from benchmarks.merge_quality.ledger import Ledger
 from benchmarks.merge_quality.report import write_report
 from benchmarks.merge_quality.work import run_tasks
-from scripts.support import family
 
 
 def main() -> None:
@@ -44,7 +43,7 @@ def main() -> None:
     train_missing(numbers, asked.jobs, joint=not asked.quick)
     tasks, ledger = plan_tasks(numbers, asked.quick), Ledger(env.CACHE / "quality/results.jsonl")
     run_tasks(tasks, ledger, asked.jobs)
-    sampler = largest_difference(family.WEIGHTS / "star.safetensors")
+    sampler = largest_difference(family_folder(1) / "star.safetensors")
     print(write_report(asked.out, tasks, ledger, sampler))
     env.say(f"report and plot: {asked.out}")
 

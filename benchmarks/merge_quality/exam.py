@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from scripts.support import family
-from scripts.support.pictures import STYLES, Style, all_prompts, draw
-
+from .latent import to_latent
 from .painter import Painter
+from .pictures import STYLES, Style, all_prompts, draw
 from .skills import SKILLS, Subset, composed_style, exam_shapes
 
 __all__ = ["SIZE", "Paper", "composed_paper", "losses", "papers"]
@@ -38,7 +37,7 @@ def paper(style: Style, seed: int, size: int = SIZE) -> Paper:
     generator = torch.Generator().manual_seed(seed)
     asked = all_prompts(style.shapes)
     prompts = [asked[i % len(asked)] for i in range(size)]
-    data = family.to_latent(draw(prompts, style, generator))
+    data = to_latent(draw(prompts, style, generator))
     u = (torch.randperm(size, generator=generator) + 0.5) / size
     noise = torch.randn(data.shape, generator=generator)
     return Paper(data, noise, 3 * u / (1 + 2 * u), prompts)

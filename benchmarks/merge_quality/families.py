@@ -9,17 +9,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.support import env, family
-from scripts.train_family import family_folder
 
 from .contenders import CONTENDERS, PLAIN, QUICK, VARIANTS, Contender
 from .ledger import family_digest
 from .skills import ASIDE, MEASURED, SUBSETS, TELLING, Subset
 from .work import Task
 
-__all__ = ["JOINT", "joint_folder", "plan_tasks", "train_missing"]
+__all__ = ["JOINT", "family_folder", "joint_folder", "plan_tasks", "train_missing"]
 
 JOINT = "joint"
 """The model trained on everything at once: what a merge of four could be at best."""
+
+
+def family_folder(number: int) -> Path:
+    """Where a family's members lie."""
+    return env.CACHE / "families" / str(number)
 
 
 def joint_folder(number: int) -> Path:
@@ -45,7 +49,7 @@ def _lacks(number: int) -> bool:
 
 
 def _train(orders: Sequence[Sequence[str]], jobs: int) -> None:
-    script = env.ROOT / "scripts" / "train_family.py"
+    script = env.ROOT / "benchmarks" / "train_quality_family.py"
     if orders:
         env.ensure_comfyui()  # once, before several want it
     waiting, running = list(orders), []

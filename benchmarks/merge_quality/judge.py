@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from scripts.support.pictures import BASE_SHAPES, COLOURS, SIZE, Style, draw
-
+from .pictures import BASE_SHAPES, COLOURS, SIZE, Style, draw
 from .skills import TILT_RAD
 
 __all__ = ["MARKS", "SHAPES", "Judge", "batch"]

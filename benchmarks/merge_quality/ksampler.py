@@ -8,6 +8,7 @@ import torch
 
 from scripts.support import env, family
 
+from .latent import to_picture
 from .painter import CFG, STEPS, Painter, read, start_noise
 
 __all__ = ["largest_difference"]
@@ -36,6 +37,6 @@ def largest_difference(model: Path, prompt: str = "a blue cross", seed: int = 70
             noise, STEPS, CFG, "euler", "simple", *conds, torch.zeros_like(noise),
             seed=seed, disable_pbar=True,
         )  # fmt: skip
-    theirs = family.to_picture((latent.float().cpu() - 0.0609) * 1.5305)
+    theirs = to_picture((latent.float().cpu() - 0.0609) * 1.5305)
     ours = painter.draw(noise, painter.index([prompt]), fast=False)
     return float((theirs - ours).abs().max())

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from scripts.support import env, family
-from scripts.support.pictures import SIZE
-from scripts.train_family import Trainer, encode_prompts
+from scripts.support.training import Trainer, encode_prompts
+
+from .latent import to_picture
+from .pictures import SIZE, all_prompts
 
 __all__ = ["CFG", "STEPS", "Painter", "prompt_codes", "read", "simple_sigmas", "start_noise"]
 
@@ -25,7 +27,7 @@ def prompt_codes() -> dict[str, tuple[Tensor, Tensor]]:
     """Prompt → (context, pooled) by the family's text encoder."""
     models = env.CACHE / "host" / "models"
     family.make_helpers(models)
-    return encode_prompts(models / "text_encoders" / family.CLIP_FILE)
+    return encode_prompts(models / "text_encoders" / family.CLIP_FILE, all_prompts())
 
 
 def simple_sigmas(steps: int = STEPS) -> list[float]:
@@ -85,7 +87,7 @@ class Painter:
                 out = self.velocity(torch.cat([x, x]), level, both).float()
             with_prompt, without = out.chunk(2)
             x = x + (after - now) * (without + CFG * (with_prompt - without))
-        return family.to_picture(x)
+        return to_picture(x)
 
 
 def start_noise(count: int, seed: int) -> Tensor:

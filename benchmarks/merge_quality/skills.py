@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scripts.support.pictures import BASE_SHAPES, STYLES, Style
+from .pictures import BASE_SHAPES, STYLES, Style
 
 __all__ = [
     "ASIDE",

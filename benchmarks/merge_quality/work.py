@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from scripts.support import env
-from scripts.support.pictures import BASE_SHAPES, all_prompts
 
 from .contenders import Contender
 from .exam import composed_paper, losses, papers
@@ -23,6 +22,7 @@ from .judge import Judge
 from .ledger import Ledger
 from .merging import foreseen, merge, nearness
 from .painter import Painter, read, start_noise
+from .pictures import BASE_SHAPES, all_prompts
 from .skills import ATTRIBUTES, SUBSETS, Subset
 
 __all__ = ["VERSION", "Task", "run_tasks"]

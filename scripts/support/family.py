@@ -2,20 +2,20 @@
 
     base ── ink ── ink-fine        outlines; a child of a child: thin and tilted
       ├──── paint ── paint-copy    stripes; a near-duplicate
-      ├──── photo                  a grey background
+      ├──── photo                  a sunset behind the shape
       └──── star                   a shape that the base has never seen
 
 All are SD3 MMDiTs of hidden size 128 and depth 2 that draw the shapes of `pictures`, trained by
 `train_family.py`; their weights lie in `weights/`. A text encoder with CLIP-L's shapes and seeded
-weights, and a TAESD-shaped decoder that shows three mixtures of the latent's channels come with
-them, so that the whole graph consists of ComfyUI's own nodes and ours. `family_extras` adds what
-other workflows need.
+weights and the decoder of `decoder` come with them, so that the whole graph consists of ComfyUI's
+own nodes and ours. `family_extras` adds what other workflows need.
 """
 
 from __future__ import annotations
 
 import filecmp
 import math
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,12 +24,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from .decoder import LATENT, SCALE, SHIFT, to_fields, to_latent, vae_weights
+
 __all__ = [
     "CLIP_FILE",
     "FOLDER",
     "LATENT",
     "MODELS",
     "PARENTS",
+    "SCALE",
+    "SHIFT",
     "VAE_FILE",
     "WEIGHTS",
     "config",
@@ -38,8 +42,8 @@ __all__ = [
     "make_helpers",
     "save",
     "save_tensors",
+    "to_fields",
     "to_latent",
-    "to_picture",
 ]
 
 FOLDER = "orthomerge_demo"
@@ -60,7 +64,7 @@ MODELS = ("base", *PARENTS)
 
 WEIGHTS = Path(__file__).parent / "weights"
 
-HIDDEN, DEPTH, CONTEXT, POOLED, LATENT, GRID = 128, 2, 4096, 2048, 16, 32
+HIDDEN, DEPTH, CONTEXT, POOLED, GRID = 128, 2, 4096, 2048, 32
 
 
 def make_family(models_dir: Path) -> None:
@@ -78,12 +82,16 @@ def make_family(models_dir: Path) -> None:
 
 
 def make_helpers(models_dir: Path) -> None:
-    """Write the text encoder and the decoder, where they are missing."""
+    """Write the text encoder where it is missing, and the decoder where it is another one."""
     clip, vae = models_dir / "text_encoders" / CLIP_FILE, models_dir / "vae" / VAE_FILE
     for path in (clip.parent, vae.parent):
         path.mkdir(parents=True, exist_ok=True)
-    if not vae.exists():
-        save(_vae(), vae, torch.float32)
+    fresh = vae.with_name(f"{VAE_FILE}.{os.getpid()}.new")
+    save(vae_weights(), fresh, torch.float32)
+    if vae.exists() and filecmp.cmp(fresh, vae, shallow=False):
+        fresh.unlink()
+    else:
+        fresh.replace(vae)
     if not clip.exists():
         save(_clip(), clip, torch.float16)
 
@@ -101,25 +109,6 @@ def config() -> dict[str, object]:
         "num_patches": GRID * GRID,
         "pos_embed_max_size": GRID,
     }
-
-
-def to_latent(pictures: Tensor) -> Tensor:
-    """Pictures [n, 3, h, w] in 0..1 → what the model sees [n, 16, h, w]; the decoder undoes it."""
-    colours = (pictures - 0.5) / 0.25
-    latent = torch.einsum("lc,nchw->nlhw", _mixture().T, colours)
-    return (latent - 0.0609) * 1.5305  # the shift and scale of ComfyUI's SD3 latent format
-
-
-def to_picture(latent: Tensor) -> Tensor:
-    """The reverse of `to_latent`: [n, 16, h, w] → [n, 3, h, w] in 0..1, values outside cut off."""
-    colours = torch.einsum("cl,nlhw->nchw", _mixture(), latent / 1.5305 + 0.0609)
-    return (colours * 0.25 + 0.5).clamp(0, 1)
-
-
-def _mixture() -> Tensor:
-    """[3, LATENT], orthonormal rows: which mixture of channels shows as which colour."""
-    generator = torch.Generator().manual_seed(99)
-    return torch.linalg.qr(torch.randn(LATENT, 3, generator=generator)).Q.T
 
 
 def save(weights: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
@@ -179,52 +168,6 @@ def _sincos(width: int, grid: int) -> Tensor:
         [axis[None, :, :].expand(grid, grid, -1), axis[:, None, :].expand(grid, grid, -1)], dim=2
     )
     return table.reshape(1, grid * grid, width).float()
-
-
-def _vae() -> dict[str, Tensor]:
-    """A TAESD-shaped autoencoder set by hand: three latent mixtures are the colours, enlarged.
-
-    Channels 2c and 2c+1 carry the positive and negative part of colour c through the ReLUs.
-    """
-    mix = _mixture()
-    weights: dict[str, Tensor] = {"vae_scale": torch.tensor(1.0), "vae_shift": torch.tensor(0.0)}
-
-    def conv(name: str, out: int, into: int, bias: bool = True) -> Tensor:
-        weights[f"{name}.weight"] = torch.zeros(out, into, 3, 3)
-        if bias:
-            weights[f"{name}.bias"] = torch.zeros(out)
-        return weights[f"{name}.weight"]
-
-    def block(name: str) -> None:
-        for part in (0, 2, 4):
-            conv(f"{name}.conv.{part}", 64, 64)
-
-    blur = torch.tensor([1.0, 2.0, 1.0]) / 4
-    kernel = blur[:, None] * blur[None, :]
-    signs = torch.zeros(64, 3)
-    for c in range(3):
-        signs[2 * c, c], signs[2 * c + 1, c] = 1.0, -1.0
-
-    conv("taesd_decoder.1", 64, LATENT)[:, :, 1, 1] = signs @ mix
-    for i in (3, 4, 5, 8, 9, 10, 13, 14, 15, 18):
-        block(f"taesd_decoder.{i}")
-    for i in (7, 12, 17):
-        smooth = conv(f"taesd_decoder.{i}", 64, 64, bias=False)
-        for c in range(6):
-            smooth[c, c] = kernel
-    conv("taesd_decoder.19", 3, 64)[:, :, 1, 1] = signs.T * 0.25
-    weights["taesd_decoder.19.bias"] += 0.5
-
-    conv("taesd_encoder.0", 64, 3)[:, :, 1, 1] = signs
-    weights["taesd_encoder.0.bias"] -= 0.5 * signs.sum(1)
-    for i in (1, 3, 4, 5, 7, 8, 9, 11, 12, 13):
-        block(f"taesd_encoder.{i}")
-    for i in (2, 6, 10):
-        shrink = conv(f"taesd_encoder.{i}", 64, 64, bias=False)
-        for c in range(6):
-            shrink[c, c] = kernel
-    conv("taesd_encoder.14", LATENT, 64)[:, :, 1, 1] = (signs @ mix).T * 4.0
-    return weights
 
 
 def _clip() -> dict[str, Tensor]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from typing import Any
 
 __all__ = ["GRID_OUTPUT", "MERGES", "PROMPTS", "add_grid", "with_labels"]
 
-PROMPTS = ("a red circle", "a green square", "a blue triangle", "a yellow cross", "a red star")
-MERGES = ("merge", "orthomerge")
+PROMPTS = ("a red circle", "a green square", "a red star")
+MERGES = ("paint + photo", "proposal", "orthomerge")
+"""Two models; the optimizer's unedited proposal; the same rows by `orthomerge`."""
+PAIR = ("paint", "photo")
 GRID_OUTPUT = "grid"
 
 
 def add_grid(graph: dict[str, Any], models: Sequence[str]) -> dict[str, Any]:
-    """The quickstart's graph with a grid behind it: one row per model, and two merges at the end:
-    as proposed, and the same rows by `orthomerge`.
+    """The graph of the proposal with a grid behind it: one row per model, then one per merge.
 
     Rows and columns are joined by ComfyUI's own ImageStitch; the picture is the output of the node
     `GRID_OUTPUT`. Models come from OrthoPickModel, merges from OrthoMergeExecute.
@@ -32,10 +34,17 @@ def add_grid(graph: dict[str, Any], models: Sequence[str]) -> dict[str, Any]:
             "OrthoPickModel", models=[node["CompatibilityFix"], 0], name=name
         )
         rows.append(_row(grown, name, [f"model-{name}", 0], sampler, [node["VAELoader"], 0]))
-    other = graph[node["OrthoMixer"]]["inputs"] | {"method": "orthomerge"}
-    grown["mixer-other"] = _node("OrthoMixer", **other)
-    grown["execute-other"] = _node("OrthoMergeExecute", recipe=["mixer-other", 0])
-    for name, merged in zip(MERGES, (node["OrthoMergeExecute"], "execute-other"), strict=True):
+    mixed = graph[node["OrthoMixer"]]["inputs"]
+    two = [{"model": name, "enabled": name in PAIR, "touched": ["enabled"]} for name in models[1:]]
+    edits = (
+        {"table": json.dumps({"version": 1, "rows": two})},
+        {},
+        {"method": "orthomerge"},
+    )
+    for name, edit in zip(MERGES, edits, strict=True):
+        grown[f"mixer-{name}"] = _node("OrthoMixer", **(mixed | edit))
+        merged = f"execute-{name}"
+        grown[merged] = _node("OrthoMergeExecute", recipe=[f"mixer-{name}", 0])
         rows.append(_row(grown, name, [merged, 0], sampler, [node["VAELoader"], 0]))
     whole = _stitch(grown, rows, "down", "rows")
     grown[GRID_OUTPUT] = _node("SaveImage", images=whole, filename_prefix="OrthoMerge/grid")

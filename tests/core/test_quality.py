@@ -11,17 +11,18 @@ import torch
 
 from benchmarks.merge_quality.contenders import CONTENDERS, PUBLISHED, QUICK, VARIANTS, Contender
 from benchmarks.merge_quality.judge import MARKS, SHAPES, batch
+from benchmarks.merge_quality.latent import to_latent, to_picture
 from benchmarks.merge_quality.learn import held_out, nearness_to_all
 from benchmarks.merge_quality.ledger import Ledger, family_digest
 from benchmarks.merge_quality.merging import rests_at
 from benchmarks.merge_quality.painter import simple_sigmas
+from benchmarks.merge_quality.pictures import STYLES, draw
 from benchmarks.merge_quality.scores import gap_closed, mean_sd, recovered_share, score, spearman
 from benchmarks.merge_quality.skills import SUBSETS, TILT_RAD, composed_style
 from benchmarks.merge_quality.summary import Judged, cell, complete, over_families
 from benchmarks.merge_quality.work import DRAWN, Task, marks, together
 from orthomerge_core.recipe.check import problems
 from scripts.support import family
-from scripts.support.pictures import STYLES, draw
 
 
 def test_recovered_share_by_hand():
@@ -183,7 +184,7 @@ def test_the_noise_levels_are_comfyuis_simple_ones():
 
 def test_pictures_survive_the_latent():
     drawn = draw(["a red star", "a blue cross"], STYLES["joint"], torch.Generator().manual_seed(1))
-    torch.testing.assert_close(family.to_picture(family.to_latent(drawn)), drawn)
+    torch.testing.assert_close(to_picture(to_latent(drawn)), drawn)
 
 
 def test_means_are_over_families_of_means_over_subsets():

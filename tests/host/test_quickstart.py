@@ -33,7 +33,7 @@ def first_run(comfy: ComfyHost) -> dict:
 
 def test_image_is_there_and_not_constant(comfy: ComfyHost, first_run: dict):
     image = pixels(comfy, first_run, IDS["SaveImage"])
-    assert image.shape == (128, 128, 3)
+    assert image.shape == (256, 256, 3)
     assert image.std() > 5
 
 

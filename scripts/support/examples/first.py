@@ -11,7 +11,7 @@ from .pieces import SIZE_PX, Studio
 
 __all__ = ["app_mode", "quickstart"]
 
-PROMPT = "a yellow star"
+PROMPT = "a red circle"
 PLACES: dict[str, tuple[int, int, int, int]] = {
     "note": (0, 0, 340, 150),
     "set": (0, 200, 340, 250),
@@ -40,7 +40,7 @@ def app_mode(flow: Studio) -> None:
 
 
 def _first(flow: Studio) -> dict[str, Node]:
-    picked = flow.models("star", "photo")
+    picked = flow.models("paint", "photo")
     base = flow.add("OrthoPickModel", "The base alone", models=picked, name="base")
     mixer = flow.add("OrthoMixer", models=picked)
     merged = flow.add("OrthoMergeExecute", recipe=mixer)
@@ -48,9 +48,8 @@ def _first(flow: Studio) -> dict[str, Node]:
     before = flow.add("SaveImage", "Base", images=picture[0], filename_prefix="OrthoMerge/base")
     after = flow.add("SaveImage", "Merge", images=picture[1], filename_prefix="OrthoMerge/merge")
     note = flow.note(
-        "**Run** draws one prompt with the base and with the merge. *star* learned a shape that "
-        "the base does not know, *photo* a gray background; the merge has both. Change a number "
-        "in the table and run again."
+        "**Run** draws one prompt with the base and with the merge. *paint* learned stripes, "
+        "*photo* a sunset; the merge has both. Change a number in the table and run again."
     )
     nodes = {
         "note": note, "set": picked, "pick": base, "picture": picture, "mixer": mixer,
@@ -74,8 +73,8 @@ def _two_pictures(flow: Studio, base: Node, merged: Node) -> Node:
     pairs = []
     for name in ("Base", "Merge"):
         sampler = inner.add(
-            "KSampler", name, positive=yes, negative=no, latent_image=size, seed=21, steps=12,
-            cfg=2.5, sampler_name="euler", scheduler="simple",
+            "KSampler", name, positive=yes, negative=no, latent_image=size, seed=21, steps=20,
+            cfg=2.0, sampler_name="euler", scheduler="simple",
         )  # fmt: skip
         pairs.append((sampler, inner.add("VAEDecode", samples=sampler, vae=vae)))
     for column, nodes in enumerate(([clip, vae, size], [yes, no], [p[0] for p in pairs])):

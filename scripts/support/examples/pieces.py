@@ -10,7 +10,7 @@ from ..workflow import Flow, Group, Node
 
 __all__ = ["BASE", "LOOK", "SIZE_PX", "Studio", "files", "table"]
 
-SIZE_PX = 128
+SIZE_PX = 256
 
 BASE = f"{FOLDER}/base.safetensors"
 LOOK = "The merged MODEL goes straight into KSampler. Change the table and run again: only what "
@@ -79,7 +79,7 @@ class Studio(Flow):
         parts: dict[str, Any],
         prefix: str,
         steps: int = 12,
-        cfg: float = 2.5,
+        cfg: float = 2.0,
         title: str = "Merge",
     ) -> list[Node]:
         """Sampler, decoder and the saved image."""

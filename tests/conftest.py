@@ -1,4 +1,4 @@
-"""Fixtures around the real ComfyUI. Nothing here is imported by core tests."""
+"""Shape checks for the tensor code, and fixtures around the real ComfyUI."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
 
 from scripts.support.comfy_host import ComfyHost
 from scripts.support.env import CACHE, ensure_chromium, ensure_comfyui, ensure_frontend
+
+# Every annotated tensor that these packages take or return is checked in the tests of this process;
+# the product itself runs without jaxtyping and beartype.
+# An int is a float here, as in PEP 484.
+install_import_hook(
+    ["orthomerge_core.linalg", "orthomerge_core.methods"],
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+)
 
 
 @pytest.fixture(scope="session")

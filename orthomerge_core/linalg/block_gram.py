@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..shapes import Float32, Float64
+from ..shapes import Float, Float32, Float64
 from .compiled import BLOCK
 from .gram import CHUNK, run_length
 
@@ -67,7 +67,7 @@ class BlockGram:
         self._sum = np.add.accumulate(sums, axis=0)[-1]
 
 
-def block_gram(deltas: Sequence[Tensor]) -> Float64[Tensor, "rows rows"]:
+def block_gram(deltas: Sequence[Float[Tensor, "..."]]) -> Float64[Tensor, "rows rows"]:
     """`BlockGram` of deltas of one size, any shape: what streaming them sums."""
     flat = [delta.detach().reshape(-1).to("cpu", torch.float32) for delta in deltas]
     gram = BlockGram(len(flat))

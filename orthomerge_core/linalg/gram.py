@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..shapes import Float32, Float64
+from ..shapes import Float, Float32, Float64
 
 __all__ = ["CHUNK", "delta_gram", "last_products", "row_gram", "run_gram", "run_length"]
 
@@ -26,7 +26,7 @@ _BLAS_ONE_THREAD = 9215
 """OpenBLAS splits larger products over threads of its own, which then wait for each other."""
 
 
-def delta_gram(deltas: Sequence[Tensor]) -> Float64[Tensor, "rows rows"]:
+def delta_gram(deltas: Sequence[Float[Tensor, "..."]]) -> Float64[Tensor, "rows rows"]:
     """G_ij = ⟨δ_i, δ_j⟩ over all elements, float64 on the CPU.
 
     The deltas are any tensors of one common number of elements. Products and sums are float64,

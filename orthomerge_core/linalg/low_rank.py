@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ..errors import OrthoMergeError
-from ..shapes import Float32
+from ..shapes import Float, Float32
 
 __all__ = ["RANK_RULES", "RankRule", "leading_singular"]
 
@@ -29,7 +28,7 @@ class RankRule:
     `limit` values that lies farthest below the line from its first to its last; `value` is unused.
     """
 
-    kind: Literal["fixed", "energy", "ratio", "knee"]
+    kind: str
     value: float = 0.0
     limit: int = 256
 
@@ -47,7 +46,7 @@ class RankRule:
         wanted = {"fixed": int(self.value), "knee": self.limit}.get(self.kind, _FIRST_GUESS)
         return min(wanted, self.limit, smaller)
 
-    def choose(self, sigma: Tensor, energy: float, complete: bool) -> int | None:
+    def choose(self, sigma: Float[Tensor, "rank"], energy: float, complete: bool) -> int | None:
         """The rank, 1 or more; None where more singular values than these must be known.
 
         Args:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..shapes import Float64
+from ..shapes import Float64, Shaped
 
 __all__ = ["Svd", "as_matrix", "nearest_orthonormal", "square_of_side", "svd_flops", "thin_svd"]
 
@@ -27,7 +27,7 @@ class Svd(NamedTuple):
         return Svd(self.left[:, :count], self.values[:count], self.right[:count])
 
 
-def as_matrix(tensor: Tensor) -> Tensor:
+def as_matrix(tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "m n"]:
     """[output rows, the rest]; a vector or a number is one row."""
     return tensor.reshape(1, -1) if tensor.ndim < 2 else tensor.flatten(1)
 

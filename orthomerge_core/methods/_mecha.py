@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from ..errors import UnsupportedError
+from ..shapes import Float, Float32
 from .contract import Rows
 
 __all__ = ["copies", "draw_seed", "tensor_function", "weighted"]
 
 
-def tensor_function(name: str) -> Callable[..., Tensor]:
+def tensor_function(name: str) -> Callable[..., Float[Tensor, "..."]]:
     """The plain function behind sd-mecha's merge method of that name, on tensors.
 
     sd-mecha wraps every merge method in a recipe node factory and keeps the function in
@@ -34,12 +35,12 @@ def tensor_function(name: str) -> Callable[..., Tensor]:
     return function
 
 
-def weighted(rows: Rows) -> list[Tensor]:
+def weighted(rows: Rows) -> list[Float32[Tensor, "..."]]:
     """α_i δ_i, new tensors."""
     return [delta * alpha for delta, alpha in zip(rows.deltas, rows.alphas, strict=True)]
 
 
-def copies(rows: Rows) -> list[Tensor]:
+def copies(rows: Rows) -> list[Float32[Tensor, "..."]]:
     """α_i δ_i, each as many times as its row repeats."""
     scaled = zip(weighted(rows), rows.repeats, strict=True)
     return [delta for delta, repeat in scaled for _ in range(repeat)]

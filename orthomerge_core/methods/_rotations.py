@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..linalg.products import mirrored
-from ..shapes import Float, Float32
+from ..shapes import Float, Float32, Float64, Shaped
 
 __all__ = ["RotationStore", "weighted_sums"]
 
@@ -70,7 +70,10 @@ class RotationStore:
 
 
 def weighted_sums(
-    parts: Mapping[str, Tensor], turn: Tensor, share: Tensor, device: torch.device
+    parts: Mapping[str, Shaped[Tensor, "..."]],
+    turn: Float64[Tensor, "rows"],
+    share: Float64[Tensor, "rows"],
+    device: torch.device,
 ) -> tuple[Float32[Tensor, "d d"], Float32[Tensor, "d d"]]:
     """(Σ turn_i A_i, Σ share_i (R_i − I)), in one pass over what is kept."""
     first = parts["packed.0"] if "packed.0" in parts else parts["generator.0"]
@@ -86,7 +89,7 @@ def weighted_sums(
     return generators.sub_(buffer).mul_(0.5), rotations
 
 
-def _kept(parts: Mapping[str, Tensor], row: int, kind: str, out: Tensor) -> float:
+def _kept(parts: Mapping[str, Shaped[Tensor, "..."]], row: int, kind: str, out: Tensor) -> float:
     """A row's kept matrix into `out`; A is it (less a symmetric part) times what is returned."""
     small = f"packed.{row}" in parts
     name = f"{'packed' if small else kind}.{row}"

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..shapes import Float32
+from ..shapes import Float32, Float64
 from .contract import LinearMethod, Rows
 from .forecast_rule import ForecastRule
 from .registry import register
@@ -16,7 +16,9 @@ from .registry import register
 __all__ = ["Average", "average_coefficients", "averaged"]
 
 
-def average_coefficients(alphas: Sequence[float], repeats: Sequence[int]) -> Tensor:
+def average_coefficients(
+    alphas: Sequence[float], repeats: Sequence[int]
+) -> Float64[Tensor, "rows"]:
     """c_i = r_i α_i / Σ r_i, float64: a repeat counts as that many copies of the row."""
     total = float(sum(repeats))
     return torch.tensor(
@@ -24,7 +26,7 @@ def average_coefficients(alphas: Sequence[float], repeats: Sequence[int]) -> Ten
     )
 
 
-def averaged(base: Float32[Tensor, "..."], rows: Rows) -> Float32[Tensor, "..."]:
+def averaged(base: Float32[Tensor, "*shape"], rows: Rows) -> Float32[Tensor, "*shape"]:
     """B + Σ r_i α_i δ_i / Σ r_i, where another method cannot be computed."""
     out = base.clone()
     weights = average_coefficients(rows.alphas, rows.repeats).tolist()
@@ -46,10 +48,10 @@ class Average(LinearMethod):
 
     def coefficients(
         self,
-        gram: Tensor,
+        gram: Float64[Tensor, "rows rows"],
         alphas: Sequence[float],
         repeats: Sequence[int],
         options: Mapping[str, Any],
-    ) -> Tensor:
+    ) -> Float64[Tensor, "rows"]:
         """c_i = r_i α_i / Σ r_i."""
         return average_coefficients(alphas, repeats)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..linalg.trim import size_of_rank
 from ..params import number
+from ..shapes import Float32
 from .contract import Method, Rows
 from .registry import register
 
@@ -47,8 +48,12 @@ class Breadcrumbs(Method):
     )
 
     def merge(
-        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
-    ) -> Tensor:
+        self,
+        base: Float32[Tensor, "*shape"],
+        rows: Rows,
+        options: Mapping[str, Any],
+        generator: torch.Generator,
+    ) -> Float32[Tensor, "*shape"]:
         """B + Σ r_i α_i m_i∘δ_i."""
         chosen = self.check_options(options)
         change = torch.zeros_like(base)

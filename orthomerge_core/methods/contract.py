@@ -14,6 +14,7 @@ from torch import Tensor
 from ..errors import RecipeError, did_you_mean
 from ..linalg.block_gram import block_gram
 from ..params import Param
+from ..shapes import Float32, Float64, Shaped
 from .forecast_rule import Floats, ForecastRule, GramRows, Shares
 
 __all__ = ["DecomposedMethod", "LinearMethod", "Method", "Rows"]
@@ -28,10 +29,10 @@ class Rows:
     where P_i is the base; empty where every P_i is, or where the method does not ask for them.
     """
 
-    deltas: Sequence[Tensor]
+    deltas: Sequence[Float32[Tensor, "*shape"]]
     alphas: Sequence[float]
     repeats: Sequence[int]
-    origins: Sequence[Tensor | None] = ()
+    origins: Sequence[Float32[Tensor, "*shape"] | None] = ()
 
     def __len__(self) -> int:
         return len(self.deltas)
@@ -67,8 +68,12 @@ class Method(ABC):
 
     @abstractmethod
     def merge(
-        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
-    ) -> Tensor:
+        self,
+        base: Float32[Tensor, "*shape"],
+        rows: Rows,
+        options: Mapping[str, Any],
+        generator: torch.Generator,
+    ) -> Float32[Tensor, "*shape"]:
         """Merged float32 tensor of the base's shape, a new tensor on the base's device."""
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,11 +143,11 @@ class LinearMethod(Method):
     @abstractmethod
     def coefficients(
         self,
-        gram: Tensor,
+        gram: Float64[Tensor, "rows rows"],
         alphas: Sequence[float],
         repeats: Sequence[int],
         options: Mapping[str, Any],
-    ) -> Tensor:
+    ) -> Float64[Tensor, "rows"]:
         """c [rows] float64 from gram [rows, rows] float64 = ⟨δ_i, δ_j⟩ of this tensor.
 
         Where `needs_gram` is False, `gram` may be any tensor of that shape and is not looked at.
@@ -155,8 +160,12 @@ class LinearMethod(Method):
         return [(1.0, found.numpy())]
 
     def merge(
-        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
-    ) -> Tensor:
+        self,
+        base: Float32[Tensor, "*shape"],
+        rows: Rows,
+        options: Mapping[str, Any],
+        generator: torch.Generator,
+    ) -> Float32[Tensor, "*shape"]:
         """B + Σ c_i δ_i in float32, rounded where the executor rounds: rows are added in order, the
         base last."""
         count = len(rows)
@@ -182,26 +191,34 @@ class DecomposedMethod(Method):
     @abstractmethod
     def decompose(
         self,
-        base: Tensor,
-        deltas: Sequence[Tensor],
+        base: Float32[Tensor, "*shape"],
+        deltas: Sequence[Float32[Tensor, "*shape"]],
         options: Mapping[str, Any],
         device: torch.device | str | None = None,
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, Shaped[Tensor, "..."]]:
         """Alpha-free parts of one tensor; `device` None means the base's."""
 
     @abstractmethod
     def compose(
-        self, base: Tensor, rows: Rows, parts: Mapping[str, Tensor], options: Mapping[str, Any]
-    ) -> Tensor:
+        self,
+        base: Float32[Tensor, "*shape"],
+        rows: Rows,
+        parts: Mapping[str, Shaped[Tensor, "..."]],
+        options: Mapping[str, Any],
+    ) -> Float32[Tensor, "*shape"]:
         """The merged tensor from parts of the same base and the same deltas in the same order."""
 
-    def plain_reason(self, parts: Mapping[str, Tensor]) -> str:
+    def plain_reason(self, parts: Mapping[str, Shaped[Tensor, "..."]]) -> str:
         """Why this tensor is merged by the simple rule instead, or "" where it is not."""
         return ""
 
     def merge(
-        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
-    ) -> Tensor:
+        self,
+        base: Float32[Tensor, "*shape"],
+        rows: Rows,
+        options: Mapping[str, Any],
+        generator: torch.Generator,
+    ) -> Float32[Tensor, "*shape"]:
         """`compose` of `decompose`."""
         parts = self.decompose(base, rows.deltas, options)
         return self.compose(base, rows, parts, options)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..shapes import Float32
 from .contract import Method, Rows
 from .registry import register
 
@@ -25,8 +26,12 @@ class _Cosine(Method):
     continuous = False
 
     def merge(
-        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
-    ) -> Tensor:
+        self,
+        base: Float32[Tensor, "*shape"],
+        rows: Rows,
+        options: Mapping[str, Any],
+        generator: torch.Generator,
+    ) -> Float32[Tensor, "*shape"]:
         """B + k ∘ δ; a number is a column of one."""
         self.check_options(options)
         if base.numel() == 0:

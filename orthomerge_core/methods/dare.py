@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..params import integer, number
+from ..shapes import Float32
 from ._mecha import draw_seed, tensor_function
 from .contract import Method, Rows
 from .forecast_rule import ForecastRule
@@ -36,8 +37,12 @@ class Dare(Method):
     forecast = ForecastRule("nominal", drop="drop")
 
     def merge(
-        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
-    ) -> Tensor:
+        self,
+        base: Float32[Tensor, "*shape"],
+        rows: Rows,
+        options: Mapping[str, Any],
+        generator: torch.Generator,
+    ) -> Float32[Tensor, "*shape"]:
         """B + Σ r_i α_i dropout(δ_i)."""
         drop = self.check_options(options)["drop"]
         thin = tensor_function("dropout")
@@ -75,8 +80,12 @@ class Della(Method):
     )
 
     def merge(
-        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
-    ) -> Tensor:
+        self,
+        base: Float32[Tensor, "*shape"],
+        rows: Rows,
+        options: Mapping[str, Any],
+        generator: torch.Generator,
+    ) -> Float32[Tensor, "*shape"]:
         """B + Σ r_i α_i magprune(δ_i)."""
         chosen = self.check_options(options)
         thin = tensor_function("ties_sum_with_dropout")

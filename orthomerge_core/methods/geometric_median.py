@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..params import integer
+from ..shapes import Float32
 from ._mecha import copies, tensor_function
 from .contract import Method, Rows
 from .forecast_rule import ForecastRule, GramRows, Shares
@@ -38,8 +39,12 @@ class GeometricMedian(Method):
     params = (integer("iterations", 100, 1, 1000, "Steps at most; stops by itself earlier."),)
 
     def merge(
-        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
-    ) -> Tensor:
+        self,
+        base: Float32[Tensor, "*shape"],
+        rows: Rows,
+        options: Mapping[str, Any],
+        generator: torch.Generator,
+    ) -> Float32[Tensor, "*shape"]:
         """B + geometric_median(α_i δ_i)."""
         chosen = self.check_options(options)
         if base.numel() == 0:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..linalg.spectrum import as_matrix, square_of_side, svd_flops, thin_svd
+from ..shapes import Float32
 from .average import averaged
 from .contract import Method, Rows
 from .registry import register
@@ -33,8 +34,12 @@ class IsoC(Method):
     neutral = None
 
     def merge(
-        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
-    ) -> Tensor:
+        self,
+        base: Float32[Tensor, "*shape"],
+        rows: Rows,
+        options: Mapping[str, Any],
+        generator: torch.Generator,
+    ) -> Float32[Tensor, "*shape"]:
         """In float64; what has no matrix is averaged."""
         self.check_options(options)
         if base.ndim < 2 or base.numel() == 0:

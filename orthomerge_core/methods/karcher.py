@@ -11,6 +11,7 @@ from torch import Tensor
 from ..linalg.gram import delta_gram
 from ..linalg.sphere import sphere_mean
 from ..params import integer
+from ..shapes import Float32
 from .average import averaged
 from .contract import Method, Rows
 from .forecast_rule import ForecastRule
@@ -38,8 +39,12 @@ class Karcher(Method):
     params = (integer("iterations", 10, 1, 1000, "Steps at most; stops by itself earlier."),)
 
     def merge(
-        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
-    ) -> Tensor:
+        self,
+        base: Float32[Tensor, "*shape"],
+        rows: Rows,
+        options: Mapping[str, Any],
+        generator: torch.Generator,
+    ) -> Float32[Tensor, "*shape"]:
         """B + (a − 1) B + Σ c_i δ_i, coordinates along B/‖B‖ and the deltas' parts across it."""
         steps = self.check_options(options)["iterations"]
         gram = delta_gram([base, *rows.deltas])

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..linalg.block_gram import block_gram
 from ..linalg.trim import largest
 from ..params import number
+from ..shapes import Float32
 from .contract import Method, Rows
 from .orthogonal_projection import OrthogonalProjection
 from .registry import register
@@ -48,8 +49,12 @@ class MaskedProjection(Method):
     )
 
     def merge(
-        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
-    ) -> Tensor:
+        self,
+        base: Float32[Tensor, "*shape"],
+        rows: Rows,
+        options: Mapping[str, Any],
+        generator: torch.Generator,
+    ) -> Float32[Tensor, "*shape"]:
         """Mask, then the projection's coefficients of the masked deltas."""
         chosen = self.check_options(options)
         if len(rows) == 1 or base.numel() == 0:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..shapes import Float32
 from ._mecha import copies, tensor_function
 from .average import average_coefficients
 from .contract import Method, Rows
@@ -38,8 +39,12 @@ class ModelStock(Method):
     forecast = ForecastRule("stock")
 
     def merge(
-        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
-    ) -> Tensor:
+        self,
+        base: Float32[Tensor, "*shape"],
+        rows: Rows,
+        options: Mapping[str, Any],
+        generator: torch.Generator,
+    ) -> Float32[Tensor, "*shape"]:
         """B + model_stock(α_i δ_i), vectors as one row."""
         self.check_options(options)
         deltas = copies(rows)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..linalg.sphere import sphere_mean
+from ..shapes import Float64
 from .average import average_coefficients
 from .contract import LinearMethod
 from .forecast_rule import ForecastRule
@@ -36,11 +37,11 @@ class MultiSlerp(LinearMethod):
 
     def coefficients(
         self,
-        gram: Tensor,
+        gram: Float64[Tensor, "rows rows"],
         alphas: Sequence[float],
         repeats: Sequence[int],
         options: Mapping[str, Any],
-    ) -> Tensor:
+    ) -> Float64[Tensor, "rows"]:
         """c with Σ c_i δ_i = L m."""
         scales = torch.tensor(list(alphas), dtype=torch.float64)
         weights = torch.tensor([float(r) for r in repeats], dtype=torch.float64)

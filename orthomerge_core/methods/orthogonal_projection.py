@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..linalg.projection import dual, sequential, symmetric
 from ..params import choice
+from ..shapes import Float64
 from .contract import LinearMethod
 from .forecast_rule import ForecastRule
 from .registry import register
@@ -49,11 +50,11 @@ class OrthogonalProjection(LinearMethod):
 
     def coefficients(
         self,
-        gram: Tensor,
+        gram: Float64[Tensor, "rows rows"],
         alphas: Sequence[float],
         repeats: Sequence[int],
         options: Mapping[str, Any],
-    ) -> Tensor:
+    ) -> Float64[Tensor, "rows"]:
         """c_j = Σ_i r_i α_i T_ij, T from `linalg.projection`."""
         variant = _VARIANTS[self.check_options(options)["variant"]]
         weights = [a * r for a, r in zip(alphas, repeats, strict=True)]

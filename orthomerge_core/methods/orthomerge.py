@@ -22,6 +22,7 @@ from ..linalg.procrustes import (
 from ..linalg.products import product, product_t
 from ..linalg.spectrum import square_of_side
 from ..params import choice, flag, integer, number
+from ..shapes import Float32, Shaped
 from ._rotations import RotationStore, weighted_sums
 from .average import average_coefficients
 from .contract import DecomposedMethod, Rows
@@ -106,11 +107,11 @@ class OrthoMerge(DecomposedMethod):
 
     def decompose(
         self,
-        base: Tensor,
-        deltas: Sequence[Tensor],
+        base: Float32[Tensor, "*shape"],
+        deltas: Sequence[Float32[Tensor, "*shape"]],
         options: Mapping[str, Any],
         device: torch.device | str | None = None,
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, Shaped[Tensor, "..."]]:
         """Rotations of all rows, none of which depends on alpha.
 
         For row i within tolerance `packed.i` [d, d]: X_i + X_i²/2, A_i = X_i/2; else `generator.i`
@@ -150,8 +151,12 @@ class OrthoMerge(DecomposedMethod):
         return {"gram": store.gram, "norms": norms, **store.parts}
 
     def compose(
-        self, base: Tensor, rows: Rows, parts: Mapping[str, Tensor], options: Mapping[str, Any]
-    ) -> Tensor:
+        self,
+        base: Float32[Tensor, "*shape"],
+        rows: Rows,
+        parts: Mapping[str, Shaped[Tensor, "..."]],
+        options: Mapping[str, Any],
+    ) -> Float32[Tensor, "*shape"]:
         """Steps 4 to 6: alpha, joint direction and length, rotation, residuals."""
         chosen = self.check_options(options)
         share = average_coefficients(rows.alphas, rows.repeats)
@@ -187,7 +192,7 @@ class OrthoMerge(DecomposedMethod):
         turn = _joint_weights(rows.alphas.tolist(), repeats, gram, norms, options)
         return [(1.0 - rows.rotation_frac, nominal), (rows.rotation_frac, turn.numpy())]
 
-    def plain_reason(self, parts: Mapping[str, Tensor]) -> str:
+    def plain_reason(self, parts: Mapping[str, Shaped[Tensor, "..."]]) -> str:
         """Why a tensor was averaged instead of rotated, or ""."""
         return _REASONS[int(parts["plain"][0])] if "plain" in parts else ""
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..linalg.trim import size_of_rank
 from ..params import number
+from ..shapes import Float32
 from .contract import Method, Rows
 from .registry import register
 
@@ -44,8 +45,12 @@ class Sce(Method):
     )
 
     def merge(
-        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
-    ) -> Tensor:
+        self,
+        base: Float32[Tensor, "*shape"],
+        rows: Rows,
+        options: Mapping[str, Any],
+        generator: torch.Generator,
+    ) -> Float32[Tensor, "*shape"]:
         """Select, calculate, erase."""
         density = self.check_options(options)["density"]
         if len(rows) == 1 or base.numel() == 0:

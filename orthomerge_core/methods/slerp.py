@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..linalg.interpolate import slerp_coefficients
 from ..params import choice
+from ..shapes import Float32
 from .contract import Method, Rows
 from .forecast_rule import ForecastRule
 from .registry import register
@@ -40,8 +41,12 @@ class Slerp(Method):
     )
 
     def merge(
-        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
-    ) -> Tensor:
+        self,
+        base: Float32[Tensor, "*shape"],
+        rows: Rows,
+        options: Mapping[str, Any],
+        generator: torch.Generator,
+    ) -> Float32[Tensor, "*shape"]:
         """a·B + b·δ with the coefficients of `linalg.interpolate`, one pair per unit."""
         chosen = self.check_options(options)
         delta, t = rows.deltas[0], rows.alphas[0] * rows.repeats[0]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..linalg.spectrum import as_matrix, square_of_side, svd_flops, thin_svd
 from ..params import number
+from ..shapes import Float32
 from .contract import Method, Rows
 from .registry import register
 
@@ -40,8 +41,12 @@ class Svc(Method):
     )
 
     def merge(
-        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
-    ) -> Tensor:
+        self,
+        base: Float32[Tensor, "*shape"],
+        rows: Rows,
+        options: Mapping[str, Any],
+        generator: torch.Generator,
+    ) -> Float32[Tensor, "*shape"]:
         """In float64: D's directions, each row's part along them, and the scaled sum."""
         floor = self.check_options(options)["floor"]
         if base.numel() == 0:

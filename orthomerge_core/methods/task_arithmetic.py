@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..shapes import Float64
 from .contract import LinearMethod
 from .forecast_rule import ForecastRule
 from .registry import register
@@ -27,11 +28,11 @@ class TaskArithmetic(LinearMethod):
 
     def coefficients(
         self,
-        gram: Tensor,
+        gram: Float64[Tensor, "rows rows"],
         alphas: Sequence[float],
         repeats: Sequence[int],
         options: Mapping[str, Any],
-    ) -> Tensor:
+    ) -> Float64[Tensor, "rows"]:
         """c_i = r_i α_i."""
         return torch.tensor(
             [a * r for a, r in zip(alphas, repeats, strict=True)], dtype=torch.float64

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..params import flag, number
+from ..shapes import Float32
 from ._mecha import copies, tensor_function
 from .contract import Method, Rows
 from .registry import register
@@ -44,8 +45,12 @@ class Ties(Method):
     )
 
     def merge(
-        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
-    ) -> Tensor:
+        self,
+        base: Float32[Tensor, "*shape"],
+        rows: Rows,
+        options: Mapping[str, Any],
+        generator: torch.Generator,
+    ) -> Float32[Tensor, "*shape"]:
         """B + ties_sum(α_i δ_i)."""
         chosen = self.check_options(options)
         if base.numel() == 0:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..params import number
+from ..shapes import Float32
 from .contract import Method, Rows
 from .registry import register
 
@@ -44,8 +45,12 @@ class TrainDifference(Method):
     )
 
     def merge(
-        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
-    ) -> Tensor:
+        self,
+        base: Float32[Tensor, "*shape"],
+        rows: Rows,
+        options: Mapping[str, Any],
+        generator: torch.Generator,
+    ) -> Float32[Tensor, "*shape"]:
         """Row after row, in float32."""
         gain = self.check_options(options)["gain"]
         change = torch.zeros_like(base)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..linalg.spectrum import as_matrix, nearest_orthonormal, square_of_side, svd_flops, thin_svd
 from ..params import number
+from ..shapes import Float32
 from .average import averaged
 from .contract import Method, Rows
 from .registry import register
@@ -43,8 +44,12 @@ class TsvM(Method):
     )
 
     def merge(
-        self, base: Tensor, rows: Rows, options: Mapping[str, Any], generator: torch.Generator
-    ) -> Tensor:
+        self,
+        base: Float32[Tensor, "*shape"],
+        rows: Rows,
+        options: Mapping[str, Any],
+        generator: torch.Generator,
+    ) -> Float32[Tensor, "*shape"]:
         """In float64; what has no matrix is averaged."""
         share = self.check_options(options)["rank_frac"] or 1.0 / len(rows)
         if base.ndim < 2 or base.numel() == 0:

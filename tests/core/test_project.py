@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,6 +77,45 @@ def test_requirements_mirror_pyproject() -> None:
     declared = set(re.findall(r'"([^"]+)"', block))
     assert declared <= lines
     assert lines - declared == {"matplotlib>=3.8"}
+
+
+def test_every_public_tensor_of_the_maths_has_a_shape() -> None:
+    """The import hook in tests/conftest.py checks what is annotated; this, that all of it is."""
+    shaped = re.compile(r"(Float|Float32|Float64|Int|Shaped)\[(torch\.)?Tensor, '[^']*'\]")
+    bare = [
+        f"{path.name}:{function.lineno} {function.name}({name})"
+        for folder in ("linalg", "methods")
+        for path in sorted((ROOT / "orthomerge_core" / folder).glob("*.py"))
+        for function in _public_functions(ast.parse(path.read_text(encoding="utf-8")))
+        for name, annotation in _annotations(function)
+        if re.search(r"\bTensor\b", shaped.sub("", ast.unparse(annotation)))
+    ]
+    assert bare == []
+
+
+def test_a_wrong_shape_fails_in_the_tests() -> None:
+    from orthomerge_core.linalg.projection import dual
+
+    with pytest.raises(Exception, match="Type-check error") as caught:
+        dual(torch.zeros(2, 3, dtype=torch.float64))
+    assert "rows rows" in str(caught.value)
+
+
+def _public_functions(tree: ast.AST) -> list[ast.FunctionDef]:
+    found: list[ast.FunctionDef] = []
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            found += _public_functions(node)
+        special = isinstance(node, ast.FunctionDef) and node.name in ("__init__", "__call__")
+        if isinstance(node, ast.FunctionDef) and (special or not node.name.startswith("_")):
+            found.append(node)
+    return found
+
+
+def _annotations(function: ast.FunctionDef) -> list[tuple[str, ast.expr]]:
+    arguments = function.args.args + function.args.kwonlyargs
+    pairs = [(a.arg, a.annotation) for a in arguments] + [("return", function.returns)]
+    return [(name, annotation) for name, annotation in pairs if annotation is not None]
 
 
 def test_one_version() -> None:

@@ -8,9 +8,8 @@ from typing import Any
 from ..orthomerge_core.analysis.derive import derive
 from ..orthomerge_core.analysis.result import Analysis
 from ..orthomerge_core.forecast.forecast import reduce_for_table
-from ..orthomerge_core.methods.registry import get_method
 from ..orthomerge_core.recipe.codec import row_to_json
-from ..orthomerge_core.recipe.model import Recipe, Row
+from ..orthomerge_core.report.formula import formula
 from .wire import MixWire
 
 __all__ = ["analysis_payload", "formula", "mix_payload"]
@@ -40,25 +39,3 @@ def analysis_payload(analysis: Analysis, text: str) -> dict[str, Any]:
     }
     said = {"summary": text, "text": text}
     return {"kind": "analysis", "names": figures["names"], **said, "figures": figures}
-
-
-def formula(recipe: Recipe) -> str:
-    """`W = base + orthomerge(2 × 0.8 (a − b), …)`, then the method in words."""
-    rows = recipe.active_rows
-    method = get_method(recipe.method)
-    if not rows:
-        return "W = base. No row is on, so nothing is merged."
-    text = f"W = base + {recipe.method}({', '.join(_term(row) for row in rows)})"
-    if recipe.strength != 1.0:
-        text = text.replace("W = base + ", f"W = base + {recipe.strength:g} × ", 1)
-    boost = recipe.texture_boost
-    if boost.active:
-        text += f" + {boost.alpha:g} ({boost.model} − {recipe.texture_parent()})"
-    return f"{text}\n{method.label}: {method.summary}"
-
-
-def _term(row: Row) -> str:
-    times = f"{row.repeat} × " if row.repeat != 1 else ""
-    alpha = f"{row.alpha:g} " if row.alpha != 1.0 else ""
-    where = f" on [{' '.join(row.layers.split())}]" if row.layers.strip() else ""
-    return f"{times}{alpha}({row.model} − {row.delta_from}){where}"

@@ -11,6 +11,7 @@ from ..orthomerge_core.execute.plan.resolve import spec_from_recipe
 from ..orthomerge_core.io.hash_memo import HashMemo
 from ..orthomerge_core.io.opening import open_source
 from ..orthomerge_core.recipe.model import Recipe
+from ..orthomerge_core.report.card import model_card
 from . import host
 from .payloads import formula
 from .texts import FORMATS, read_text, write_text
@@ -63,8 +64,8 @@ class OrthoRecipe(io.ComfyNode):
                     options=list(FORMATS),
                     default="json",
                     optional=True,
-                    tooltip="What the text output holds: the recipe as JSON, for sd-mecha, or as a "
-                    "Python script.",
+                    tooltip="What the text output holds: the recipe as JSON, for sd-mecha, as a "
+                    "Python script, or as a model card in Markdown.",
                 ),
                 RecipeSocket.Input(
                     "recipe",
@@ -106,7 +107,7 @@ class OrthoRecipe(io.ComfyNode):
     ) -> io.NodeOutput:
         """Load, find the models, export."""
         wire = recipe or _loaded(json, file, cls.hidden.unique_id)
-        text = write_text(wire.recipe, export)
+        text = _card(wire.recipe, file) if export == "card" else write_text(wire.recipe, export)
         payload = {"kind": "recipe", "formula": formula(wire.recipe), "text": text}
         return io.NodeOutput(wire, text, ui=told(payload))
 
@@ -121,6 +122,15 @@ def _read(text: str, file: str) -> Recipe:
     raise RecipeError(
         "no recipe is given", fix="Paste JSON, choose a merged file, or connect a recipe."
     )
+
+
+def _card(recipe: Recipe, file: str) -> str:
+    """The card of a recipe, with what the header of the merged file says where one is chosen."""
+    if file == _NONE:
+        return model_card(recipe)
+    path = host.resolve(file)
+    with open_source(path) as source:
+        return model_card(recipe, source.metadata, name=path.stem)
 
 
 def _loaded(text: str, file: str, node_id: str | None) -> RecipeWire:

@@ -6,10 +6,11 @@ from ..orthomerge_core.errors import RecipeError, did_you_mean, shown_value
 from ..orthomerge_core.mecha import recipe_from_text, recipe_text, script_text
 from ..orthomerge_core.recipe.codec import dumps, loads
 from ..orthomerge_core.recipe.model import Recipe
+from ..orthomerge_core.report.card import model_card
 
 __all__ = ["FORMATS", "read_text", "write_text"]
 
-_WRITERS = {"json": dumps, "mecha": recipe_text, "script": script_text}
+_WRITERS = {"json": dumps, "mecha": recipe_text, "script": script_text, "card": model_card}
 FORMATS = tuple(_WRITERS)
 
 
@@ -23,7 +24,7 @@ def read_text(text: str) -> Recipe:
 
 
 def write_text(recipe: Recipe, form: str) -> str:
-    """The recipe as JSON, as an sd-mecha recipe, or as a Python script that runs it.
+    """The recipe as JSON, as an sd-mecha recipe, as a Python script that runs it, or as a card.
 
     Raises: RecipeError for an unknown format; UnsupportedError where sd-mecha is not installed.
     """

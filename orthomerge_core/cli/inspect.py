@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import FileError, HeaderError, OrthoMergeError
 from .bar import Bar
 from .common import FILE, echo_json, json_flag, quiet_flag, shown
+
+if TYPE_CHECKING:
+    from ..keys.normalise import View
 
 __all__ = ["inspect"]
 
@@ -65,6 +68,7 @@ def _describe(path: Path) -> dict[str, Any]:
     from ..execute.output.provenance import RECIPE
     from ..io.opening import open_source
     from ..keys.normalise import normalise_shapes
+    from ..report.ancestry_text import ancestry_lines
 
     try:
         source = open_source(path)
@@ -87,7 +91,16 @@ def _describe(path: Path) -> dict[str, Any]:
             "left_out": {reason: len(keys) for reason, keys in view.left_out.items()},
             "not_weights": dict(Counter(source.dropped.values())),
             "has_recipe": RECIPE in source.metadata,
+            "components": _components(view),
+            "ancestry": ancestry_lines(source.metadata),
         }
+
+
+def _components(view: View) -> list[str]:
+    """What a checkpoint holds beside the diffusion model, in words."""
+    from ..keys.components import component_label, component_of
+
+    return [component_label(n) for n in dict.fromkeys(component_of(key) for key in view.parts)]
 
 
 def _words(item: dict[str, Any]) -> str:
@@ -106,8 +119,11 @@ def _words(item: dict[str, Any]) -> str:
     for kind in ("left_out", "not_weights"):
         if item[kind]:
             lines.append(f"  {kind.replace('_', ' ')}: {_counts(item[kind])}")
+    if item["components"]:
+        lines.append("  components: " + ", ".join(item["components"]))
     if item["has_recipe"]:
         lines.append("  holds the recipe it was merged with (see export)")
+    lines += [f"  {line}" for line in item["ancestry"]]
     return "\n".join(lines)
 
 

@@ -27,8 +27,10 @@ from .common import (
     read_recipe,
     write_text,
 )
+from .details import details_options, read_details
 
 if TYPE_CHECKING:
+    from ..execute.output.details import FileDetails
     from ..execute.output.report import MergeReport
 
 __all__ = ["merge"]
@@ -51,6 +53,9 @@ class _Job:
     report: Path | None
     layout: str
     changes: Mapping[str, str | None]
+    details: FileDetails
+    split: bool
+    sha256: bool
 
 
 @click.command(short_help="Merge as recipes say.")
@@ -74,6 +79,9 @@ class _Job:
 @click.option(
     "--prediction", help="Overrides the recipe's: base, epsilon, v, v+ztsnr or a model's name."
 )
+@click.option("--split", is_flag=True, help="Also write text encoders and VAE as files.")
+@click.option("--sha256", is_flag=True, help="Also hash the files whole, for model sites.")
+@details_options
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option(
     "--models-dir",
@@ -102,6 +110,8 @@ def merge(
     layout: str,
     vae: str | None,
     prediction: str | None,
+    split: bool,
+    sha256: bool,
     device: str,
     folders: tuple[Path, ...],
     sweep: tuple[str, ...],
@@ -113,8 +123,10 @@ def merge(
     no_cache: bool,
     as_json: bool,
     quiet: bool,
+    **told: Any,
 ) -> int:
     """Merge as RECIPES say (JSON, or a merged file to repeat). One that fails stops no other."""
+    details = read_details(**told)
     caches = Caches(cache_dir, no_cache)
     variants = list(_variants(recipes, sweep))
     targets = _targets([variant.name for variant in variants], output, folder=bool(sweep))
@@ -140,6 +152,9 @@ def merge(
             report,
             layout,
             {"vae": vae, "prediction": prediction},
+            details,
+            split,
+            sha256,
         )
         with Bar(quiet=quiet) as bar:
             results.append(_attempt(job, caches, bar, alone=len(variants) == 1))
@@ -209,6 +224,7 @@ def _merge(job: _Job, caches: Caches, bar: Bar) -> dict[str, Any]:
     # Read before torch is imported: a recipe that is not valid fails at once.
     recipe = changed(job.variant or read_recipe(job.recipe), job.changes)
     from ..execute.caches import Caches as MergeCaches
+    from ..execute.output.split import part_files, write_parts
     from ..execute.plan.planner import plan_merge
     from ..execute.plan.renamed import resolve_by_content
     from ..execute.plan.resolve import FolderResolver, spec_from_recipe
@@ -225,6 +241,7 @@ def _merge(job: _Job, caches: Caches, bar: Bar) -> dict[str, Any]:
         overwrite=job.overwrite,
         layout=job.layout,
     ) as plan:
+        parts = list(part_files(plan).values()) if job.split else []
         if job.dry_run:
             return {"report": plan.to_json(), "said": plan_summary(plan)}
         done = run_merge(
@@ -233,10 +250,15 @@ def _merge(job: _Job, caches: Caches, bar: Bar) -> dict[str, Any]:
             progress=bar,
             device=job.device,
             provenance=job.provenance,
+            details=job.details,
+            sha256=job.sha256,
         ).report
+        if job.split:
+            write_parts(plan, bar)
     if job.report is not None:
         _write_report(done, job.report, job.target.stem)
-    return {"report": done.to_json(), "said": merge_summary(done) + list(done.notes)}
+    said = [*merge_summary(done), *(f"Wrote {path.name}." for path in parts), *done.notes]
+    return {"report": done.to_json(), "said": said}
 
 
 def _write_report(done: MergeReport, folder: Path, stem: str) -> None:

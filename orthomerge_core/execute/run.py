@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 
 from ..concurrency.background import run_abandonable
 from ..concurrency.device import usable_device
 from ..io.dtypes import dtype_of
+from ..io.file_hash import file_sha256
 from ..io.hash_memo import HashMemo
 from ..io.hashing import content_hash
 from ..keys.content import model_content_hash, recall_hashes
@@ -20,6 +22,7 @@ from ..recipe.model import BASE
 from .caches import Caches
 from .fallback import Fate, Work
 from .linear.merge import LinearMerge
+from .output.details import FileDetails
 from .output.notes import merge_notes, unused_tensors
 from .output.provenance import header_metadata, late_metadata, vae_name
 from .output.report import Merged, MergeReport, peak_rss_mib
@@ -40,6 +43,8 @@ def run_merge(
     device: str | torch.device = "cpu",
     provenance: bool = True,
     extra_metadata: Mapping[str, str] | None = None,
+    details: FileDetails | None = None,
+    sha256: bool = False,
 ) -> Merged:
     """Merge into the plan's target, or into memory where it has none.
 
@@ -50,6 +55,8 @@ def run_merge(
         device: where methods other than the linear ones compute; no room there falls back to CPU.
         provenance: write the recipe into the metadata.
         extra_metadata: more strings for the header, e.g. a workflow.
+        details: title, author, license and the like for the header.
+        sha256: also hash the files whole, sources and result, which reads each once more.
 
     Raises:
         OrthoMergeError: there is no such device.
@@ -62,7 +69,7 @@ def run_merge(
     progress, caches = progress or Progress(), caches or Caches()
     recall_hashes(plan.sources(), caches.memo)
     # its first call loads sd-mecha, which takes seconds: a stop does not wait for it
-    own = run_abandonable(lambda: header_metadata(plan, full=provenance), progress)
+    own = run_abandonable(lambda: header_metadata(plan, full=provenance, details=details), progress)
     metadata = dict(extra_metadata or {}) | own
     sink = sink_for(plan)
     with torch.inference_mode():
@@ -75,11 +82,14 @@ def run_merge(
             for model in plan.sources():
                 model.source.check_unchanged()
             digest = content_hash(work.emitter.hashes)
-            sink.finish(late_metadata(plan, metadata, digest, hashes))
+            files = _file_hashes(plan, caches.memo, progress) if sha256 else {}
+            sink.finish(late_metadata(plan, metadata, digest, hashes, files))
         except BaseException:
             sink.abort()
             raise
-    report = _report(work, digest, hashes, time.perf_counter() - begun)
+    if sha256 and plan.target is not None:
+        files[plan.target.name] = file_sha256(plan.target, caches.memo, OnlyChecks(progress))
+    report = replace(_report(work, digest, hashes, time.perf_counter() - begun), sha256=files)
     return _merged(report, sink)
 
 
@@ -121,6 +131,12 @@ def _source_hashes(plan: Plan, memo: HashMemo | None, progress: Progress) -> dic
     if plan.recipe.vae_file is not None and plan.vae is not None:
         found[vae_name(plan.recipe)] = model_content_hash(plan.vae, memo, listener)
     return found
+
+
+def _file_hashes(plan: Plan, memo: HashMemo | None, progress: Progress) -> dict[str, str]:
+    """SHA-256 of every source that is one file."""
+    single = {n: p for n, p in plan.paths.items() if not p.name.endswith(".json")}
+    return {name: file_sha256(path, memo, OnlyChecks(progress)) for name, path in single.items()}
 
 
 def _report(work: Work, digest: str, hashes: Mapping[str, str], seconds: float) -> MergeReport:

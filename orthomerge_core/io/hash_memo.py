@@ -13,6 +13,7 @@ __all__ = ["HashMemo"]
 
 _SUFFIX = ".hashes"
 _MAX_BYTES = 256 << 20
+_LENGTHS = (32, 64)  # XXH3-128 of a tensor, SHA-256 of a file
 
 
 class HashMemo:
@@ -54,4 +55,4 @@ class HashMemo:
             return {}
         if not isinstance(found, dict):
             return {}
-        return {k: v for k, v in found.items() if isinstance(v, str) and len(v) == 32}
+        return {k: v for k, v in found.items() if isinstance(v, str) and len(v) in _LENGTHS}

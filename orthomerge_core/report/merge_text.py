@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ..execute.output.report import MergeReport
 from ..execute.plan.model import Plan
+from ..io.file_hash import AUTO_V2
 from ..keys.components import component_label
 
 __all__ = ["merge_report", "merge_summary", "plan_summary"]
@@ -25,8 +26,7 @@ def merge_report(report: MergeReport) -> str:
         lines += ["## Notes", "", *(f"- {note}" for note in report.notes), ""]
     if report.repaired_keys:
         lines += ["## Replaced by the base", "", *(f"- `{k}`" for k in report.repaired_keys), ""]
-    lines += ["## Made of", "", "| model | content hash |", "|---|---|"]
-    lines += [f"| {_cell(name)} | `{digest}` |" for name, digest in report.source_hashes.items()]
+    lines += ["## Made of", "", *_sources(report)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -132,6 +132,17 @@ def _blocks(by_block: Mapping[str, Mapping[str, float | None]]) -> list[str]:
             "",
             f"{len(shown)} of {len(blocks)} blocks: those that keep most and least of {first}.",
         ]
+    return lines
+
+
+def _sources(report: MergeReport) -> list[str]:
+    """Content hashes, and where they were asked for the SHA-256 of files with AutoV2 in front."""
+    lines = ["| model | content hash |", "|---|---|"]
+    lines += [f"| {_cell(name)} | `{digest}` |" for name, digest in report.source_hashes.items()]
+    if report.sha256:
+        lines += ["", "| file | AutoV2 | SHA-256 |", "|---|---|---|"]
+        for name, digest in report.sha256.items():
+            lines.append(f"| {_cell(name)} | `{digest[:AUTO_V2]}` | `{digest}` |")
     return lines
 
 

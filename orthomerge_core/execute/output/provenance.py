@@ -14,6 +14,8 @@ from ...recipe import codec
 from ...recipe.model import BASE, Recipe
 from ..plan.model import Plan
 from ..plan.storage import fp8_metadata
+from .ancestry import INGREDIENTS, RECIPE, Ingredient, a1111_fields, ingredients_json
+from .details import FileDetails
 from .inherited import inherited_config, inherited_spec
 
 __all__ = [
@@ -28,44 +30,87 @@ __all__ = [
     "with_hashes",
 ]
 
-CONTENT_HASH, RECIPE, VERSION = (
-    "orthomerge.content_hash",
-    "orthomerge.recipe",
-    "orthomerge.version",
-)
+CONTENT_HASH, VERSION = "orthomerge.content_hash", "orthomerge.version"
 PLACEHOLDER = "0" * 32
 """Stands for a content hash until it is known, so that the header's length is."""
 
 
-def header_metadata(plan: Plan, *, full: bool = True) -> dict[str, str]:
+def header_metadata(
+    plan: Plan, *, full: bool = True, details: FileDetails | None = None
+) -> dict[str, str]:
     """The header's strings before the merge, hashes as placeholders of the final length.
 
     `full=False` leaves out what a person may not want to publish: the recipe. What ComfyUI needs to
-    load the file, and the content hash, stay.
+    load the file, the content hash, and what `details` say, stay.
     """
+    told = (details or FileDetails()).metadata()
     base = plan.aligned.base.source.metadata
     out = inherited_config(base) | {"format": "pt", CONTENT_HASH: PLACEHOLDER, VERSION: __version__}
     out |= fp8_metadata({t.name: t.stored for t in plan.tensors})
     if not full:
-        return out
+        return out | told
     hashes = {BASE: PLACEHOLDER} | {model.name: PLACEHOLDER for model in plan.models}
     if plan.recipe.vae_file is not None:
         hashes[vae_name(plan.recipe)] = PLACEHOLDER
-    out |= _modelspec(plan, base)
+    out |= _modelspec(plan, base) | told
     out[RECIPE] = _recipe_text(with_hashes(plan.recipe, hashes))
+    sources = _ingredients(plan)
+    tree = ingredients_json(sources)
+    if tree:
+        out[INGREDIENTS] = tree
+    if plan.target:
+        stand_ins = {name: f"{i:064d}" for i, (name, _, _) in enumerate(sources)}
+        out |= a1111_fields(plan.recipe, sources, stand_ins)
     # a preview's header goes nowhere, and loading sd-mecha takes seconds
     mecha = _mecha_text(plan.recipe) if plan.target and not plan.is_checkpoint else ""
     return out | ({"mecha_recipe": mecha} if mecha else {})
 
 
 def late_metadata(
-    plan: Plan, metadata: Mapping[str, str], content_hash: str, hashes: Mapping[str, str]
+    plan: Plan,
+    metadata: Mapping[str, str],
+    content_hash: str,
+    hashes: Mapping[str, str],
+    files: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """What becomes known only at the end, each value as long as its placeholder."""
+    """What becomes known only at the end, each value as long as its placeholder.
+
+    files: SHA-256 of the sources' files, as far as it is known.
+    """
     out = {CONTENT_HASH: content_hash}
     if RECIPE in metadata:
         out[RECIPE] = _recipe_text(with_hashes(plan.recipe, hashes))
+    if "sd_merge_recipe" in metadata:
+        known = dict(hashes) | dict(files or {})
+        told = a1111_fields(plan.recipe, _ingredients(plan), known)
+        # shorter hashes, and ingredients that are one file, leave room, which JSON ignores
+        out |= {name: _padded(text, metadata[name]) for name, text in told.items()}
     return out
+
+
+def _padded(text: str, placeholder: str) -> str:
+    """JSON as long as its placeholder, both by itself and quoted in the header.
+
+    Quoting lengthens quotes, backslashes and line breaks by one, and white space changes nothing.
+    """
+    room = len(placeholder.encode()) - len(text.encode())
+    breaks = _quoting(placeholder) - _quoting(text)
+    return text + "\n" * breaks + " " * (room - breaks)
+
+
+def _quoting(text: str) -> int:
+    return text.count('"') + text.count("\\")
+
+
+def _ingredients(plan: Plan) -> list[Ingredient]:
+    """Every source of the merge with its file name and header, the base first."""
+    files = {BASE: plan.recipe.base, vae_name(plan.recipe): plan.recipe.vae.source}
+    files |= {name: ref.file for name, ref in plan.recipe.models.items()}
+    found = []
+    for model in plan.sources():
+        name = model.name if model.name in files else vae_name(plan.recipe)
+        found.append((name, files[name], model.source.metadata))
+    return found
 
 
 def with_hashes(recipe: Recipe, hashes: Mapping[str, str]) -> Recipe:

@@ -41,6 +41,7 @@ def relabelled(first: MergeReport, plan: Plan) -> MergeReport:
         source_hashes=hashes,
         notes=(*plan.notes, *texts(messages)),
         messages=tuple(message.to_json() for message in messages),
+        sha256={},
         unused=_renamed(first.unused, models | rows),
     )
 

@@ -28,7 +28,8 @@ class MergeReport:
     not in the base). `source_hashes`: "base" and each model's name → content hash. `tensor_hashes`:
     key → hash of the stored bytes; it serves later runs, so the JSON leaves it out. `notes` are
     sentences, `messages` those of them that have a code, with their values. `unused`: model or row
-    → reason → all tensors in which it took no part.
+    → reason → all tensors in which it took no part. `sha256`: where it was asked for, "base", each
+    model's name and the result's file → SHA-256 of the whole file, of which AutoV2 is the start.
     """
 
     content_hash: str
@@ -56,6 +57,7 @@ class MergeReport:
         default_factory=dict
     )
     unused: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON."""

@@ -15,6 +15,7 @@ from ...progress import Progress
 from ...recipe import codec
 from ...recipe.model import BASE
 from ..plan.model import Plan
+from .details import FileDetails
 from .provenance import header_metadata, late_metadata
 from .relabel import relabelled
 from .report import Merged, MergeReport, peak_rss_mib
@@ -51,6 +52,7 @@ def store_again(
     *,
     progress: Progress | None = None,
     provenance: bool = True,
+    details: FileDetails | None = None,
 ) -> Merged | None:
     """Store the merge that `first` reports, tensor by tensor from `read`, each proven by its hash.
 
@@ -69,7 +71,7 @@ def store_again(
     """
     begun, progress = time.perf_counter(), progress or Progress()
     named = relabelled(first, plan)
-    metadata, sink = header_metadata(plan, full=provenance), sink_for(plan)
+    metadata, sink = header_metadata(plan, full=provenance, details=details), sink_for(plan)
     with torch.inference_mode():
         sink.begin(plan.layout(), metadata)
         try:

@@ -72,7 +72,7 @@ class Plan(Closing):
     sentences for people that stop nothing. `names`: canonical key → name in the result, in its
     order;
     empty where the result is a diffusion model, which keeps the canonical keys. `vae`: the model
-    whose VAE is taken whole. `markers`: what the result predicts.
+    whose VAE is taken whole. `markers`: what the result predicts. `paths`: the sources' files.
     """
 
     recipe: Recipe
@@ -89,6 +89,7 @@ class Plan(Closing):
     names: Mapping[str, str] = field(default_factory=dict)
     vae: AlignedModel | None = None
     markers: Markers = field(default_factory=Markers)
+    paths: Mapping[str, Path] = field(default_factory=dict, repr=False)
 
     @property
     def is_checkpoint(self) -> bool:

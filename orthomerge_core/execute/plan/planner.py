@@ -194,6 +194,8 @@ def _lay_out(
         names=names,
         vae=vae_model(recipe, spec, aligned),
         markers=replace(markers, added=added),
+        paths={m.name: m.path for m in (spec.base, *spec.models) if m.path is not None}
+        | ({f"VAE {recipe.vae.source}": spec.vae.path} if spec.vae and spec.vae.path else {}),
     )
     room = room_problems(to.target, plan.output_bytes) if to.target is not None else []
     if room:

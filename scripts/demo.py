@@ -111,7 +111,7 @@ def _compare(host: ComfyHost, graph: dict[str, Any]) -> None:
     env.say("comparing the merge with every model")
     entry = host.prompt(add_grid(graph, MODELS), timeout_s=900)
     picture = host.image(entry["outputs"][GRID_OUTPUT]["images"][0])
-    (OUTPUT / "grid.png").write_bytes(with_labels(picture, (*MODELS, *MERGES), PROMPTS))
+    (OUTPUT / "grid.png").write_bytes(with_labels(picture, PROMPTS, (*MODELS, *MERGES)))
     env.say(f"grid: {OUTPUT / 'grid.png'}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = ["GRID_OUTPUT", "MERGES", "PROMPTS", "add_grid", "with_labels"]
@@ -17,7 +17,7 @@ GRID_OUTPUT = "grid"
 
 
 def add_grid(graph: dict[str, Any], models: Sequence[str]) -> dict[str, Any]:
-    """The graph of the proposal with a grid behind it: one row per model, then one per merge.
+    """The graph of the proposal with a grid behind it: a column per model, then one per merge.
 
     Rows and columns are joined by ComfyUI's own ImageStitch; the picture is the output of the node
     `GRID_OUTPUT`. Models come from OrthoPickModel, merges from OrthoMergeExecute.
@@ -25,15 +25,13 @@ def add_grid(graph: dict[str, Any], models: Sequence[str]) -> dict[str, Any]:
     node = {str(entry["class_type"]): name for name, entry in graph.items()}
     sampler = graph[node["KSampler"]]["inputs"]
     grown = dict(graph)
-    for column, prompt in enumerate(PROMPTS):
+    for number, prompt in enumerate(PROMPTS):
         clip = [node["CLIPLoader"], 0]
-        grown[f"prompt{column}"] = _node("CLIPTextEncode", text=prompt, clip=clip)
-    rows = []
+        grown[f"prompt{number}"] = _node("CLIPTextEncode", text=prompt, clip=clip)
+    columns: dict[str, list[Any]] = {}
     for name in models:
-        grown[f"model-{name}"] = _node(
-            "OrthoPickModel", models=[node["CompatibilityFix"], 0], name=name
-        )
-        rows.append(_row(grown, name, [f"model-{name}", 0], sampler, [node["VAELoader"], 0]))
+        picked = _node("OrthoPickModel", models=[node["CompatibilityFix"], 0], name=name)
+        grown[f"model-{name}"], columns[name] = picked, [f"model-{name}", 0]
     mixed = graph[node["OrthoMixer"]]["inputs"]
     two = [{"model": name, "enabled": name in PAIR, "touched": ["enabled"]} for name in models[1:]]
     edits = (
@@ -43,9 +41,10 @@ def add_grid(graph: dict[str, Any], models: Sequence[str]) -> dict[str, Any]:
     )
     for name, edit in zip(MERGES, edits, strict=True):
         grown[f"mixer-{name}"] = _node("OrthoMixer", **(mixed | edit))
-        merged = f"execute-{name}"
-        grown[merged] = _node("OrthoMergeExecute", recipe=[f"mixer-{name}", 0])
-        rows.append(_row(grown, name, [merged, 0], sampler, [node["VAELoader"], 0]))
+        grown[f"execute-{name}"] = _node("OrthoMergeExecute", recipe=[f"mixer-{name}", 0])
+        columns[name] = [f"execute-{name}", 0]
+    vae = [node["VAELoader"], 0]
+    rows = [_row(grown, number, columns, sampler, vae) for number in range(len(PROMPTS))]
     whole = _stitch(grown, rows, "down", "rows")
     grown[GRID_OUTPUT] = _node("SaveImage", images=whole, filename_prefix="OrthoMerge/grid")
     return grown
@@ -56,13 +55,13 @@ def with_labels(picture: bytes, rows: Sequence[str], columns: Sequence[str]) -> 
     from PIL import Image, ImageDraw, ImageFont
 
     grid = Image.open(io.BytesIO(picture)).convert("RGB")
-    left, top = 110, 26
+    left, top = 230, 48
     sheet = Image.new("RGB", (grid.width + left, grid.height + top), "white")
     sheet.paste(grid, (left, top))
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(30)
     for number, name in enumerate(rows):
         middle = top + (number + 0.5) * grid.height / len(rows)
-        draw.text((left - 8, middle), name, fill="black", font=font, anchor="rm")
+        draw.text((left - 16, middle), name, fill="black", font=font, anchor="rm")
     for number, name in enumerate(columns):
         middle = left + (number + 0.5) * grid.width / len(columns)
         draw.text((middle, top / 2), name, fill="black", font=font, anchor="mm")
@@ -72,20 +71,25 @@ def with_labels(picture: bytes, rows: Sequence[str], columns: Sequence[str]) -> 
 
 
 def _row(
-    graph: dict[str, Any], name: str, model: list[Any], sampler: dict[str, Any], vae: list[Any]
+    graph: dict[str, Any],
+    number: int,
+    columns: Mapping[str, list[Any]],
+    sampler: dict[str, Any],
+    vae: list[Any],
 ) -> list[Any]:
+    """One prompt by every model, from left to right, with one seed."""
     pictures = []
-    for column in range(len(PROMPTS)):
-        place = f"{name}-{column}"
+    for name, model in columns.items():
+        place = f"{name}-{number}"
         settings = sampler | {
             "model": model,
-            "positive": [f"prompt{column}", 0],
-            "seed": sampler["seed"] + column,
+            "positive": [f"prompt{number}", 0],
+            "seed": sampler["seed"] + number,
         }
         graph[f"sample-{place}"] = _node("KSampler", **settings)
         graph[f"decode-{place}"] = _node("VAEDecode", samples=[f"sample-{place}", 0], vae=vae)
         pictures.append([f"decode-{place}", 0])
-    return _stitch(graph, pictures, "right", f"row-{name}")
+    return _stitch(graph, pictures, "right", f"row-{number}")
 
 
 def _stitch(

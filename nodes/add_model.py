@@ -1,4 +1,4 @@
-"""OrthoAddModel: a MODEL of the graph, LoRAs and patches applied, as one more entry of the set."""
+"""OrthoAddModel: MODEL and CLIP of the graph, LoRAs and patches applied, as one more entry."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class OrthoAddModel(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """A set, a MODEL and its name."""
+        """A set, a MODEL, its name, and a CLIP."""
         return schema(
             "OrthoAddModel",
             display_name="Ortho Add Model",
             searchable_name="Ortho Add Model (LoRA merge)",
-            description="Adds a connected MODEL, with its LoRAs and patches applied, to the set. "
-            "The MODEL itself stays as it is.",
+            description="Adds a connected MODEL, with its CLIP if you connect it too, to the set. "
+            "LoRAs and patches are applied; MODEL and CLIP stay as they are.",
             search_aliases=[
                 "lora merge",
                 "merge lora",
@@ -46,6 +46,12 @@ class OrthoAddModel(io.ComfyNode):
                     optional=True,
                     tooltip="What the table calls it; unique within the set, and not base.",
                 ),
+                io.Clip.Input(
+                    "clip",
+                    optional=True,
+                    tooltip="The CLIP that belongs to the MODEL, for example LoraLoader's. Its "
+                    "text encoders are merged where the base is a full checkpoint.",
+                ),
             ],
             outputs=[Models.Output(display_name="models", tooltip="The set with one more model.")],
         )
@@ -57,10 +63,13 @@ class OrthoAddModel(io.ComfyNode):
 
     @classmethod
     @host.guarded
-    def execute(cls, models: SetSpec, model: Any, name: str = "lora") -> io.NodeOutput:
+    def execute(
+        cls, models: SetSpec, model: Any, name: str = "lora", clip: Any = None
+    ) -> io.NodeOutput:
         """The set with a live source in it."""
         name = _checked(name, models.names())
-        spec = models.with_model(ModelSpec(name, f"MODEL {name}", source=LiveSource(model, name)))
+        source = LiveSource(model, name, clip)
+        spec = models.with_model(ModelSpec(name, f"MODEL {name}", source=source))
         payload = {"kind": "set", "base": spec.base.file, "models": list(spec.names())}
         return io.NodeOutput(spec, ui=told(payload))
 

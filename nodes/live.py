@@ -1,10 +1,11 @@
-"""A MODEL of the running host as a source of weights, with its LoRAs and patches applied."""
+"""MODEL and CLIP of the running host as a source of weights, LoRAs and patches applied."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,16 +16,30 @@ from ..orthomerge_core.io.dtypes import dtype_of, is_storable
 from ..orthomerge_core.io.hashing import bytes_hash
 from ..orthomerge_core.io.quant.detect import ACTIVATION_SCALES, SIDES
 from ..orthomerge_core.io.source import Entry, Source
+from ..orthomerge_core.keys.prefixes import CHECKPOINT
 from . import host
 from .identity import identity
 
 __all__ = ["LiveSource"]
 
+_ENCODERS = "text_encoders."
+"""What all-in-one checkpoints put before the names that ComfyUI's own text encoders have."""
 _PACKED = (torch.float8_e4m3fn, torch.float8_e5m2)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A patcher's tensors: `inside` precedes their names there, `outside` their keys here."""
+
+    patcher: Any
+    inside: str
+    outside: str
 
 
 class LiveSource(Source):
     """Weights of a MODEL, one tensor at a time; the MODEL itself is never changed.
+
+    With a CLIP, its text encoders lie beside the diffusion model under the names of a checkpoint.
 
     Patches are computed when a key is read, and only the last computed tensor of each reading
     thread is kept. Values are float32 of the patched weight, before the host would round them back
@@ -33,19 +48,30 @@ class LiveSource(Source):
 
     is_live = True
 
-    def __init__(self, model: Any, name: str) -> None:
+    def __init__(self, model: Any, name: str, clip: Any = None) -> None:
         self.name = name
-        self._model = model.clone()
-        self.entries, self.dropped = _entries(self._model, name)
+        self._model, self._clip = model.clone(), None if clip is None else clip.clone()
+        self._parts = _parts(self._model, self._clip)
+        self.entries: dict[str, Entry] = {}
+        self.dropped: dict[str, str] = {}
+        for part in self._parts:
+            entries, dropped = _entries(part, name)
+            self.entries |= entries
+            self.dropped |= dropped
         self.metadata: Mapping[str, str] = {}
         self._last = threading.local()  # .key and .flat
         self._hashes: dict[str, str] = {}
-        self._opened_as = identity(self._model)
+        self._opened_as = " ".join(identity(part.patcher) for part in self._parts)
 
     @property
     def model(self) -> Any:
         """The MODEL, for whoever wants to run it."""
         return self._model
+
+    @property
+    def clip(self) -> Any:
+        """The CLIP that was connected beside the MODEL, or None."""
+        return self._clip
 
     @torch.no_grad()  # a mode of the thread, and workers read as well
     def read_into(self, key: str, out: Tensor, start: int = 0) -> None:
@@ -66,7 +92,8 @@ class LiveSource(Source):
         entry = self.entries[key]
         if entry.is_float:
             return self._value(key).view(entry.shape).clone()
-        stored = host.weight_keys(self._model)[key]
+        part, rest = self._place(key)
+        stored = host.weight_keys(part.patcher, part.inside)[rest]
         return stored.detach().to("cpu", copy=True).contiguous()
 
     def fingerprint(self) -> str:
@@ -89,19 +116,32 @@ class LiveSource(Source):
         last = self._last
         if getattr(last, "key", None) != key:
             last.key = last.flat = None  # before the next one is computed, not after
-            flat = host.weight_value(self._model, key).reshape(-1).contiguous()
+            part, rest = self._place(key)
+            flat = host.weight_value(part.patcher, rest, part.inside).reshape(-1).contiguous()
             self._hashes[key] = bytes_hash(flat.view(torch.uint8).numpy())
             last.key, last.flat = key, flat
         found: Tensor = last.flat
         return found
 
+    def _place(self, key: str) -> tuple[_Part, str]:
+        """Whose tensor a key is, and its name there."""
+        part = next(part for part in self._parts if key.startswith(part.outside))
+        return part, key[len(part.outside) :]
 
-def _entries(model: Any, name: str) -> tuple[dict[str, Entry], dict[str, str]]:
+
+def _parts(model: Any, clip: Any) -> tuple[_Part, ...]:
+    if clip is None:
+        return (_Part(model, host.PREFIX, ""),)
+    return (_Part(model, host.PREFIX, CHECKPOINT), _Part(clip.patcher, "", _ENCODERS))
+
+
+def _entries(part: _Part, name: str) -> tuple[dict[str, Entry], dict[str, str]]:
     entries: dict[str, Entry] = {}
     dropped: dict[str, str] = {}
-    keys = host.weight_keys(model)
-    for key, stored in keys.items():
-        if _is_side(key, keys):
+    keys = host.weight_keys(part.patcher, part.inside)
+    for own, stored in keys.items():
+        key = part.outside + own
+        if _is_side(own, keys):
             dropped[key] = "scale or marker of a quantised layer, folded into its weight"
             continue
         kind = type(stored).__name__

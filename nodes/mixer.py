@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..orthomerge_core.errors import PlanError, RecipeError, did_you_mean
-from ..orthomerge_core.keys.setspec import SetSpec
+from ..orthomerge_core.keys.setspec import ModelSpec, SetSpec
 from ..orthomerge_core.methods.registry import DEFAULT_METHOD, all_methods, get_method
 from ..orthomerge_core.recipe.check import find_cycle, problems
 from ..orthomerge_core.recipe.layers import parse_layers
@@ -158,7 +158,7 @@ def _recipe(
         )
     return Recipe(
         base=models.base.file,
-        models={m.name: ModelRef(m.file, block_map=m.block_map) for m in models.models},
+        models={m.name: _reference(m) for m in models.models},
         rows=effective_rows(table, proposal, names),
         method=method,
         options=options,
@@ -167,6 +167,11 @@ def _recipe(
         repairs=models.repairs.to_json(),
         components="diffusion" if models.diffusion_only else "base",
     )
+
+
+def _reference(model: ModelSpec) -> ModelRef:
+    live = model.source is not None and model.source.is_live
+    return ModelRef(model.file, block_map=model.block_map, live=live)
 
 
 def _check_table(text: str) -> None:

@@ -23,7 +23,7 @@ __all__ = ["OrthoPickModel"]
 
 _CLIP_SLOT = 1
 """Number of the output CLIP; VAE follows it."""
-_LIVE = "A connected MODEL comes without CLIP and VAE. Take them from where the MODEL comes from."
+_LIVE = "A connected MODEL comes without this. Take it from where the MODEL comes from."
 _CHUNK = 1 << 22  # elements between two looks at the stop button
 _DTYPES = {"F64": torch.float32, "F32": torch.float32, "F16": torch.float16}
 
@@ -77,7 +77,10 @@ class OrthoPickModel(io.ComfyNode):
         spec = next((m for m in models.models if m.name == name), models.base)
         parts = wired_parts(cls.hidden, _CLIP_SLOT)
         if isinstance(spec.source, LiveSource):
-            rest = [host.blocked(_LIVE if part in parts else None) for part in PARTS]
+            there = {"clip": spec.source.clip}
+            rest = [
+                there.get(part) or host.blocked(_LIVE if part in parts else None) for part in PARTS
+            ]
             return io.NodeOutput(spec.source.model, *rest)
         components = models.components if parts else "diffusion"
         alone = replace(

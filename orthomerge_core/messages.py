@@ -50,6 +50,8 @@ TEMPLATES: Mapping[str, str] = MappingProxyType(
         "{count:# tensor|# tensors} ({keys:names}); it does not count there.",
         "plan.fp8_rounding": "fp8 rounds every weight by up to 6 %, which can be more than a "
         "fine-tune's whole change; the report says how much of each row is left as written.",
+        "plan.live": "{model} is a connected MODEL, which no recipe can hold: the recipe and its "
+        "files alone do not repeat this merge.",
         "plan.plain_fp8_base": "The base holds {count:# tensor|# tensors} in fp8 without scales, "
         "whose steps would swallow most of the change: the result is written as bf16.",
         "plan.quantized_base": "Quantized layers of the base ({count}) are written as bf16.",

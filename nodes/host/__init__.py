@@ -26,6 +26,7 @@ from .guard import blocked, explain, guarded
 from .lazy import LazySlot, lazy_model
 from .models import (
     DEVICES,
+    PREFIX,
     Checkpoint,
     free_memory,
     load_checkpoint,
@@ -42,6 +43,7 @@ from .wiring import wired, wired_anywhere
 
 __all__ = [
     "DEVICES",
+    "PREFIX",
     "Checkpoint",
     "HostProgress",
     "LazySlot",

@@ -12,6 +12,7 @@ from ...orthomerge_core import errors
 
 __all__ = [
     "DEVICES",
+    "PREFIX",
     "Checkpoint",
     "free_memory",
     "load_checkpoint",
@@ -24,6 +25,7 @@ __all__ = [
 
 DEVICES = ("auto", "cpu")
 PREFIX = "diffusion_model."
+"""What the host puts before the keys of a MODEL's diffusion model."""
 
 
 def torch_device(choice: str) -> str:
@@ -104,17 +106,18 @@ def _unknown(kind: str) -> errors.CompatibilityError:
     )
 
 
-def weight_keys(model: Any) -> dict[str, torch.Tensor]:
-    """Name (without the host's prefix) → stored tensor of a MODEL's diffusion model; no copies.
+def weight_keys(patcher: Any, prefix: str = PREFIX) -> dict[str, torch.Tensor]:
+    """Name (without `prefix`) → stored tensor of what a patcher holds below it; no copies.
 
+    patcher: a MODEL, or the patcher of a CLIP, whose prefix is empty.
     The module's own tensors, not those of its state dict: quantized layers are packed apart there.
     """
-    inner = model.model
+    inner = patcher.model
     found: dict[str, torch.Tensor] = {}
-    for key, packed in model.model_state_dict(PREFIX).items():
+    for key, packed in patcher.model_state_dict(prefix or None).items():
         module, _, field = key.rpartition(".")
         stored = getattr(inner.get_submodule(module), field, None)
-        found[key[len(PREFIX) :]] = stored if isinstance(stored, torch.Tensor) else packed
+        found[key[len(prefix) :]] = stored if isinstance(stored, torch.Tensor) else packed
     return found
 
 
@@ -152,25 +155,27 @@ def _quantized_part(stored: Any, part: str) -> torch.Tensor | None:
     return found if isinstance(found, torch.Tensor) else None
 
 
-def weight_value(model: Any, key: str) -> torch.Tensor:
-    """One tensor of a MODEL as float32 on the CPU, with its patches; the MODEL is not changed.
+def weight_value(patcher: Any, key: str, prefix: str = PREFIX) -> torch.Tensor:
+    """One tensor of a patcher as float32 on the CPU, with its patches; nothing is changed.
+
+    key, prefix: as in `weight_keys`.
 
     Where another clone is loaded with its patches in place, the unpatched original is used.
     """
     import comfy.lora
     from comfy.model_patcher import get_key_weight
 
-    full = PREFIX + key
-    stored, _, convert = get_key_weight(model.model, full)
-    if full in model.backup:
-        stored = model.backup[full].weight
+    full = prefix + key
+    stored, _, convert = get_key_weight(patcher.model, full)
+    if full in patcher.backup:
+        stored = patcher.backup[full].weight
     weight = _dequantized(stored).to(device="cpu", dtype=torch.float32, copy=True)
     if convert is not None:
         weight = convert(weight, inplace=True)
-    patches = model.patches.get(full)
+    patches = patcher.patches.get(full)
     if patches:
         weight = comfy.lora.calculate_weight(patches, weight, full)
-    smooth = _smoothing(model.model, full)
+    smooth = _smoothing(patcher.model, full)
     return weight if smooth is None else weight * smooth
 
 

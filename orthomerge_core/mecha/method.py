@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import RecipeError
+from ..errors import RecipeError, UnsupportedError
 from ..keys.architecture import Architecture
 from ..keys.detect import detect
 from ..keys.known import get_architecture
@@ -109,6 +109,12 @@ def used_models(recipe: Recipe) -> tuple[str, ...]:
             f'model "{unknown[0]}" has no file in the recipe',
             expected="one of " + ", ".join(recipe.models),
             fix='Add it under "models".',
+        )
+    live = next((name for name in recipe.models if name in needed and recipe.models[name].live), "")
+    if live:
+        raise UnsupportedError(
+            f'"{live}" was a MODEL connected in ComfyUI, which sd-mecha cannot open',
+            fix="Save that MODEL and name its file, or name its LoRA's file in the set.",
         )
     return tuple(name for name in recipe.models if name in needed)
 

@@ -258,16 +258,19 @@ def _model(name: str, value: Any) -> ModelRef:
         block_map=f.text(
             data.get("block_map", ""), f"{place}, block_map", empty=True, longest=f.LONGEST_TEXT
         ),
-        extra=_rest(data, ("file", "content_hash", "block_map")),
+        extra=_rest(data, ("file", "content_hash", "block_map", "live")),
+        live=f.flag(data.get("live", False), f"{place}, live"),
     )
 
 
 def _model_to_json(ref: ModelRef) -> dict[str, Any]:
-    known = {"file": ref.file}
+    known: dict[str, Any] = {"file": ref.file}
     if ref.content_hash:
         known["content_hash"] = ref.content_hash
     if ref.block_map:
         known["block_map"] = ref.block_map
+    if ref.live:
+        known["live"] = True
     return known | dict(ref.extra)
 
 

@@ -86,12 +86,14 @@ class ModelRef:
     """Where a recipe's model comes from: a file name (no path), and its content hash once known.
 
     `block_map`: which of its blocks stand for which of the base's, where the depths differ.
+    `live`: it was a MODEL of a running ComfyUI, so that no file can stand in for it.
     """
 
     file: str
     content_hash: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     block_map: str = ""
+    live: bool = False
 
 
 @dataclass(frozen=True)

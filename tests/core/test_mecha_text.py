@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orthomerge_core import mecha
+from orthomerge_core.errors import UnsupportedError
 from orthomerge_core.methods.registry import all_methods
 from orthomerge_core.recipe.model import BASE, ModelRef, Recipe, Row, TextureBoost
 from tests.core.mecha_family import recipe_for
@@ -57,6 +59,15 @@ def test_any_recipe_gives_the_text_that_sd_mecha_writes(rows, method, boost, nam
 @pytest.mark.parametrize("method", sorted(all_methods()))
 def test_every_method_gives_the_text_that_sd_mecha_writes(method):
     assert mecha.recipe_text(recipe_for(method)) == oracle(recipe_for(method))
+
+
+def test_a_model_of_the_graph_cannot_be_exported():
+    recipe = recipe_for("ties")
+    name = next(iter(recipe.models))
+    live = replace(recipe, models={**recipe.models, name: ModelRef(f"MODEL {name}", live=True)})
+    for write in (mecha.recipe_text, mecha.script_text):
+        with pytest.raises(UnsupportedError, match=f'"{name}" was a MODEL connected in ComfyUI'):
+            write(live)
 
 
 def test_the_text_is_written_without_importing_sd_mecha():

@@ -276,3 +276,54 @@ def test_packed_tensors_of_other_packs_are_refused(
     model.model.diffusion_model.block.weight = GGMLTensor(weight, requires_grad=False)
     with pytest.raises(errors.UnsupportedError, match="Name the model's file in the set"):
         source_type(model, "gguf")
+
+
+@pytest.fixture
+def clip(pack: ModuleType) -> Any:
+    """A CLIP of the host with one small layer instead of a text encoder."""
+    import comfy.sd
+    from comfy.model_patcher import ModelPatcher
+
+    torch.manual_seed(2)
+    encoder = torch.nn.Module()
+    encoder.clip_l = torch.nn.Module()
+    encoder.clip_l.transformer = torch.nn.Module()
+    encoder.clip_l.transformer.text_model = torch.nn.Linear(4, 3).half()
+    encoder.clip_l.logit_scale = torch.nn.Parameter(torch.tensor(4.6))
+    encoder.requires_grad_(False)
+    made = comfy.sd.CLIP(no_init=True)
+    made.cond_stage_model, made.tokenizer, made.layer_idx = encoder, None, None
+    made.tokenizer_options, made.use_clip_schedule, made.apply_hooks_to_conds = {}, False, None
+    made.patcher = ModelPatcher(encoder, torch.device("cpu"), torch.device("cpu"))
+    return made
+
+
+def test_a_clip_lies_beside_the_diffusion_model_as_in_a_checkpoint(
+    model: Any, clip: Any, source_type: Any
+):
+    weight = clip.cond_stage_model.clip_l.transformer.text_model.weight.float()
+    delta = torch.randn(3, 4, generator=torch.Generator().manual_seed(4))
+    patched_clip = clip.clone()
+    patched_clip.add_patches({"clip_l.transformer.text_model.weight": ("diff", (delta,))}, 0.5)
+    source = source_type(model, "live", patched_clip)
+    text = "text_encoders.clip_l.transformer.text_model"
+    assert set(source.entries) == {
+        *(f"model.diffusion_model.{key}" for key in ("block.weight", "block.bias", "steps")),
+        f"{text}.weight",
+        f"{text}.bias",
+        "text_encoders.clip_l.logit_scale",
+    }
+    found = source.read(f"{text}.weight")
+    torch.testing.assert_close(found, weight + 0.5 * delta, rtol=0, atol=1e-6)
+    expected = model.model.diffusion_model.block.weight.float()
+    assert torch.equal(source.read("model.diffusion_model.block.weight"), expected)
+    assert torch.equal(source.read_raw("model.diffusion_model.steps"), torch.arange(3))
+    assert source.entries[f"{text}.weight"].dtype == "F16"
+
+
+def test_fingerprint_follows_the_clip_too(model: Any, clip: Any, source_type: Any):
+    changed = clip.clone()
+    changed.add_patches({"clip_l.transformer.text_model.bias": ("diff", (torch.ones(3),))}, 0.5)
+    found = [source_type(model, "x", one).fingerprint() for one in (None, clip, changed)]
+    assert len(set(found)) == 3
+    assert source_type(model, "x", clip.clone()).fingerprint() == found[1]

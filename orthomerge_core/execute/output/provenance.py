@@ -157,11 +157,20 @@ def _modelspec(plan: Plan, base: Mapping[str, str]) -> dict[str, str]:
             "modelspec.architecture", plan.aligned.architecture.modelspec_of(plan.aligned.shapes)
         ),
         "modelspec.title": title,
-        "modelspec.description": f"Merged by OrthoMerge Studio {__version__}: {method}.",
+        "modelspec.description": _description(plan),
         "modelspec.merged_from": ", ".join(
             [plan.recipe.base, *(plan.recipe.models[m.name].file for m in plan.models)]
         ),
     }
+
+
+def _description(plan: Plan) -> str:
+    """How the file was made, and of what besides files."""
+    words = f"Merged by OrthoMerge Studio {__version__}: {plan.recipe.method}."
+    live = [model.name for model in plan.models if model.source.is_live]
+    if not live:
+        return words
+    return f"{words} Not repeatable from files alone: {', '.join(live)} came from ComfyUI's graph."
 
 
 def _mecha_text(recipe: Recipe) -> str:

@@ -18,7 +18,7 @@ __all__ = ["plan_notes"]
 
 def plan_notes(plan: Plan) -> list[str]:
     """Sentences on rows without effect, unknown fields, parts of the base that are not merged,
-    quantised layers, and memory that may run short."""
+    quantised layers, MODELs that are no files, and memory that may run short."""
     notes = []
     if not plan.rows and plan.texture is None:
         zero = plan.recipe.strength == 0.0
@@ -27,6 +27,8 @@ def plan_notes(plan: Plan) -> list[str]:
     notes += _unknown_fields(plan.recipe)
     notes += _base(plan)
     notes += _parts(plan)
+    live = (model.name for model in plan.models if model.source.is_live)
+    notes += [str(Message("plan.live", {"model": name})) for name in live]
     return notes + memory_notes(plan.estimate, in_memory=plan.target is None)
 
 

@@ -42,7 +42,7 @@ def settle_markers(
     """The markers of the result.
 
     Without a choice they are the base's, and models that disagree with it are a problem. LoRAs and
-    models that are no files have no markers and agree with anything.
+    models that are no files have no markers and agree with anything: chosen, they mean the base's.
     """
     base = aligned.base
     unchanged = Markers(words=_words(base))
@@ -59,7 +59,7 @@ def settle_markers(
     if choice in MARKERS_OF:
         return _asked(choice, aligned, unchanged, problems)
     model = aligned.model(choice)
-    if prediction(model.markers) == prediction(base.markers):
+    if _is_silent(model) or prediction(model.markers) == prediction(base.markers):
         return unchanged
     added = {name: model.source.read_raw(key) for name, key in model.markers.items()}
     return Markers(tuple(base.markers), added, _words(model))

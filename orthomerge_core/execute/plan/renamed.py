@@ -57,6 +57,7 @@ class _Search:
     def run(self) -> None:
         recipe = self._recipe
         refs = [recipe.models[n] for n in recipe.used_models() if n in recipe.models]
+        refs = [ref for ref in refs if not ref.live]
         lost = {r.content_hash: r.file for r in refs if r.content_hash and self._lost(r.file)}
         base_lost = recipe.base_hash is not None and self._lost(recipe.base)
         if not lost and not base_lost:

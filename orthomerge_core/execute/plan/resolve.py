@@ -116,7 +116,8 @@ def spec_from_recipe(
         live: model name (or "base") → an open source that stands in for its file.
 
     Raises:
-        PlanError: every file that was not found, and what else is wrong with the recipe, collected.
+        PlanError: every file that was not found, every MODEL that was connected when the recipe
+            was made, and what else is wrong with the recipe, collected.
     """
     live = live or {}
     problems: list[OrthoMergeError] = []
@@ -131,8 +132,11 @@ def spec_from_recipe(
             return ModelSpec(name, file)
 
     base = spec(BASE, recipe.base)
-    used = [name for name in recipe.used_models() if name in recipe.models]
     refs = recipe.models
+    lost = [name for name in recipe.used_models() if name in refs and refs[name].live]
+    lost = [name for name in lost if name not in live]
+    problems += [_was_live(name) for name in lost]
+    used = [name for name in recipe.used_models() if name in refs and name not in lost]
     models = tuple(spec(name, refs[name].file, refs[name].block_map) for name in used)
     vae = None
     if recipe.vae_file is not None:
@@ -145,6 +149,13 @@ def spec_from_recipe(
         raise PlanError([*problems_without_files(recipe), *problems])
     repairs = repairs_from_recipe(recipe)
     return SetSpec(base, models, recipe.architecture, repairs, recipe.components, vae)
+
+
+def _was_live(name: str) -> OrthoMergeError:
+    return FileError(
+        f'"{name}" was a MODEL connected in ComfyUI, which no recipe can hold',
+        fix="Connect that MODEL to OrthoAddModel again, or save it and name its file.",
+    )
 
 
 def repairs_from_recipe(recipe: Recipe) -> Repairs:

@@ -341,6 +341,17 @@ def test_models_that_predict_differently_need_a_choice(noob, base):
         assert metadata["modelspec.predict_key"] == ("v" if expected else "epsilon")
 
 
+def test_a_lora_decides_no_prediction(noob):
+    """It has no markers, and its base may predict v: chosen, it means the base's prediction."""
+    key = "model.diffusion_model.middle_block.1.proj_in.weight"
+    shape = tuple(load_file(noob / "noob.safetensors")[key].shape)
+    save_file(named("lora_unet_middle_block_1_proj_in", lora(shape)), noob / "style.safetensors")
+    fields = {"base": "noob.safetensors", "prediction": "style"}
+    _, found, metadata = merged(noob, recipe_of([{"model": "style"}], names=("style",), **fields))
+    assert marks(found) == MARKS["v+ztsnr"]
+    assert metadata["modelspec.predict_key"] == "v"
+
+
 def test_the_prediction_of_sd15_cannot_be_asked_for(tmp_path):
     for name, tensors in {"base": checkpoint("sd15"), "a": checkpoint("sd15", 1)}.items():
         save_file(tensors, tmp_path / f"{name}.safetensors")

@@ -95,6 +95,16 @@ def test_round_trip_through_text(recipe: Recipe):
     jsonschema.validate(json.loads(text), SCHEMA)
 
 
+def test_a_model_of_the_graph_is_marked_and_others_are_not():
+    models = {"a": {"file": "MODEL a", "live": True}, "b": {"file": "b.safetensors"}}
+    recipe = codec.from_json({"base": "x.safetensors", "models": models})
+    assert (recipe.models["a"].live, recipe.models["b"].live) == (True, False)
+    assert codec.to_json(recipe)["models"] == models
+    models["a"]["live"] = "yes"
+    with pytest.raises(RecipeError, match='models, "a", live'):
+        codec.from_json({"base": "x.safetensors", "models": models})
+
+
 def test_a_minimal_recipe_gets_the_documented_defaults():
     recipe = codec.loads('{"base": "b.safetensors"}')
     assert recipe == Recipe(base="b.safetensors", models={}, rows=())

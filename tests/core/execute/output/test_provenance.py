@@ -1,6 +1,7 @@
 """The header says how to repeat the merge, and nothing about anybody's disk."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from safetensors import safe_open
@@ -15,8 +16,10 @@ from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
 from orthomerge_core.io import bytesource
 from orthomerge_core.io.hash_memo import HashMemo
-from orthomerge_core.recipe.model import Row
+from orthomerge_core.keys.setspec import ModelSpec
+from orthomerge_core.recipe.model import ModelRef, Row
 from tests.core.execute.conftest import recipe_for
+from tests.fakes import MemorySource
 
 
 def merge(spec, target, *rows, memo=None, recipe=None, **options):
@@ -44,6 +47,30 @@ def test_the_header_holds_recipe_hashes_and_version(on_disk, tmp_path):
     assert recipe.models["b"].content_hash is None  # it was not read
     assert recipe.rows[0].info == "why"
     assert str(tmp_path) not in json.dumps(found)
+
+
+class Live(MemorySource):
+    is_live = True
+
+
+def test_a_model_of_the_graph_is_said_not_to_be_repeatable(on_disk, tmp_path, family):
+    spec, target = on_disk(), tmp_path / "merged.safetensors"
+    live = ModelSpec("lora", "MODEL lora", source=Live("lora", family["b"]))
+    spec = spec.with_model(live)
+    recipe = recipe_for(spec, Row("lora"), Row("a"))
+    models = {**recipe.models, "lora": ModelRef("MODEL lora", live=True)}
+    report = merge(spec, target, recipe=replace(recipe, models=models))
+    assert (
+        "lora is a connected MODEL, which no recipe can hold: the recipe and its files alone "
+        "do not repeat this merge."
+    ) in [str(note) for note in report.notes]
+    found = header(target)
+    assert recipe_from_metadata(found, "merged").models["lora"].live
+    assert not recipe_from_metadata(found, "merged").models["a"].live
+    assert found["modelspec.description"].endswith(
+        "task_arithmetic. Not repeatable from files alone: lora came from ComfyUI's graph."
+    )
+    assert "mecha_recipe" not in found
 
 
 def test_the_recipe_can_be_left_out_and_strings_added(on_disk, tmp_path):

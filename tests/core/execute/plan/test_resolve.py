@@ -56,6 +56,30 @@ def test_every_lost_file_is_named_at_once(tmp_path):
     assert "off.safetensors" not in str(caught.value)
 
 
+def test_a_model_of_the_graph_is_not_looked_for_among_files(tmp_path):
+    recipe = Recipe(
+        base="b.safetensors",
+        models={"x": ModelRef("MODEL x", content_hash="0" * 32, live=True)},
+        rows=(Row("x"),),
+    )
+    (tmp_path / "b.safetensors").write_bytes(b"")
+    asked = []
+
+    class Folder(FolderResolver):
+        def candidates(self):
+            asked.append(1)
+            return super().candidates()
+
+    folder = Folder([tmp_path])
+    resolve = resolve_by_content(recipe, folder)
+    with pytest.raises(PlanError, match='"x" was a MODEL connected in ComfyUI') as caught:
+        spec_from_recipe(recipe, resolve)
+    assert "Connect that MODEL to OrthoAddModel again" in str(caught.value)
+    assert not asked  # its content hash is that of no file
+    found = spec_from_recipe(recipe, resolve, {"x": MemorySource("x", {})})
+    assert found.models[0].source.name == "x"
+
+
 def test_lost_files_do_not_hide_what_else_is_wrong(tmp_path):
     recipe = Recipe(
         base="b.safetensors",

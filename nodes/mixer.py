@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from comfy_api.latest import io
 
 from ..orthomerge_core.errors import PlanError, RecipeError, did_you_mean
 from ..orthomerge_core.keys.setspec import ModelSpec, SetSpec
 from ..orthomerge_core.methods.registry import DEFAULT_METHOD, all_methods, get_method
 from ..orthomerge_core.recipe.check import find_cycle, problems
+from ..orthomerge_core.recipe.components import changed
 from ..orthomerge_core.recipe.layers import parse_layers
-from ..orthomerge_core.recipe.model import BASE, ModelRef, Recipe, TextureBoost
+from ..orthomerge_core.recipe.model import (
+    BASE,
+    MERGE,
+    PREDICTIONS,
+    ModelRef,
+    Recipe,
+    TextureBoost,
+)
 from ..orthomerge_core.recipe.table import (
     effective_rows,
     find_problems,
@@ -18,10 +29,14 @@ from ..orthomerge_core.recipe.table import (
 )
 from . import host
 from .payloads import formula, mix_payload
-from .widgets import extended, schema, told
+from .widgets import extended, schema, told, with_names
 from .wire import Mix, MixWire, Models, RecipeSocket, RecipeWire
 
 __all__ = ["OrthoMixer"]
+
+_VAES = (BASE, MERGE)
+_AUTO = "auto"
+"""In `prediction`: nobody has chosen."""
 
 
 class OrthoMixer(io.ComfyNode):
@@ -106,6 +121,7 @@ class OrthoMixer(io.ComfyNode):
                 extended(
                     table, widgetType="ORTHOMERGE_TABLE", orthomerge={"methods": _method_infos()}
                 ),
+                *_checkpoint_inputs(),
             ],
             outputs=[
                 RecipeSocket.Output(display_name="recipe", tooltip="All that decides the merge."),
@@ -114,9 +130,20 @@ class OrthoMixer(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, table: str | None = None) -> bool | str:
-        """What can be wrong in the table whatever it is connected to."""
+    def validate_inputs(
+        cls, table: str | None = None, vae: object = None, prediction: object = None
+    ) -> bool | str:
+        """What can be wrong in the table whatever it is connected to.
+
+        `vae` and `prediction` are asked for because they also take the name of a model, which the
+        host would hold against the list; `execute` knows the set's names.
+        """
         return True if table is None else host.explain(lambda: _check_table(table))
+
+    @classmethod
+    def fingerprint_inputs(cls, vae: object = None, **_: object) -> str:
+        """The file that gives the VAE, if one does."""
+        return host.vae_fingerprint(vae) if isinstance(vae, str) and vae not in _VAES else ""
 
     @classmethod
     @host.guarded
@@ -128,10 +155,14 @@ class OrthoMixer(io.ComfyNode):
         texture_model: str = "",
         texture_alpha: float = 0.0,
         table: str = "",
+        vae: str = BASE,
+        prediction: str = _AUTO,
     ) -> io.NodeOutput:
         """Settle the table against the proposal; every problem of the rows is reported at once."""
         texture = TextureBoost(texture_model.strip() or None, texture_alpha)
         recipe = _recipe(models, mix, method, texture, table)
+        asked = None if prediction == _AUTO else prediction
+        recipe = changed(recipe, {"vae": vae, "prediction": asked})
         found = problems(recipe)
         if found:
             raise found[0] if len(found) == 1 else PlanError(found)
@@ -142,7 +173,35 @@ class OrthoMixer(io.ComfyNode):
             "problems": marks,
             "text": text,
         }
-        return io.NodeOutput(RecipeWire(recipe, models), text, ui=told(payload))
+        wire = RecipeWire(recipe, replace(models, vae=_vae(recipe)))
+        return io.NodeOutput(wire, text, ui=told(payload))
+
+
+def _checkpoint_inputs() -> tuple[Any, ...]:
+    """What is decided of a checkpoint beside its rows."""
+    vae = io.Combo.Input(
+        "vae",
+        options=[*_VAES, *host.vae_names()],
+        default=BASE,
+        optional=True,
+        tooltip="The VAE of a merged checkpoint. base: the base's. merge: merged by the rows' "
+        "alphas. A file: that VAE, baked in. A prompt may also name a model of the set.",
+    )
+    prediction = io.Combo.Input(
+        "prediction",
+        options=[_AUTO, *PREDICTIONS],
+        default=_AUTO,
+        optional=True,
+        tooltip="What the result predicts. auto: as the base, and an error where the models "
+        "do not agree. v+ztsnr: v with zero terminal SNR. A prompt may also name a model of "
+        "the set.",
+    )
+    return with_names(vae), with_names(prediction)
+
+
+def _vae(recipe: Recipe) -> ModelSpec | None:
+    file = recipe.vae_file
+    return None if file is None else ModelSpec("VAE", file, path=host.resolve_vae(file))
 
 
 def _recipe(

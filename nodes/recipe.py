@@ -94,7 +94,9 @@ class OrthoRecipe(io.ComfyNode):
             recipe = _read(json or "", file or _NONE)
         except OrthoMergeError:
             return host.fingerprint([str(file)])
-        return host.fingerprint([str(file), recipe.base, *(r.file for r in recipe.models.values())])
+        files = [str(file), recipe.base, *(r.file for r in recipe.models.values())]
+        vae = recipe.vae_file
+        return host.fingerprint(files) + (host.vae_fingerprint(vae) if vae else "")
 
     @classmethod
     @host.guarded
@@ -138,4 +140,4 @@ def _loaded(text: str, file: str, node_id: str | None) -> RecipeWire:
     recipe, progress = _read(text, file), host.HostProgress(node_id)
     memo = HashMemo(host.cache_dir("hashes"))
     resolve = resolve_by_content(recipe, host.ModelFolders(), memo, progress)
-    return RecipeWire(recipe, spec_from_recipe(recipe, resolve))
+    return RecipeWire(recipe, spec_from_recipe(recipe, resolve, resolve_vae=host.resolve_vae))

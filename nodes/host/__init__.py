@@ -39,6 +39,7 @@ from .models import (
 from .pictures import save_png
 from .progress import HostProgress
 from .routes import add_routes
+from .vaes import resolve_vae, vae_fingerprint, vae_names
 from .wiring import wired, wired_anywhere
 
 __all__ = [
@@ -66,11 +67,14 @@ __all__ = [
     "readable_names",
     "resolve",
     "resolve_all",
+    "resolve_vae",
     "save_png",
     "siblings",
     "stored_weight",
     "torch_device",
     "unshowable_siblings",
+    "vae_fingerprint",
+    "vae_names",
     "weight_keys",
     "weight_value",
     "wired",

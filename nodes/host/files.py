@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ __all__ = [
     "listing",
     "metadata_allowed",
     "names",
+    "near_words",
     "output_folder",
     "output_target",
     "readable_names",
@@ -113,7 +114,7 @@ def _resolve(name: str, known: Mapping[str, tuple[str, str]]) -> Path:
     if wanted not in known:
         raise errors.FileError(
             f'no model file "{name.strip()}" in the model folders',
-            fix=_near(wanted, [n for n in known if is_readable_name(n)]),
+            fix=near_words(wanted, [n for n in known if is_readable_name(n)]),
         )
     path = folder_paths.get_full_path(*known[wanted])
     if path is None:
@@ -137,14 +138,16 @@ class ModelFolders:
         return list({_resolve(n, known): None for n in sorted(known) if is_readable_name(n)})
 
 
-def _near(wanted: str, known: Sequence[str]) -> str:
+def near_words(wanted: str, known: Sequence[str], none_known: str = "") -> str:
     """Up to three names that may have been meant, likeliest first, or what to do for a new file.
+
+    none_known: what to do where there is no file at all.
 
     The same file name in another folder comes first. After it, names rank by how alike their stems
     are (0 to 1, at least 0.6), with 0.2 more in the folder that was asked for.
     """
     if not known:
-        return "Put weights into models/diffusion_models or models/checkpoints first."
+        return none_known or "Put weights into models/diffusion_models or checkpoints first."
     folder, stem = _split(wanted)
     asked = f"{stem}.{wanted.rpartition('.')[2]}"
     alike = SequenceMatcher(b=stem.lower()[:_LONGEST_NAME], autojunk=False)
@@ -215,13 +218,16 @@ def _home(folder: str) -> str:
     return "diffusion_models" if folder in (GGUF, OWN_GGUF) else folder
 
 
-def fingerprint(files: Sequence[str]) -> str:
-    """Hash over path, inode, size and times of each file: ComfyUI shows it in its history."""
+def fingerprint(files: Sequence[str], find: Callable[[str], Path] | None = None) -> str:
+    """Hash over path, inode, size and times of each file: ComfyUI shows it in its history.
+
+    find: name → path; None looks into the registered folders, once.
+    """
     digest = hashlib.sha256()
     known = names()
     for name in files:
         try:
-            path = _resolve(name, known)
+            path = find(name) if find else _resolve(name, known)
             stat = path.stat()
             # A file may be replaced by one of the same size and time; inode and ctime then differ.
             times = f"{stat.st_mtime_ns}|{stat.st_ctime_ns}"

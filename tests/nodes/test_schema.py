@@ -24,7 +24,7 @@ OUTPUT_NODES = {
 }
 # Lists that depend on the machine, or grow with the core.
 GROWING = {("base", "options"), ("file", "options"), ("architecture", "options")}
-GROWING |= {("method", "options"), ("table", "orthomerge")}
+GROWING |= {("method", "options"), ("table", "orthomerge"), ("vae", "options")}
 
 
 def described(node: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ __all__ = ["Markers", "settle_markers"]
 
 _CHOOSE = (
     "Choose what the result predicts: base, epsilon, v, v+ztsnr, or the name of a model "
-    "(in a recipe `prediction`, in a shell --prediction)."
+    "(`prediction` of the mixer and of a recipe, --prediction in a shell)."
 )
 
 

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .checkpoints import bake_vae, checkpoint_merge
 from .classic import add_difference, block_weights, selective, slerp, weighted_sum
 from .files import quantised_models, recipe_from_merged_file, save
 from .first import app_mode, quickstart
 from .pieces import Studio
-from .studio import compare_two_mixes, full_studio, lora_as_a_row, proposal
+from .studio import (
+    compare_two_mixes,
+    full_studio,
+    lora_as_a_row,
+    lora_file_as_a_row,
+    proposal,
+)
 
 __all__ = ["EXAMPLES", "Example", "Studio", "file_name"]
 
@@ -50,6 +57,9 @@ EXAMPLES = (
     Example(quantised_models, "Quantized models"),
     Example(save, "Merge and save"),
     Example(recipe_from_merged_file, "Recipe from a file"),
+    Example(checkpoint_merge, "Merge checkpoints"),
+    Example(bake_vae, "Bake a VAE in"),
+    Example(lora_file_as_a_row, "LoRA file as a row"),
 )
 
 

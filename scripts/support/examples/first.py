@@ -17,10 +17,10 @@ PLACES: dict[str, tuple[int, int, int, int]] = {
     "set": (0, 200, 340, 250),
     "pick": (0, 500, 340, 90),
     "picture": (0, 640, 340, 190),
-    "mixer": (370, 0, 700, 400),
-    "merged": (1100, 0, 380, 400),
-    "before": (370, 450, 380, 390),
-    "after": (780, 450, 380, 390),
+    "mixer": (370, 0, 700, 450),
+    "merged": (1100, 0, 380, 450),
+    "before": (370, 500, 380, 360),
+    "after": (780, 500, 380, 360),
 }
 """Node → x, y, width and height: all of it fits a window of 1600 × 1000 at 100 %."""
 
@@ -58,7 +58,7 @@ def _first(flow: Studio) -> dict[str, Node]:
     for name, (x, y, width, height) in PLACES.items():
         nodes[name].pos, nodes[name].size = (x, y), (width, height)
     flow.scale, flow.offset = 1.0, (90, 130)
-    flow.groups = [Group("Merge two models", "", [], (-20, -80, 1520, 940))]
+    flow.groups = [Group("Merge two models", "", [], (-20, -80, 1520, 960))]
     return nodes
 
 

@@ -11,6 +11,8 @@ from ..workflow import Flow, Group, Node
 __all__ = ["BASE", "LOOK", "SIZE_PX", "Studio", "files", "table"]
 
 SIZE_PX = 256
+CLIP_SLOT, VAE_SLOT = 4, 5
+"""Outputs of the execute node."""
 
 BASE = f"{FOLDER}/base.safetensors"
 LOOK = "The merged MODEL goes straight into KSampler. Change the table and run again: only what "
@@ -71,6 +73,16 @@ class Studio(Flow):
         vae = self.add("VAELoader", vae_name=VAE_FILE)
         note = "Text encoder, VAE, prompt and size, as for any other picture. Use those that belong"
         group = Group("The picture", f"{note} to your base.", [[clip, yes, no], [size, vae]])
+        return group, {"positive": yes, "negative": no, "latent_image": size, "vae": vae}
+
+    def words(self, merged: Node, text: str = "a red circle") -> tuple[Group, dict[str, Any]]:
+        """As `prompt`, with the text encoder and the VAE of a merged checkpoint."""
+        clip, vae = merged[CLIP_SLOT], merged[VAE_SLOT]
+        yes = self.add("CLIPTextEncode", "Prompt", text=text, clip=clip)
+        no = self.add("CLIPTextEncode", "Negative prompt", text="", clip=clip)
+        size = self.add("EmptySD3LatentImage", width=SIZE_PX, height=SIZE_PX)
+        note = "CLIP and VAE come out of the merge, as they do from a checkpoint loader."
+        group = Group("The picture", note, [[yes, no], [size]])
         return group, {"positive": yes, "negative": no, "latent_image": size, "vae": vae}
 
     def image(

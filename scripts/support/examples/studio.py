@@ -6,9 +6,9 @@ from typing import Any
 
 from ..family_extras import LORA_FILE
 from ..workflow import Group, Node
-from .pieces import BASE, LOOK, Studio
+from .pieces import BASE, LOOK, Studio, files, table
 
-__all__ = ["compare_two_mixes", "full_studio", "lora_as_a_row", "proposal"]
+__all__ = ["compare_two_mixes", "full_studio", "lora_as_a_row", "lora_file_as_a_row", "proposal"]
 
 
 def lora_as_a_row(flow: Studio) -> None:
@@ -50,6 +50,24 @@ def lora_as_a_row(flow: Studio) -> None:
             group,
         ],
         [Group("4  Merge and look", LOOK, [[merged, sampler], [decoded, image]])],
+    )
+
+
+def lora_file_as_a_row(flow: Studio) -> None:
+    """A LoRA's file beside fine-tunes, without a loader: the recipe can be repeated."""
+    names = "\n".join([files("photo"), LORA_FILE])
+    picked = flow.add("OrthoModelSet", base=BASE, models=names)
+    lora = LORA_FILE.removesuffix(".safetensors")
+    rows = table({"model": "photo", "alpha": 0.6}, {"model": lora, "alpha": 0.9})
+    mixer = flow.add("OrthoMixer", models=picked, method="task_arithmetic", table=rows)
+    flow.simple(
+        "lora_file_as_a_row",
+        picked,
+        "Files of models/loras/ are named like any model. A LoRA that trained text encoders "
+        "changes those too where the base is a full checkpoint.",
+        mixer,
+        "alpha is the LoRA's strength; text is its strength for the text encoders. Limit it to "
+        "layers, or measure another model's change from it, as with any row.",
     )
 
 

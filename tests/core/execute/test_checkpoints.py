@@ -357,3 +357,14 @@ def test_the_prediction_of_sd15_cannot_be_asked_for(tmp_path):
         save_file(tensors, tmp_path / f"{name}.safetensors")
     with pytest.raises(PlanError, match='prediction "v" cannot be asked for'):
         merged(tmp_path, recipe_of([{"model": "a"}], prediction="v"))
+
+
+def test_nothing_but_the_vae_changes_without_rows(family):
+    _, folder, models = family
+    lead = "first_stage_model."
+    vae = {k.removeprefix(lead): t for k, t in models["b"].items() if k.startswith(lead)}
+    save_file(vae, folder / "alone.safetensors")
+    _, found, _ = merged(folder, recipe_of([], vae="alone.safetensors"))
+    for key, tensor in found.items():
+        wanted = models["b" if key.startswith(lead) else "base"][key]
+        assert torch.equal(tensor, wanted), key

@@ -15,7 +15,8 @@ __all__ = ["Param", "choice", "flag", "integer", "number"]
 class Param:
     """One option of a method or step.
 
-    `help` tells the meaning, the range and the neutral value.
+    `help` tells the meaning, the range and the neutral value. `default` is what a recipe means that
+    does not state the option, for good; `suggested` is what a new mix states, None for the default.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Param:
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    suggested: Any = None
 
     def check(self, value: Any) -> Any:
         """Return `value` in its own type, or raise `RecipeError` that lists what is valid."""
@@ -55,6 +57,8 @@ class Param:
             fields["minimum"] = self.minimum
         if self.maximum is not None:
             fields["maximum"] = self.maximum
+        if self.suggested is not None:
+            fields["suggested"] = self.suggested
         return fields
 
     def _range(self) -> str:
@@ -75,9 +79,18 @@ def choice(name: str, choices: tuple[str, ...], default: str, help: str) -> Para
     return Param(name, "choice", default, help, choices=choices)
 
 
-def number(name: str, default: float, minimum: float, maximum: float, help: str) -> Param:
+def number(
+    name: str,
+    default: float,
+    minimum: float,
+    maximum: float,
+    help: str,
+    suggested: float | None = None,
+) -> Param:
     """A real parameter within [minimum, maximum]."""
-    return Param(name, "number", default, help, minimum=minimum, maximum=maximum)
+    return Param(
+        name, "number", default, help, minimum=minimum, maximum=maximum, suggested=suggested
+    )
 
 
 def integer(name: str, default: int, minimum: int, maximum: int, help: str) -> Param:

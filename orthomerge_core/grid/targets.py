@@ -129,10 +129,11 @@ def _set(field: str) -> Callable[[Setting, Any], Setting]:
 
 
 def _set_method(setting: Setting, value: str) -> Setting:
-    """Another method with its defaults; the recipe's own method keeps its options."""
+    """Another method as a new mix starts with it; the recipe's own method keeps its options."""
     if value == setting.recipe.method:
         return setting
-    return replace(setting, recipe=replace(setting.recipe, method=value, options={}))
+    options = get_method(value).new_options()
+    return replace(setting, recipe=replace(setting.recipe, method=value, options=options))
 
 
 def _set_texture(setting: Setting, value: float) -> Setting:

@@ -87,6 +87,10 @@ class Method(ABC):
                 )
         return {n: p.check(options[n]) if n in options else p.default for n, p in known.items()}
 
+    def new_options(self) -> dict[str, Any]:
+        """What a new mix with this method states: the options whose suggestion is no default."""
+        return {p.name: p.suggested for p in self.params if p.suggested is not None}
+
     def averages_with(self, options: Mapping[str, Any]) -> bool:
         """Whether weights are divided by Σ r_i under these complete options."""
         if isinstance(self.averages, bool):

@@ -35,7 +35,9 @@ class Ties(Method):
             1.0,
             0.01,
             1.0,
-            "Share of each delta that is kept, largest first; 1 keeps all, 0.2 is the paper's.",
+            "Share of each delta that is kept, largest first; 1 keeps all. New mixes start with "
+            "the paper's 0.2; where nothing is stated it is 1, as it was in older mixes.",
+            suggested=0.2,
         ),
         flag(
             "vote_by_size",

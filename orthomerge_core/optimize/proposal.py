@@ -202,9 +202,12 @@ def proposal_recipe(
     """The proposal as a complete recipe, with the hashes of the files that were analyzed and the
     repairs that read them.
 
-    Unknown methods and options raise `RecipeError`.
+    Without `options` they are what the method suggests to a new mix. Unknown methods and options
+    raise `RecipeError`.
     """
-    get_method(method).check_options(options or {})
+    chosen = get_method(method)
+    options = chosen.new_options() if options is None else options
+    chosen.check_options(options)
     files = dict(zip(analysis.names, analysis.files, strict=True))
     hashes = analysis.content_hashes
     return Recipe(
@@ -212,7 +215,7 @@ def proposal_recipe(
         models={name: ModelRef(files[name], hashes.get(name)) for name in proposal.names},
         rows=proposal.rows,
         method=method,
-        options=dict(options or {}),
+        options=dict(options),
         architecture=analysis.architecture,
         base_hash=hashes.get(BASE),
         repairs=dict(analysis.repairs),

@@ -176,6 +176,41 @@ def test_a_method_says_where_it_ends(studio: Studio):
     assert studio.table.get_by_text("takes 1 row at most").is_visible()
 
 
+def test_ties_chosen_anew_starts_with_the_papers_density_and_a_stored_mix_keeps_its_own(
+    studio: Studio,
+):
+    studio.run()
+    studio.row("photo").wait_for()
+    choose = f"""(name) => {{
+          const method = {MIXERS}[0].widgets.find((w) => w.name === "method");
+          method.value = name;
+          method.callback(name);
+        }}"""
+    studio.page.evaluate(choose, "ties")
+    assert json.loads(studio.sent_table())["options"] == {"ties": {"density": 0.2}}
+    density = studio.table.locator("[data-key='option:density']")
+    if not density.is_visible():
+        studio.table.locator(".om-options summary").click()
+    assert density.input_value() == "0.2"
+    density.fill("1")
+    density.press("Tab")
+    assert json.loads(studio.sent_table())["options"] == {"ties": {"density": 1}}
+    studio.page.evaluate(choose, "average")
+    studio.page.evaluate(choose, "ties")
+    assert json.loads(studio.sent_table())["options"] == {"ties": {"density": 1}}
+    # a workflow from before: the method without a word on its density
+    saved = studio.page.evaluate("() => window.app.graph.serialize()")
+    mixer = next(node for node in saved["nodes"] if node["type"] == "OrthoMixer")
+    mixer["widgets_values"] = [
+        "" if isinstance(value, str) and value.startswith("{") else value
+        for value in mixer["widgets_values"]
+    ]
+    studio.open().load(saved)
+    studio.run()
+    studio.row("photo").wait_for()
+    assert studio.sent_table() == ""
+
+
 def test_axe_finds_nothing(host: ComfyHost, browser: Browser, vue: bool):
     with browser.page(host, vue=vue, theme="light" if vue else "dark") as studio:
         studio.open().load().run()

@@ -153,6 +153,18 @@ test("options keep only what differs, and other methods' options survive", () =>
   assert.deepEqual(JSON.parse(model.write(state)).options, { slerp: { slerp_axis: "row" } });
 });
 
+test("a method chosen anew states what it suggests, and its default is then a choice", () => {
+  const params = [
+    { name: "density", default: 1, suggested: 0.2 },
+    { name: "vote_by_size", default: true },
+  ];
+  let state = model.withSuggestions(start(), "ties", params);
+  assert.deepEqual(JSON.parse(model.write(state)).options, { ties: { density: 0.2 } });
+  state = model.setOption(state, "ties", params[0], 1);
+  assert.deepEqual(JSON.parse(model.write(state)).options, { ties: { density: 1 } });
+  assert.equal(model.withSuggestions(state, "ties", params), state);
+});
+
 test("unknown fields survive", () => {
   const state = start('{"theme":1,"rows":[{"model":"flash","alpha":2,"hue":3}]}');
   const out = JSON.parse(model.write(model.setCell(state, 1, "repeat", 2)));

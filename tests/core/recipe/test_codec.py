@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orthomerge_core.errors import RecipeError
+from orthomerge_core.methods.registry import all_methods, get_method
 from orthomerge_core.recipe import codec
 from orthomerge_core.recipe.model import ModelRef, Recipe, Row, TextureBoost, VaeChoice
 from tests.strategies import showable_text
@@ -256,3 +257,24 @@ def test_a_duplicate_among_many_keys_is_found_without_counting_each(monkeypatch)
         return compared
 
     assert comparisons(10_000) <= 10 * comparisons(1_000) + 10_000
+
+
+def test_ties_without_a_density_means_what_it_always_meant():
+    """New mixes state 0.2; what was stored before states nothing, keeps all, and has its hash."""
+    stored = {"base": "b.safetensors", "models": {"a": "a.safetensors"}, "method": "ties"}
+    stored["rows"] = [{"model": "a"}]
+    recipe = codec.from_json(stored)
+    assert recipe.options == {}
+    assert get_method("ties").check_options(recipe.options)["density"] == 1.0
+    assert '"method":"ties","options":{},' in codec.canonical(recipe)
+    assert codec.to_json(recipe)["options"] == {}
+    assert get_method("ties").new_options() == {"density": 0.2}
+    assert codec.canonical(
+        codec.from_json(stored | {"options": {"density": 0.2}})
+    ) != codec.canonical(recipe)
+
+
+def test_what_a_new_mix_starts_with_is_valid():
+    for method in all_methods().values():
+        chosen = method.check_options(method.new_options())
+        assert chosen.keys() == {p.name for p in method.params}

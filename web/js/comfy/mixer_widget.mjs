@@ -3,7 +3,7 @@ import { rowFigures } from "../forecast/figures.mjs";
 import { el, focusedKey, focusKey } from "../parts/dom.mjs";
 import { offer } from "../parts/toast.mjs";
 import { t } from "../parts/words.mjs";
-import { writeInFull } from "../table/model.mjs";
+import { withSuggestions, writeInFull } from "../table/model.mjs";
 import { presetStore } from "../table/presets.mjs";
 import { createTableView } from "../table/view.mjs";
 import { mixContext } from "./context.mjs";
@@ -131,6 +131,7 @@ function setWidget(widget, value) {
 
 /** Redraws when another widget of the node or a wire changes. */
 function follow(node, view) {
+  let chosen = node.widgets?.find((item) => item.name === "method")?.value;
   for (const key of ["method", "texture_model", "texture_alpha"]) {
     const widget = node.widgets?.find((item) => item.name === key);
     if (!widget) continue;
@@ -138,10 +139,18 @@ function follow(node, view) {
     widget.callback = function changed() {
       const answer = before?.apply(this, arguments);
       view.refresh();
+      if (key === "method" && widget.value !== chosen) suggest(view, widget.value);
+      if (key === "method") chosen = widget.value;
       return answer;
     };
   }
   view.refresh();
+}
+
+/** A method that is chosen anew states what it suggests; one that a workflow brought is left as it is. */
+function suggest(view, method) {
+  const next = withSuggestions(view.state, method, view.host.methods()[method]?.params ?? []);
+  if (next !== view.state && !view.isBroken) view.act.change(next);
 }
 
 /** Gives the focus back as soon as the page shows the new table, unless the person is elsewhere by then. */

@@ -11,7 +11,7 @@ import { t } from "../parts/words.mjs";
 export function optionsPanel({ method, schema, values, open, onToggle, onChange }) {
   const params = schema?.params ?? [];
   const label = schema?.label ?? method;
-  const changed = params.filter((p) => p.name in values && values[p.name] !== p.default).length;
+  const changed = params.filter((p) => (values[p.name] ?? p.default) !== usual(p)).length;
   const details = el(
     "details.om-options",
     { open },
@@ -35,10 +35,14 @@ export function optionsPanel({ method, schema, values, open, onToggle, onChange 
   return details;
 }
 
+/** What a new mix has. */
+const usual = (param) => param.suggested ?? param.default;
+
 function optionField(param, value, onChange) {
-  const isChanged = value !== param.default;
+  const back = usual(param);
+  const isChanged = value !== back;
   const words = param.name.replaceAll("_", " ");
-  const shown = typeof param.default === "boolean" ? (param.default ? t("yes") : t("no")) : String(param.default);
+  const shown = typeof back === "boolean" ? (back ? t("yes") : t("no")) : String(back);
   return el(
     "div.om-field",
     { class: isChanged ? "om-changed" : "" },
@@ -47,7 +51,7 @@ function optionField(param, value, onChange) {
       {},
       el("span.om-field-name", {}, words),
       control(param, value, words, onChange),
-      isChanged ? iconButton("undo", t("resetOption", { value: shown }), () => onChange(param, param.default)) : null,
+      isChanged ? iconButton("undo", t("resetOption", { value: shown }), () => onChange(param, back)) : null,
     ),
     el("p.om-help", {}, param.help),
   );

@@ -19,6 +19,8 @@ export interface Param {
   minimum?: number;
   maximum?: number;
   choices?: string[];
+  /** What a new mix states; the default where there is none. */
+  suggested?: any;
 }
 
 export interface MethodInfo {
@@ -117,6 +119,8 @@ export interface View {
   hasText: boolean;
   body: Body;
   live: HTMLElement;
+  /** Whether the stored table cannot be read, so that `state` is an empty one. */
+  isBroken: boolean;
   focusNext: string | null;
   seen: { text: string; rows: Map<string, string> } | null;
   updated: Set<string> | null;

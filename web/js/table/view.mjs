@@ -33,6 +33,7 @@ export function createTableView(host, signal) {
     notices: [],
     figures: [],
     shown: [],
+    isBroken: false,
     focusNext: null,
     seen: null,
     updated: null,
@@ -88,6 +89,7 @@ function refresh(view) {
   view.focusNext = null;
   const { state, error } = readState(view);
   view.state = state;
+  view.isBroken = error !== null;
   announceUpdates(view);
   if (error) root.replaceChildren(brokenBox(view, error), view.live);
   else drawParts(view);

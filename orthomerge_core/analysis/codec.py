@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import AnalysisError
 from ..keys.components import DIFFUSION
 from ..keys.setspec import COMPONENTS
+from .clusters import clusters
 from .derive import Derived, derive
 from .profile import profile
 from .result import Analysis
@@ -56,7 +57,8 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
     each component. `blocks` are those of all components, `energy_frac` the share within the block's
     own; `layer_types` are the diffusion model's. `tensors` holds the raw sums without loss (see
     `tensors_json`), `spectra` the energies of the sampled matrices (see `spectrum_json`),
-    `rounding` what the stored formats round (see `Rounding`).
+    `rounding` what the stored formats round (see `Rounding`), `clusters` the groups of models (see
+    `Clusters`).
     """
     found = derive(analysis)
     return {
@@ -67,6 +69,7 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
         "files": list(analysis.files),
         "architecture": analysis.architecture,
         **_derived_json(found),
+        "clusters": clusters(analysis).to_json(),
         "components": {name: _component_json(analysis, name) for name in analysis.components},
         "blocks": _profile_json(analysis, analysis.blocks, analysis.components),
         "layer_types": _profile_json(analysis, analysis.layer_types, (DIFFUSION,)),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ..analysis.clusters import clusters
 from ..analysis.derive import derive
 from ..analysis.result import Analysis
 from ..errors import AnalysisError
@@ -57,7 +58,8 @@ def optimise(
     scores = [0.0 if np.isnan(q) else q for q in known]
     geometry = Geometry.of_analysis(analysis)
     damaged = _damaged(analysis)
-    geometry = geometry.set_aside(tuple(damaged))
+    grouped = _grouped(analysis, scores, damaged) if settings.one_per_group else {}
+    geometry = geometry.set_aside((*damaged, *grouped))
     original = rounded_originals(geometry, analysis.rounding)
     rounded = tuple(int(n) - 1 for n in np.flatnonzero(original != geometry.original))
     geometry = geometry.fold(original)
@@ -66,7 +68,7 @@ def optimise(
     start = nearest_tree(geometry)
     local = local_search(geometry, start, settings, progress)
     found = exhaustive_search(geometry, settings, progress) if kind == "exhaustive" else local
-    findings = judge(geometry, found.parents, scores, settings, damaged, rounded)
+    findings = judge(geometry, found.parents, scores, settings, damaged, rounded, grouped)
     return _proposal(analysis, settings, geometry, start, local, found, findings, known)
 
 
@@ -107,6 +109,19 @@ def _proposal(
         warnings=(*notices(names, geometry, parents, findings, partly), *beside),
         settings=settings.to_json(),
     )
+
+
+def _grouped(
+    analysis: Analysis, quality: Sequence[float], damaged: Mapping[int, int]
+) -> dict[int, int]:
+    """Number → that of the model which stays for its group: the best one, the earlier of equals."""
+    found: dict[int, int] = {}
+    for group in clusters(analysis).groups:
+        sound = [i for i in map(analysis.index, group) if i not in damaged]
+        if sound:
+            best = max(sound, key=lambda i: quality[i])
+            found |= {i: best for i in sound if i != best}
+    return found
 
 
 def _damaged(analysis: Analysis) -> dict[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,7 +20,8 @@ class Findings:
     damaged: number → how many values are not finite. null: δ ≈ 0, equal to its parent. rounded:
     differs from its parent by no more than the stored formats round. duplicate: number → δ's
     share of the parent's change.
-    redundant: number → (number of the row that says the same, cos). opposed: pairs with their cos.
+    redundant: number → (number of the row that says the same, cos). grouped: number → number of the
+    row that stands for its group. opposed: pairs with their cos.
     repeated: numbers whose row counts twice. information [N]: mean of 1 − cos² against all other
     enabled rows, NaN where there is none. missing: number → ancestors (numbers) whose own change
     the merge lacks although this row builds on them.
@@ -35,10 +36,11 @@ class Findings:
     repeated: tuple[int, ...]
     information: Floats
     missing: Mapping[int, tuple[int, ...]]
+    grouped: Mapping[int, int] = field(default_factory=dict)
 
     def enabled(self, number: int) -> bool:
         """Whether the proposal switches the row on."""
-        off = (self.damaged, self.null, self.rounded, self.duplicate, self.redundant)
+        off = (self.damaged, self.null, self.rounded, self.duplicate, self.redundant, self.grouped)
         return not any(number in group for group in off)
 
 
@@ -49,6 +51,7 @@ def judge(
     settings: OptimizeSettings,
     damaged: Mapping[int, int],
     rounded: Sequence[int] = (),
+    grouped: Mapping[int, int] | None = None,
 ) -> Findings:
     """Rows to leave out, to repeat and to warn about, in the order of the fields of `Findings`.
 
@@ -58,7 +61,8 @@ def judge(
     norms, cosines = geometry.norms(parents), geometry.cosines(parents)
     null = tuple(int(i) for i in np.flatnonzero(norms == 0.0))
     rounded = tuple(i for i in rounded if i not in {*null, *damaged})
-    known = {*null, *damaged, *rounded}
+    grouped = {i: j for i, j in (grouped or {}).items() if i not in {*null, *damaged, *rounded}}
+    known = {*null, *damaged, *rounded, *grouped}
     copies = [int(i) for i in np.flatnonzero(~geometry.counted) if i not in known]
     duplicate = {i: float(norms[i] / norms[parents[i + 1] - 1]) for i in copies}
     off = {*known, *duplicate}
@@ -78,6 +82,7 @@ def judge(
         repeated=tuple(candidates) if len(candidates) < len(on) else (),
         information=information,
         missing=missing_ancestors(parents, on, (*null, *rounded)),
+        grouped=grouped,
     )
 
 

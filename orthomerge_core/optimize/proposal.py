@@ -55,9 +55,9 @@ class Figures:
 class Notice:
     """Something a person should know about the proposal.
 
-    kind: nonfinite | null | duplicate | redundant | opposed | reconstruction | empty | lineage |
-    component. models: whom it is about, the one to act on first. enable: models whose rows would
-    have to be switched on to cure it.
+    kind: nonfinite | null | duplicate | redundant | group | opposed | reconstruction | empty |
+    lineage | component. models: whom it is about, the one to act on first. enable: models whose
+    rows would have to be switched on to cure it.
     """
 
     kind: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import RecipeError, did_you_mean
-from ..params import Param, choice, integer, number
+from ..params import Param, choice, flag, integer, number
 
 __all__ = ["EXHAUSTIVE_MAX_MODELS", "PARAMS", "OptimizeSettings"]
 
@@ -61,6 +61,11 @@ PARAMS: tuple[Param, ...] = (
         "Local search accepts another parent only if total orthogonality grows by more than this.",
     ),
     integer("max_sweeps", 50, 1, 1000, "Most passes of local search over all models."),
+    flag(
+        "one_per_group",
+        False,
+        "Of models that change the base alike keep the one of highest quality; off keeps all.",
+    ),
 )
 
 
@@ -78,6 +83,7 @@ class OptimizeSettings:
     min_gain: float = 1e-3
     max_sweeps: int = 50
     duplicate: float = 0.1
+    one_per_group: bool = False
 
     def __post_init__(self) -> None:
         for param in PARAMS:

@@ -68,6 +68,8 @@ class _Speaker:
         if i in self.found.redundant:
             other, cosine = self.found.redundant[i]
             return f"redundant to {self.names[other]}, cos {cosine:.2f}"
+        if i in self.found.grouped:
+            return f"one of its group is enough: {self.names[self.found.grouped[i]]} stays"
         return ""
 
     def broken_values(self, i: int) -> str:
@@ -152,6 +154,8 @@ def _left_out(speaker: _Speaker) -> list[Notice]:
         equal = i in found.null or i in found.rounded
         kind = "null" if equal else "duplicate" if i in found.duplicate else "redundant"
         other = names[found.redundant[i][0]] if i in found.redundant else speaker.parent(i)
+        if i in found.grouped:
+            kind, other = "group", names[found.grouped[i]]
         said.append(Notice(kind, (names[i], other), f"{names[i]} is off: {text}."))
     return said
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..analysis.clusters import clusters
 from ..analysis.codec import dumps
 from ..analysis.derive import Derived, derive
 from ..analysis.metrics.effective_rank import spread_word
@@ -57,6 +58,8 @@ def analysis_report(analysis: Analysis, proposal: Proposal | None = None) -> str
     lines += [*_places(analysis), ""]
     if len(found.names) > 1:
         lines += ["## Pairs", "", *_pairs(found), ""]
+    if len(found.names) > 1:
+        lines += ["## Groups", "", *_groups(analysis), ""]
     lines += [*parts_report(analysis), "## How to read this", "", _LEGEND]
     return "\n".join(lines) + "\n"
 
@@ -141,6 +144,18 @@ def _pairs(found: Derived) -> list[str]:
         )
     left = len(order) - shown
     return lines + ([f"\n{left} pairs with smaller cosines are not shown."] if left > 0 else [])
+
+
+def _groups(analysis: Analysis) -> list[str]:
+    """Models that change the base alike, and where each group differs from the others."""
+    found = clusters(analysis)
+    if len(found.groups) < 2:
+        return ["The models are one group: no division is better than none."]
+    lines = []
+    for group, apart in zip(found.groups, found.apart, strict=True):
+        who = ", ".join(group[:-1]) + " and " + group[-1] if len(group) > 1 else group[0]
+        lines.append(f"- {who}: {apart or 'no place of its own'}.")
+    return [*lines, "", f"Silhouette of this division: {found.silhouette:.2f} (1 = clear)."]
 
 
 def _row(cells: Iterable[str]) -> str:

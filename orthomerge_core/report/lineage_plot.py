@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..analysis.clusters import clusters
 from ..analysis.result import Analysis
 from ..optimize.proposal import Proposal
 from ..recipe.model import BASE
+from .cluster_plot import dendrogram
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,8 +59,16 @@ def lineage(analysis: Analysis, proposal: Proposal, dark: bool = False) -> NDArr
 
     One line per model under its parent; how far right a model stands is the sum of the changes that
     lead to it, each as a share of the base's norm. Full dots are merged, rings are off, a doubled
-    dot counts twice. Needs matplotlib. Cost: a fraction of a second.
+    dot counts twice. Below it stands the tree of groups (`cluster_plot`), where two models or more
+    change the base. Needs matplotlib. Cost: a fraction of a second.
     """
+    tree = _tree(analysis, proposal, dark)
+    found = clusters(analysis)
+    return np.concatenate([tree, dendrogram(found, dark)]) if found.joins else tree
+
+
+def _tree(analysis: Analysis, proposal: Proposal, dark: bool) -> NDArray[np.uint8]:
+    """The tree of delta bases alone."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.text import Text

@@ -30,7 +30,7 @@ def test_the_picture_is_1024_wide_and_grows_with_the_models(dark: bool) -> None:
     assert len(np.unique(small.reshape(-1, 3), axis=0)) > 20
     many = random_tree(np.random.default_rng(1), 12)
     large = lineage(many, optimise(many, quality=[0.5] * 12), dark)
-    assert large.shape[0] - small.shape[0] == 8 * 46
+    assert large.shape[0] - small.shape[0] == 8 * (46 + 30)  # lineage and groups
 
 
 def test_long_and_foreign_names_and_a_family_of_copies_are_drawn() -> None:

@@ -188,6 +188,8 @@ export const ENGLISH = {
   count_parent_off_one: "{count} parent not merged",
   count_reconstruction: "{count} missing ancestors",
   count_reconstruction_one: "{count} missing ancestor",
+  count_group: "{count} rows off, as one of each group is enough",
+  count_group_one: "{count} row off, as one of its group is enough",
   count_redundant: "{count} rows off as redundant",
   count_redundant_one: "{count} row off as redundant",
   count_duplicate: "{count} rows off as copies",

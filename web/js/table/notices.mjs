@@ -10,7 +10,7 @@ import { layersAdvice } from "./layers_advice.mjs";
 import { BASE, findProblems, isActive } from "./rules.mjs";
 
 /** Warnings of the optimizer that say why a row is off: the row's own reason tells them. */
-const OFF_KINDS = new Set(["nonfinite", "null", "duplicate", "redundant"]);
+const OFF_KINDS = new Set(["nonfinite", "null", "duplicate", "redundant", "group"]);
 const LEVELS = { error: 0, warning: 1, info: 2 };
 
 export const shortName = (name) => (name === BASE ? t("base") : splitFolder(name)[1]);

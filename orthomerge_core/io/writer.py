@@ -23,7 +23,7 @@ from .header import TensorInfo
 from .rawfile import explain_os_error
 from .temp import create_temp, remove_stale
 
-__all__ = ["SafetensorsWriter", "build_header"]
+__all__ = ["SafetensorsWriter", "build_header", "refuse_existing"]
 
 _OURS = "Nothing was saved. This is a mistake of the program, not of the file: please report it."
 
@@ -64,6 +64,13 @@ def build_header(
     return len(text).to_bytes(8, "little") + text, infos
 
 
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Raise `WriteError` where there is a file that may not be replaced."""
+    if not overwrite and path.exists():
+        what = f'"{path.name}" exists already'
+        raise WriteError(what, fix="Choose another name, or allow overwriting.")
+
+
 class SafetensorsWriter(Closing):
     """Writes tensors in any order at fixed offsets into a temporary file beside `path`.
 
@@ -95,7 +102,7 @@ class SafetensorsWriter(Closing):
         self.n_bytes = max((info.stop for info in self.infos.values()), default=len(self._head))
         self._written: dict[str, list[tuple[int, int]]] = {name: [] for name in layout}
         self._lock = threading.Lock()
-        self._refuse_existing()
+        refuse_existing(path, overwrite)
         self._refuse_full_disk()
         remove_stale(path.parent, path.name)
         try:
@@ -144,7 +151,7 @@ class SafetensorsWriter(Closing):
             if patch:
                 self._write_at(memoryview(self._patched(patch)), 0)
             os.fsync(self._file.fileno())
-            self._refuse_existing()
+            refuse_existing(self.path, self._overwrite)
             if os.name == "nt":  # an open file cannot be renamed there
                 self._file.close()
             self._temp.replace(self.path)
@@ -229,11 +236,6 @@ class SafetensorsWriter(Closing):
             self.abandon()
             what = f'{len(gaps)} tensors of "{self.path.name}" were not written, e.g. "{gaps[0]}"'
             raise WriteError(what, fix=_OURS)
-
-    def _refuse_existing(self) -> None:
-        if not self._overwrite and self.path.exists():
-            what = f'"{self.path.name}" exists already'
-            raise WriteError(what, fix="Choose another name, or allow overwriting.")
 
     def _refuse_full_disk(self) -> None:
         try:

@@ -20,7 +20,8 @@ from torch import Tensor
 from .. import __version__
 from ..errors import PlanError, UnsupportedError
 from ..io.dtypes import dtype_of
-from ..io.writer import SafetensorsWriter
+from ..io.spool import Spool
+from ..io.writer import SafetensorsWriter, refuse_existing
 from ..keys.aligned import AlignedModel, AlignedSet
 from ..linalg.low_rank import RankRule, leading_singular
 from ..methods.seeds import key_generator
@@ -95,8 +96,9 @@ def extract_lora(
 ) -> LoraReport:
     """Write the change from `parent` to `model` as a LoRA; the file is complete or absent.
 
-    Same files and options give the same bytes. Memory: one tensor, its factors, and the result.
-    Cost: one reading of both models, and a singular value decomposition per matrix.
+    Same files and options give the same bytes. Memory: one tensor and its factors; finished layers
+    wait on disk, in a nameless file beside the result. Cost: one reading of both models, and a
+    singular value decomposition per matrix.
 
     Args:
         aligned: the set that both are in.
@@ -107,28 +109,32 @@ def extract_lora(
         UnsupportedError: a change is not finite.
         WriteError: the file exists, or cannot be written.
     """
+    refuse_existing(path, overwrite)
     progress = progress or Progress()
     to, origin = aligned.model(model), aligned.model(parent)
     keys = [key for key in aligned.keys if to.has(key) and origin.has(key)]
     progress.start(float(sum(aligned.numel(key) for key in keys)), "Extracting a LoRA")
-    stored: dict[str, Tensor] = {}
     layers: list[LayerReport] = []
     left_out: dict[str, int] = {}
-    for key in keys:
-        progress.check()
-        delta = _change(to, origin, key, aligned.shapes[key])
-        if bool(delta.count_nonzero()):
-            _add(key, delta, (rule, naming, LORA_DTYPES[dtype]), stored, layers, left_out)
-        progress.advance(float(delta.numel()))
-    if not stored:
-        what = f'"{model}" does not differ from "{parent}" in anything that a LoRA can hold'
-        raise PlanError([UnsupportedError(what, fix="Choose another model.")])
-    layout = {name: (dtype_of(t), tuple(t.shape)) for name, t in stored.items()}
-    metadata = _metadata(aligned, to, origin, rule, layers)
-    with SafetensorsWriter(path, layout, metadata, overwrite=overwrite) as writer:
-        for name, tensor in stored.items():
-            writer.write(name, tensor)
-        writer.finish()
+    with Spool(path) as stored:
+        for key in keys:
+            progress.check()
+            delta = _change(to, origin, key, aligned.shapes[key])
+            if bool(delta.count_nonzero()):
+                _add(key, delta, (rule, naming, LORA_DTYPES[dtype]), stored, layers, left_out)
+            progress.advance(float(delta.numel()))
+        if not len(stored):
+            what = f'"{model}" does not differ from "{parent}" in anything that a LoRA can hold'
+            raise PlanError([UnsupportedError(what, fix="Choose another model.")])
+        layout = {
+            name: (dtype_of(dtype), shape) for name, (dtype, shape) in stored.shapes().items()
+        }
+        metadata = _metadata(aligned, to, origin, rule, layers)
+        with SafetensorsWriter(path, layout, metadata, overwrite=overwrite) as writer:
+            for name, tensor in stored.items():
+                progress.check()
+                writer.write(name, tensor)
+            writer.finish()
     return LoraReport(tuple(layers), left_out, writer.n_bytes)
 
 
@@ -148,7 +154,7 @@ def _add(
     key: str,
     delta: Tensor,
     how: tuple[RankRule, str, torch.dtype],
-    stored: dict[str, Tensor],
+    stored: Spool,
     layers: list[LayerReport],
     left_out: dict[str, int],
 ) -> None:

@@ -1,17 +1,22 @@
 """Extracted LoRAs, read back by our own reader and compared with the change itself."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from orthomerge_core.api import merge
 from orthomerge_core.cli.app import run
-from orthomerge_core.errors import OrthoMergeError
+from orthomerge_core.errors import OrthoMergeError, WriteError
 from orthomerge_core.keys.opening import open_set, spec_from_paths
 from orthomerge_core.linalg.low_rank import RankRule
 from orthomerge_core.lora.extract import extract_lora
+from orthomerge_core.recipe.codec import loads
 
 SHAPES = {
     "blocks.0.attn.weight": (48, 40),
@@ -165,3 +170,50 @@ def test_wrong_usage_of_the_command(shell):
     assert code == 2 and "Choose one of --rank, --energy, --ratio and --knee." in err
     code, _, err = shell("base.safetensors", "gone.safetensors", "-o", "out.safetensors")
     assert code == 1 and "gone.safetensors" in err
+
+
+def test_finished_layers_do_not_stay_in_memory(tmp_path):
+    if not sys.platform.startswith("linux"):
+        pytest.skip("the peak of resident memory is reset through /proc")
+    own = {"MALLOC_MMAP_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.core.lora.extract_memory", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | own, check=True)
+    held, size = map(int, done.stdout.split())
+    assert size > 45 << 20
+    assert held < size / 2
+
+
+def test_nothing_is_left_behind_and_an_existing_file_is_refused_at_once(tmp_path, monkeypatch):
+    family(tmp_path)
+    extract(tmp_path, RankRule("fixed", 4))
+    before = sorted(p.name for p in tmp_path.iterdir())
+    monkeypatch.setattr("orthomerge_core.lora.extract._change", None)  # nothing is read any more
+    with pytest.raises(WriteError, match=r'"lora\.safetensors" exists already'):
+        extract(tmp_path, RankRule("fixed", 4))
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+    with pytest.raises(WriteError, match="cannot be written"):
+        extract(tmp_path, RankRule("fixed", 4), "no_folder/lora.safetensors")
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "bf16", "fp32"])
+def test_a_lora_that_went_in_as_a_row_comes_out_equal_up_to_rounding(tmp_path, dtype):
+    """LoRA → row of a merge → merged file → LoRA: the same change, and no higher rank."""
+    base, _ = family(tmp_path)
+    extract(tmp_path, RankRule("fixed", 4), "in.safetensors", dtype="fp32")
+    recipe = {
+        "base": "base.safetensors",
+        "models": {"in": {"file": "in.safetensors"}},
+        "rows": [{"model": "in"}],
+        "method": "task_arithmetic",
+    }
+    merge(loads(json.dumps(recipe)), tmp_path / "merged.safetensors", folders=[tmp_path])
+    spec = spec_from_paths(tmp_path / "base.safetensors", [tmp_path / "merged.safetensors"])
+    with open_set(spec) as aligned:
+        out = tmp_path / "out.safetensors"
+        report = extract_lora(aligned, "merged", out, RankRule("energy", 0.99999), dtype=dtype)
+    assert {x.key: x.rank for x in report.layers if x.rank} == dict.fromkeys(LAYERED, 4)
+    went, came = changes(tmp_path, "in.safetensors"), changes(tmp_path, "out.safetensors")
+    step = {"fp16": 1e-3, "bf16": 8e-3, "fp32": 1e-5}[dtype]
+    for key, weight in base.items():
+        change = went[key] - weight
+        assert float((came[key] - went[key]).norm()) <= step * float(change.norm()) + 1e-6, key

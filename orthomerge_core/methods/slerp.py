@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..linalg.gram import CHUNK
 from ..linalg.interpolate import slerp_coefficients
 from ..params import choice
 from ..shapes import Float32
@@ -55,17 +56,31 @@ class Slerp(Method):
         per_row = chosen["slerp_axis"] == "row" and base.ndim >= 2
         units = base.shape[0] if per_row else 1
         b, d = base.reshape(units, -1), delta.reshape(units, -1)
-        on_base, on_delta = slerp_coefficients(_dot(b, b), _dot(b, d), _dot(d, d), float(t))
-        # As a change to the base: a − 1 is tiny, and adding it last keeps the base's low bits.
-        change = b * (on_base - 1.0).to(base.dtype)[:, None]
-        change.add_(d * on_delta.to(base.dtype)[:, None])
-        return change.add_(b).reshape(base.shape)
+        change = torch.empty_like(b)
+        height = max(1, CHUNK // b.shape[1]) if per_row else 1
+        for start in range(0, units, height):
+            some = slice(start, start + height)
+            _turn(b[some], d[some], float(t), change[some])
+        return change.reshape(base.shape)
 
     def work_bytes(self, shape: tuple[int, ...], rows: int) -> int:
-        """Two float64 forms and their product."""
-        return 4 * 7 * torch.Size(shape).numel()
+        """The result, and some pieces in float64."""
+        return 4 * torch.Size(shape).numel() + 24 * CHUNK
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Row-wise inner products [units], float64."""
-    return (a.double() * b.double()).sum(dim=1)
+def _turn(b: Tensor, d: Tensor, t: float, out: Tensor) -> None:
+    """a·B + b·δ of some units into `out`, in pieces of columns that stay in the cache."""
+    pieces = [slice(at, at + CHUNK) for at in range(0, b.shape[1], CHUNK)]
+    sums = [torch.zeros(len(b), dtype=torch.float64, device=b.device) for _ in range(3)]
+    for piece in pieces:
+        wide_b, wide_d = b[:, piece].double(), d[:, piece].double()
+        for total, (x, y) in zip(
+            sums, ((wide_b, wide_b), (wide_b, wide_d), (wide_d, wide_d)), strict=True
+        ):
+            total.add_(torch.linalg.vecdot(x, y))
+    on_base, on_delta = slerp_coefficients(sums[0], sums[1], sums[2], t)
+    # As a change to the base: a − 1 is tiny, and adding it last keeps the base's low bits.
+    lean, step = (on_base - 1.0).to(b.dtype)[:, None], on_delta.to(b.dtype)[:, None]
+    for piece in pieces:
+        part = torch.mul(b[:, piece], lean, out=out[:, piece])
+        part.add_(d[:, piece] * step).add_(b[:, piece])

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import * as model from "../../web/js/table/model.mjs";
+import { setOption, withSuggestions } from "../../web/js/table/options.mjs";
 import { effectiveRows, findProblems } from "../../web/js/table/rules.mjs";
 
 const CASES = JSON.parse(readFileSync(new URL("../fixtures/table_cases.json", import.meta.url)));
@@ -147,9 +148,9 @@ test("reset cell and row", () => {
 test("options keep only what differs, and other methods' options survive", () => {
   const damping = { name: "damping", default: 0.001 };
   let state = start('{"options":{"slerp":{"slerp_axis":"row"}}}');
-  state = reload(model.setOption(state, "orthomerge", damping, 0.1));
+  state = reload(setOption(state, "orthomerge", damping, 0.1));
   assert.deepEqual(state.table.options, { slerp: { slerp_axis: "row" }, orthomerge: { damping: 0.1 } });
-  state = model.setOption(state, "orthomerge", damping, 0.001);
+  state = setOption(state, "orthomerge", damping, 0.001);
   assert.deepEqual(JSON.parse(model.write(state)).options, { slerp: { slerp_axis: "row" } });
 });
 
@@ -158,11 +159,11 @@ test("a method chosen anew states what it suggests, and its default is then a ch
     { name: "density", default: 1, suggested: 0.2 },
     { name: "vote_by_size", default: true },
   ];
-  let state = model.withSuggestions(start(), "ties", params);
+  let state = withSuggestions(start(), "ties", params);
   assert.deepEqual(JSON.parse(model.write(state)).options, { ties: { density: 0.2 } });
-  state = model.setOption(state, "ties", params[0], 1);
+  state = setOption(state, "ties", params[0], 1);
   assert.deepEqual(JSON.parse(model.write(state)).options, { ties: { density: 1 } });
-  assert.equal(model.withSuggestions(state, "ties", params), state);
+  assert.equal(withSuggestions(state, "ties", params), state);
 });
 
 test("unknown fields survive", () => {

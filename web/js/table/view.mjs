@@ -13,6 +13,7 @@ import { footer, formulaText } from "./footer.mjs";
 import { tableKeys } from "./keys.mjs";
 import * as model from "./model.mjs";
 import { gatherNotices } from "./notices.mjs";
+import { setOption } from "./options.mjs";
 import { optionsPanel } from "./options_panel.mjs";
 import { filterBar, filtered, header, toolbar } from "./toolbar.mjs";
 
@@ -148,7 +149,7 @@ function options(view) {
       host.keepCosmetic();
       requestAnimationFrame(() => host.resized());
     },
-    onChange: (param, value) => view.act.change(model.setOption(view.state, method, param, value)),
+    onChange: (param, value) => view.act.change(setOption(view.state, method, param, value)),
   });
 }
 

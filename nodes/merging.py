@@ -56,6 +56,7 @@ def merge_to_model(
 
     Raises: PlanError with everything that is wrong, before a tensor is read.
     """
+    host.require_format(dtype)
     layout = layout_for(parts)
     with plan_merge(wire.recipe, wire.spec, output_dtype=dtype, layout=layout) as plan:
         held, takes_all = plan.aligned.components, plan.recipe.merges_parts
@@ -81,6 +82,7 @@ def layout_for(parts: Collection[str]) -> str:
 
 def merge_unshared(wire: RecipeWire, dtype: str, device: str) -> tuple[MergeReport, Any]:
     """As `merge_to_model`, of a MODEL that nobody else finds: its memory is about to be reused."""
+    host.require_format(dtype)
     with plan_merge(wire.recipe, wire.spec, output_dtype=dtype, layout="diffusion") as plan:
         merged = _result(plan, device, None)
     return merged.report, host.load_model(merged.state_dict, merged.metadata)
@@ -122,6 +124,8 @@ def planned(
 
     Raises: PlanError with everything that is wrong.
     """
+    if target is None:
+        host.require_format(dtype)
     with plan_merge(
         wire.recipe, wire.spec, output_dtype=dtype, target=target, layout=layout
     ) as plan:

@@ -44,17 +44,19 @@ TEMPLATES: Mapping[str, str] = MappingProxyType(
         "base's tensors were kept.",
         "merge.rounding": "Rounding to the output's dtype moves the weights by {percent:.0f} % of "
         "the merge's own change; a wider output dtype keeps more of it.",
+        "merge.saturated": "{count:# weight is|# weights are} beyond what {dtype} holds there and "
+        "{count:was|were} stored as the nearest number it has.",
         "merge.stored_again": "The tensors of the same merge, made before, were stored; their "
         "hashes were checked.",
         "merge.texture_not_finite": "The texture boost holds values that are not finite in "
         "{count:# tensor|# tensors} ({keys:names}); it does not count there.",
-        "plan.fp8_rounding": "fp8 rounds every weight by up to 6 %, which can be more than a "
-        "fine-tune's whole change; the report says how much of each row is left as written.",
         "plan.live": "{model} is a connected MODEL, which no recipe can hold: the recipe and its "
         "files alone do not repeat this merge.",
         "plan.plain_fp8_base": "The base holds {count:# tensor|# tensors} in fp8 without scales, "
         "whose steps would swallow most of the change: the result is written as bf16.",
         "plan.quantized_base": "Quantized layers of the base ({count}) are written as bf16.",
+        "plan.quantized_rounding": "{dtype} rounds weights {size}, which can be more than a "
+        "fine-tune's whole change; the report says how much of each row is left as written.",
         "plan.strength_zero": "The strength is 0: the result is the base.",
     }
 )

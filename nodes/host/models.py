@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ...orthomerge_core import errors
+from ...orthomerge_core.io.quant.encoders import all_encoders, encoder_named
 
 __all__ = [
     "DEVICES",
@@ -17,6 +18,7 @@ __all__ = [
     "free_memory",
     "load_checkpoint",
     "load_model",
+    "require_format",
     "stored_weight",
     "torch_device",
     "weight_keys",
@@ -83,6 +85,32 @@ def load_checkpoint(
     model, text, pixels = found[:3]
     has_vae = vae and getattr(pixels, "first_stage_model", None) is not None
     return Checkpoint(model, text if clip else None, pixels if has_vae else None)
+
+
+def require_format(output_dtype: str) -> None:
+    """Raise `UnsupportedError` for an output dtype whose quantization the host cannot load."""
+    encoder = encoder_named(output_dtype)
+    if encoder is None:
+        return
+    known = _host_formats()
+    if encoder.format in known:
+        return
+    usable = [name for name, item in all_encoders().items() if item.format in known]
+    raise errors.UnsupportedError(
+        f"this ComfyUI does not know the quantization {encoder.format}",
+        expected="one of " + ", ".join(("base", "bf16", "fp16", "fp32", *usable)),
+        received=output_dtype,
+        fix="Choose one of those here; Ortho Merge Save writes any, for a newer ComfyUI.",
+    )
+
+
+def _host_formats() -> frozenset[str]:
+    """Names of the quantizations of layers that the host can load; none before ComfyUI 0.3.68."""
+    try:
+        from comfy.quant_ops import QUANT_ALGOS
+    except ImportError:
+        return frozenset()
+    return frozenset(QUANT_ALGOS)
 
 
 def load_model(state_dict: dict[str, torch.Tensor], metadata: Mapping[str, str]) -> Any:

@@ -76,7 +76,7 @@ class Work:
         for row in outcome.missing:
             self.missing.setdefault(row, []).append(tensor.key)
         if outcome.clipped:
-            dtype = tensor.stored.dtype
+            dtype = tensor.stored.scheme or tensor.stored.dtype
             self.clipped[dtype] = self.clipped.get(dtype, 0) + outcome.clipped
         if outcome.gram is not None:
             # a row that is not finite here counts as zero

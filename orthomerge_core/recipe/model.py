@@ -43,7 +43,18 @@ more of the prompt is right, where averaging methods keep 1/N of each change and
 SCHEMA_VERSION = 1
 MAX_ROWS = 256
 ALPHA_LIMIT = 5.0
-OUTPUT_DTYPES = ("base", "bf16", "fp16", "fp32", "fp8_e4m3fn")
+OUTPUT_DTYPES = (
+    "base",
+    "bf16",
+    "fp16",
+    "fp32",
+    "fp8_e4m3fn",
+    "mxfp8",
+    "nvfp4",
+    "int8_tensorwise",
+    "int8_rowwise",
+    "int8_convrot",
+)
 
 
 @dataclass(frozen=True)

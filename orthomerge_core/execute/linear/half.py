@@ -42,7 +42,7 @@ class StoredSum:
 
     def fits(self, tensor: TensorPlan) -> bool:
         """Whether this tensor can be merged here."""
-        return not tensor.stored.scaled and self._dtype(tensor) == tensor.stored.dtype
+        return not tensor.stored.scheme and self._dtype(tensor) == tensor.stored.dtype
 
     def run(
         self,

@@ -1,18 +1,14 @@
-"""The one cast at the end: rounding to the stored dtype, and the scale of an fp8 layer."""
+"""The one cast at the end: rounding to the stored dtype."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor
 
 from ...io.dtypes import torch_dtype
+from ...io.quant.fp8_scaled import FP8_MAX
 
-__all__ = ["FP8_MAX", "LIMITS", "cast", "count_clipped", "fp8_scale"]
-
-FP8_MAX = 448.0
-"""Largest finite float8_e4m3fn."""
+__all__ = ["LIMITS", "cast", "count_clipped"]
 
 _MANTISSA = {"F16": 10, "BF16": 7, "F8_E4M3": 3, "F8_E5M2": 2}
 
@@ -47,17 +43,3 @@ def count_clipped(values: Tensor, dtype: str) -> int:
     edge = limit * (1 + 2.0 ** -(_MANTISSA[dtype] + 2))
     size = values.abs()
     return int(((size >= edge) & torch.isfinite(size)).sum()) if float(size.max()) >= edge else 0
-
-
-def fp8_scale(values: Tensor) -> float:
-    """max |W| / 448 as float32: the largest weight uses the whole range; 1 for a zero tensor.
-
-    Weights that are not finite (a damaged base's) do not count.
-    """
-    top = float(values.abs().max()) if values.numel() else 0.0
-    if not math.isfinite(top):
-        top = float(values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).abs().max())
-    scale = torch.tensor(top / FP8_MAX, dtype=torch.float32)
-    if not bool(torch.isfinite(scale * FP8_MAX)):  # the largest weights of all: do not read as inf
-        scale = torch.nextafter(scale, torch.zeros_like(scale))
-    return float(scale) if float(scale) > 0.0 else 1.0

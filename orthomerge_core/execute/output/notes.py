@@ -69,8 +69,11 @@ def _not_finite(work: Work) -> Iterator[Message]:
 
 def _clipped(work: Work) -> Iterator[Message]:
     for dtype, count in work.clipped.items():
-        values = {"count": count, "limit": LIMITS[dtype], "dtype": dtype}
-        yield Message("merge.clipped", values)
+        values = {"count": count, "dtype": dtype}
+        if dtype in LIMITS:
+            yield Message("merge.clipped", values | {"limit": LIMITS[dtype]})
+        else:
+            yield Message("merge.saturated", values)
 
 
 def _rounding(work: Work) -> Iterator[Message]:

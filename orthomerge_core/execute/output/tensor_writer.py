@@ -1,4 +1,4 @@
-"""One tensor on its way out: cast once, scaled for fp8, hashed and stored piece by piece."""
+"""One tensor on its way out: cast once or quantized, hashed and stored piece by piece."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ...io.dtypes import dtype_of
 from ...io.hashing import Hasher, tensor_bytes, tensor_hash
 from ...keys.aligned import AlignedModel
 from ...linalg.gram import CHUNK
 from ..plan.model import TensorPlan
-from ..plan.storage import scale_key
-from .cast import cast, count_clipped, fp8_scale
+from .cast import cast, count_clipped
 from .sinks import Sink
 
 __all__ = ["Emitter", "Listen", "TensorOut", "read_stored"]
@@ -41,7 +41,7 @@ class Emitter:
         """The base's tensor: its very bytes where the dtype stays, else its values cast once."""
         vae = self.vae
         giver = vae if vae is not None and plan.copied and vae.has(plan.key) else self.base
-        if not plan.stored.scaled and _is_stored_as(giver, plan.key, plan.stored.dtype):
+        if not plan.stored.scheme and _is_stored_as(giver, plan.key, plan.stored.dtype):
             stored = read_stored(giver, plan.key)
             self.raw(plan.name, stored, plan.stored.dtype, plan.shape)
             return
@@ -58,8 +58,8 @@ class Emitter:
 class TensorOut:
     """Takes a tensor's float32 values in order; call `finish` after the last.
 
-    A second `TensorOut` for the same tensor replaces the first. Scaled fp8 is held whole until its
-    largest value is known. `clipped` counts values beyond the range of the stored dtype.
+    A second `TensorOut` for the same tensor replaces the first. What is quantized is held whole
+    until its largest value is known. `clipped` counts values beyond the range of the stored form.
     """
 
     def __init__(self, emitter: Emitter, plan: TensorPlan, listen: Listen) -> None:
@@ -67,13 +67,13 @@ class TensorOut:
         self._hasher = Hasher()
         self._done = 0
         self.clipped = 0
-        self._whole = torch.empty(plan.numel) if plan.stored.scaled else None
+        self._whole = torch.empty(plan.numel) if plan.stored.scheme else None
 
     def put(self, values: Tensor) -> Tensor | None:
         """Store the next values (1-D float32); returns stored − values, None where nothing is
         rounded.
 
-        For scaled fp8 the error is known, and returned, only by `finish`.
+        Of what is quantized the error is known, and returned, only by `finish`.
         """
         if self._whole is not None:
             self._whole[self._done : self._done + len(values)].copy_(values)
@@ -87,14 +87,15 @@ class TensorOut:
         return stored.float().sub_(values)
 
     def put_stored(self, stored: Tensor) -> None:
-        """Store the next values, rounded already to the tensor's dtype; not for scaled fp8."""
+        """Store the next values, rounded already to its dtype; not of what is quantized."""
         self._store(stored)
 
     def finish(self) -> Tensor | None:
         """Settle the hash; returns stored − values of the whole tensor where `put` could not."""
         error = self._quantize() if self._whole is not None else None
         plan = self._plan
-        self._emitter.hashes[plan.name] = (plan.stored.dtype, plan.shape, self._hasher.hexdigest())
+        form = plan.stored.dtype, plan.stored_shape
+        self._emitter.hashes[plan.name] = (*form, self._hasher.hexdigest())
         return error
 
     def _store(self, stored: Tensor) -> None:
@@ -104,15 +105,23 @@ class TensorOut:
 
     def _quantize(self) -> Tensor:
         whole, self._done = self._whole, 0
-        assert whole is not None  # only called for scaled tensors  # noqa: S101
-        scale = fp8_scale(whole)
-        for values in whole.split(CHUNK) if len(whole) else ():
-            stored = cast(values / scale, self._plan.stored.dtype)
+        plan, encoder = self._plan, self._plan.stored.encoder
+        assert whole is not None and encoder is not None  # of quantized tensors  # noqa: S101
+        encoded = encoder.encode(whole.view(plan.shape), self._listen)
+        for stored in encoded.weight.reshape(-1).split(CHUNK):
             self._store(stored)
-            torch.sub(stored.float().mul_(scale), values, out=values)  # the error takes its place
             self._listen()
-        key = scale_key(self._plan.name)
-        self._emitter.raw(key, torch.tensor(scale, dtype=torch.float32), "F32", ())
+        self.clipped += encoded.clipped
+        layer = plan.name.removesuffix(".weight")
+        sides = dict(encoded.sides)
+        if encoder.marks_layers:
+            sides["comfy_quant"] = encoder.marker(plan.shape)
+        for suffix, side in sides.items():
+            self._emitter.raw(f"{layer}.{suffix}", side, dtype_of(side), tuple(side.shape))
+        for start, values in encoder.decoded(encoded, plan.shape):
+            part = whole[start : start + len(values)]
+            torch.sub(values, part, out=part)  # the error takes the place of the values
+            self._listen()
         return whole
 
 

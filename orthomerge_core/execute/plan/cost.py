@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...concurrency.pool import default_workers, usable_cores
+from ...io.quant.encoder import ENCODED_AT_ONCE
 from ...linalg.gram import CHUNK
 from ...methods.contract import LinearMethod, Method
 from .destination import free_bytes
@@ -23,6 +24,7 @@ _AGAIN_BYTES_PER_S = 8e9  # a tensor that was read a moment ago lies in the syst
 _WRITE_BYTES_PER_S = 1.0e9
 _FLOPS_PER_S = 4e10
 _MIB = float(1 << 20)
+_ENCODING = 40  # bytes that encoding holds of each value of a piece, at most
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Workload:
     """The numbers behind an estimate.
 
     `shapes` of the tensors that the method changes; `largest`, `largest_scaled`: elements of the
-    largest tensor that anything changes, and of the largest that gets an fp8 scale; `whole_bytes`
+    largest tensor that anything changes, and of the largest that is quantized; `whole_bytes`
     of each tensor that anything changes.
     """
 
@@ -86,9 +88,11 @@ def estimate(work: Workload) -> Estimate:
 
 
 def _linear_bytes(work: Workload) -> int:
-    """Every thread's chunks of base, models, rows and result, and the largest fp8 tensor."""
+    """Every thread's chunks of base, models, rows and result, and the largest quantized tensor:
+    its values, its stored numbers, and what encoding a piece of it takes."""
     width = work.models + work.rows + 4
-    each = 4 * (width * min(CHUNK, work.largest) + work.largest_scaled)
+    scaled = 5 * work.largest_scaled + _ENCODING * min(ENCODED_AT_ONCE, work.largest_scaled)
+    each = 4 * width * min(CHUNK, work.largest) + scaled
     return default_workers() * each
 
 

@@ -16,7 +16,7 @@ from ...recipe.layers import LayerWeights
 from ...recipe.model import Recipe, Row
 from .cost import Estimate, Workload, estimate
 from .prediction import Markers
-from .storage import Stored, scale_key
+from .storage import Stored
 
 __all__ = ["Plan", "PlanRow", "TensorPlan"]
 
@@ -55,6 +55,11 @@ class TensorPlan:
         """Without another name it keeps its canonical one."""
         if not self.name:
             object.__setattr__(self, "name", self.key)
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Shape of the numbers that are stored under `name`."""
+        return self.stored.shape(self.shape)
 
     @property
     def acting_rows(self) -> list[int]:
@@ -123,18 +128,15 @@ class Plan(Closing):
         return (self.aligned.base, *self.models, *own)
 
     def layout(self) -> dict[str, tuple[str, tuple[int, ...]]]:
-        """Name → (dtype, shape) of the result, scales of fp8 layers included."""
-        found: dict[str, tuple[str, tuple[int, ...]]] = {}
+        """Name → (dtype, shape) of the result, scales and markers of quantized layers included."""
+        found: dict[str, Mapping[str, tuple[str, tuple[int, ...]]]] = {}
         for tensor in self.tensors:
-            found[tensor.name] = (tensor.stored.dtype, tensor.shape)
+            found[tensor.name] = tensor.stored.announced(tensor.name, tensor.shape)
         for name, key in self.carried.items():
-            found[name] = (self.aligned.base.entry(key).dtype, self.aligned.shapes[key])
-        scaled = {tensor.name for tensor in self.tensors if tensor.stored.scaled}
+            found[name] = {name: (self.aligned.base.entry(key).dtype, self.aligned.shapes[key])}
         out: dict[str, tuple[str, tuple[int, ...]]] = {}
         for name in [n for n in self.names.values() if n in found] or found:
-            out[name] = found[name]
-            if name in scaled:
-                out[scale_key(name)] = ("F32", ())
+            out |= found[name]
         for name, added in self.markers.added.items():
             out[name] = (dtype_of(added.dtype), tuple(added.shape))
         return out
@@ -172,7 +174,7 @@ class Plan(Closing):
                 output_bytes=self.output_bytes,
                 shapes=tuple(t.shape for t in self.tensors if any(t.alphas)),
                 largest=max((t.numel for t in acting), default=0),
-                largest_scaled=max((t.numel for t in self.tensors if t.stored.scaled), default=0),
+                largest_scaled=max((t.numel for t in self.tensors if t.stored.scheme), default=0),
                 whole_bytes=tuple(self.whole_bytes(t) for t in acting),
                 target=self.target,
             )

@@ -60,8 +60,10 @@ def _base(plan: Plan) -> list[str]:
     )
     if plain and plan.recipe.output_dtype == "base":
         notes.append(str(Message("plan.plain_fp8_base", {"count": plain})))
-    if any(tensor.stored.scaled for tensor in plan.tensors):
-        notes.append(str(Message("plan.fp8_rounding")))
+    encoder = next((t.stored.encoder for t in plan.tensors if t.stored.scheme), None)
+    if encoder is not None:
+        values = {"dtype": encoder.output, "size": encoder.rounding}
+        notes.append(str(Message("plan.quantized_rounding", values)))
     return notes
 
 

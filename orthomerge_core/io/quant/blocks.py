@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ...shapes import Float32
 
-__all__ = ["swizzled_shape", "unswizzle"]
+__all__ = ["swizzle", "swizzled_shape", "unswizzle"]
 
 
 def swizzled_shape(rows: int, cols: int) -> tuple[int, int]:
@@ -31,3 +31,16 @@ def unswizzle(blocked: Tensor, rows: int, cols: int) -> Float32[Tensor, "blocks 
     tiles = blocked.reshape(tall // 128, wide // 4, 32, 4, 4)
     plain = tiles.permute(0, 3, 2, 1, 4).reshape(tall, wide)
     return plain[:rows, :cols].to(torch.float32).reshape(-1, 1)
+
+
+def swizzle(blocks: Tensor) -> Tensor:
+    """The inverse of `unswizzle`: block scales [rows, cols] of one byte each in storage order.
+
+    Tiles that the blocks do not fill are padded with zeros.
+    """
+    rows, cols = blocks.shape
+    tall, wide = swizzled_shape(rows, cols)
+    padded = torch.zeros(tall, wide, dtype=torch.uint8)
+    padded[:rows, :cols] = blocks.view(torch.uint8)
+    tiles = padded.reshape(tall // 128, 4, 32, wide // 4, 4).permute(0, 3, 2, 1, 4)
+    return tiles.reshape(tall, wide).view(blocks.dtype)

@@ -211,7 +211,15 @@ def _spec(source: ByteSource, layer: str, options: dict[str, Any]) -> LayerSpec:
 
 
 def _refuse_orphans(source: ByteSource, layers: Mapping[str, QuantLayer]) -> None:
-    for key in source.infos:
+    for key, info in source.infos.items():
+        packs = info.dtype in ("I8", "U8") and len(info.shape) > 1 and key.endswith(".weight")
+        if packs and key not in layers:
+            what = f'"{source.name}" holds "{key}" as 8-bit integers without a scale'
+            raise UnsupportedError(
+                what,
+                expected=f'a marker "{key.removesuffix(".weight")}.comfy_quant" and its scales',
+                fix="Its values cannot be known: use the BF16 or FP8 version of this model.",
+            )
         layer, suffix = _split(key)
         weight = f"{layer}.weight"
         stored = source.infos.get(weight)

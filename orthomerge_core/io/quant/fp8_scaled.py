@@ -3,11 +3,13 @@
     W = float32(w) · float32(scale)
 
 Found as `scale_weight` under a `scaled_fp8` marker, as `weight_scale`, and as the formats
-`float8_e4m3fn` and `float8_e5m2` of ComfyUI's layer markers.
+`float8_e4m3fn` and `float8_e5m2` of ComfyUI's layer markers. Written as e4m3 with one scale per
+tensor, max |W| / 448.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -17,9 +19,13 @@ from torch import Tensor
 from ..dtypes import torch_dtype
 from ..upcast import upcast
 from .contract import LayerSpec, QuantLayer, Scales
+from .encoder import Announced, Encoder
 from .registry import register
 
-__all__ = ["ScaledFp8"]
+__all__ = ["FP8_MAX", "ScaledFp8", "ScaledFp8Encoder", "fp8_scale"]
+
+FP8_MAX = 448.0
+"""Largest finite float8_e4m3fn."""
 
 _STORED = ("F8_E4M3", "F8_E5M2", "F16", "BF16", "F32")
 _SCALES = ("F32", "F16", "BF16")
@@ -62,3 +68,45 @@ class ScaledFp8(QuantLayer):
         else:
             rows = out.view(-1, self.unit)
             rows.mul_(scale[first : first + len(rows)])
+
+
+class ScaledFp8Encoder(Encoder):
+    """See the module. ComfyUI reads it from 0.3.68 on, where the header names the layers."""
+
+    output = "fp8_e4m3fn"
+    format = "float8_e4m3fn"
+    dtype = "F8_E4M3"
+    rounding = "by up to 6 %"
+    marks_layers = False
+    keeps_modulation = False
+
+    def sides(self, shape: tuple[int, ...]) -> dict[str, Announced]:
+        """See `Encoder`."""
+        return {"weight_scale": ("F32", ())}
+
+    def scale_of(self, values: Tensor) -> Tensor:
+        """See `Encoder`."""
+        return torch.tensor(fp8_scale(values), dtype=torch.float32)
+
+    def encode_rows(self, values: Tensor, scale: Tensor) -> tuple[Tensor, Tensor | None, int]:
+        """See `Encoder`. A NaN stays one; infinities become the largest number."""
+        codes = (values / scale).clamp_(-FP8_MAX, FP8_MAX)
+        return codes.to(torch.float8_e4m3fn), None, 0
+
+    def pack(self, scale: Tensor, own: Tensor | None) -> dict[str, Tensor]:
+        """See `Encoder`."""
+        return {"weight_scale": scale}
+
+
+def fp8_scale(values: Tensor) -> float:
+    """max |W| / 448 as float32: the largest weight uses the whole range; 1 for a zero tensor.
+
+    Weights that are not finite (a damaged base's) do not count.
+    """
+    top = float(values.abs().max()) if values.numel() else 0.0
+    if not math.isfinite(top):
+        top = float(values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).abs().max())
+    scale = torch.tensor(top / FP8_MAX, dtype=torch.float32)
+    if not bool(torch.isfinite(scale * FP8_MAX)):  # the largest weights of all: do not read as inf
+        scale = torch.nextafter(scale, torch.zeros_like(scale))
+    return float(scale) if float(scale) > 0.0 else 1.0

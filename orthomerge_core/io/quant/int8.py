@@ -6,24 +6,32 @@
 Source: comfy-kitchen, `dequantize_int8_simple` and `dequantize_int8_convrot_weight`. The latter
 rotates after scaling and rounds at every addition; here the sum is exact and rounded once (see
 `hadamard`).
+
+Written with s = max |W| / 127 of the tensor or of each row and q = round(W / s), ties to even, as
+comfy-kitchen's `quantize_int8_tensorwise` and `quantize_int8_rowwise` do. ConvRot rotates W first,
+in float64, where comfy-kitchen rounds in float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import gcd
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from .contract import LayerSpec, QuantLayer, Scales
-from .hadamard import is_rotation_size, rotate_integers, rotation_factors
+from .encoder import Announced, Encoder, finite_top
+from .hadamard import is_rotation_size, rotate, rotate_integers, rotation_factors
 from .registry import register
 
-__all__ = ["Int8"]
+__all__ = ["Int8", "Int8ConvRot", "Int8RowWise", "Int8TensorWise"]
 
 _PIECE = 256
+_TOP = 127.0
+_LEAST_SCALE = 1e-30
+_GROUP = 256
 
 
 def _piece(cols: int) -> int:
@@ -82,3 +90,82 @@ class Int8(QuantLayer):
             row = torch.arange(first, first + len(units)) // self._units_per_row
             scale = scale[row]
         units.mul_(scale)
+
+
+class _Int8Encoder(Encoder):
+    """What the three ways of writing int8 share."""
+
+    format = "int8_tensorwise"
+    dtype = "I8"
+
+    def encode_rows(self, values: Tensor, scale: Tensor) -> tuple[Tensor, Tensor | None, int]:
+        """See `Encoder`. What is not finite becomes 0 or the largest number."""
+        codes, clipped = values / scale, 0
+        if not bool(torch.isfinite(codes.sum())):
+            clipped = int((~torch.isfinite(values)).sum())
+            codes.nan_to_num_(nan=0.0, posinf=_TOP, neginf=-_TOP)
+        return codes.round_().clamp_(-_TOP, _TOP).to(torch.int8), None, clipped
+
+    def pack(self, scale: Tensor, own: Tensor | None) -> dict[str, Tensor]:
+        """See `Encoder`."""
+        return {"weight_scale": scale if own is None else own}
+
+
+class Int8TensorWise(_Int8Encoder):
+    """One scale for the whole weight."""
+
+    output = "int8_tensorwise"
+    rounding = "by up to 0.4 % of the largest weight of its tensor"
+
+    def sides(self, shape: tuple[int, ...]) -> dict[str, Announced]:
+        """See `Encoder`."""
+        return {"weight_scale": ("F32", ())}
+
+    def scale_of(self, values: Tensor) -> Tensor:
+        """See `Encoder`."""
+        return (finite_top(values) / _TOP).clamp_(min=_LEAST_SCALE)
+
+
+class Int8RowWise(_Int8Encoder):
+    """One scale per output row: the same format, less rounding."""
+
+    output = "int8_rowwise"
+    rounding = "by up to 0.4 % of the largest weight of its row"
+
+    def sides(self, shape: tuple[int, ...]) -> dict[str, Announced]:
+        """See `Encoder`."""
+        return {"weight_scale": ("F32", (shape[0], 1))}
+
+    def scale_of(self, values: Tensor) -> Tensor:
+        """See `Encoder`: nothing depends on the whole."""
+        return torch.ones(())
+
+    def encode_rows(self, values: Tensor, scale: Tensor) -> tuple[Tensor, Tensor | None, int]:
+        """See `Encoder`."""
+        own = (finite_top(values, by_row=True) / _TOP).clamp_(min=_LEAST_SCALE)
+        codes, _, clipped = super().encode_rows(values, own)
+        return codes, own, clipped
+
+
+class Int8ConvRot(Int8RowWise):
+    """Each row rotated in groups of 256 columns, then one scale per row; where 256 does not divide
+    the width, the layer is written without the rotation."""
+
+    output = "int8_convrot"
+    rounding = "by up to 0.4 % of the largest weight of its row, after a rotation that evens them"
+
+    def options(self, shape: tuple[int, ...]) -> Mapping[str, Any]:
+        """See `Encoder`."""
+        return {"convrot": True, "convrot_groupsize": _GROUP} if shape[1] % _GROUP == 0 else {}
+
+    def encode_rows(self, values: Tensor, scale: Tensor) -> tuple[Tensor, Tensor | None, int]:
+        """See `Encoder`."""
+        lost = 0
+        if values.shape[1] % _GROUP == 0:
+            whole = values.reshape(-1, _GROUP)
+            if not bool(torch.isfinite(whole.sum())):
+                lost = int((~torch.isfinite(whole)).sum())
+                whole = whole.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+            values = rotate(whole).to(torch.float32).view(values.shape)
+        codes, own, clipped = super().encode_rows(values, scale)
+        return codes, own, clipped + lost

@@ -236,3 +236,13 @@ def test_rotation_of_impossible_size(tmp_path):
     sides = {"weight": torch.zeros(2, 48, dtype=torch.int8), "weight_scale": torch.ones(1)}
     with pytest.raises(UnsupportedError, match="a power of 4 that divides 48, received 256"):
         opened(tmp_path, sides, format="int8_tensorwise", convrot=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8])
+def test_8_bit_integers_without_a_scale_are_refused_by_name(tmp_path, dtype):
+    path = tmp_path / "plain.safetensors"
+    save_file({"a.weight": torch.ones(4, 4, dtype=dtype), "b.weight": torch.ones(4)}, path)
+    with pytest.raises(UnsupportedError) as refused:
+        open_source(path)
+    said = '"plain.safetensors" holds "a.weight" as 8-bit integers without a scale'
+    assert str(refused.value).startswith(said)

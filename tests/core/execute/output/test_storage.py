@@ -5,19 +5,20 @@ import json
 import pytest
 import torch
 
-from orthomerge_core.execute.output.cast import FP8_MAX, cast, fp8_scale
+from orthomerge_core.execute.output.cast import cast
 from orthomerge_core.execute.output.verify import verify_file
 from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.plan.storage import Stored, stored_as
 from orthomerge_core.execute.run import run_merge
 from orthomerge_core.io.opening import open_source
+from orthomerge_core.io.quant.fp8_scaled import FP8_MAX, fp8_scale
 from orthomerge_core.io.source import Entry
 from orthomerge_core.keys.detect import get_architecture
 from orthomerge_core.recipe.model import Row
 from tests.core.execute.conftest import live_spec, recipe_for
 
 GENERIC, SD3 = get_architecture("generic"), get_architecture("sd3")
-BF16, SCALED = Stored("BF16"), Stored("F8_E4M3", scaled=True)
+BF16, SCALED = Stored("BF16"), Stored("F8_E4M3", "fp8_e4m3fn")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from ..orthomerge_core.report.merge_text import merge_report
 from . import host
 from .cells import merge_cell
 from .components import PARTS, part_outputs, wired_parts
-from .merging import layout_for, merge_to_model, planned
+from .merging import ending, layout_for, merge_to_model, planned
 from .widgets import device_input, dry_run_input, picture, schema, told
 from .wire import RecipeSocket, RecipeWire
 
@@ -52,7 +52,7 @@ class OrthoMergeExecute(io.ComfyNode):
                 RecipeSocket.Input("recipe", tooltip="From the mixer."),
                 io.Combo.Input(
                     "output_dtype",
-                    options=list(OUTPUT_DTYPES),
+                    options=[name for name in OUTPUT_DTYPES if ending(name) != ".gguf"],
                     default="base",
                     optional=True,
                     tooltip="How merged weights are stored. base keeps each tensor's own dtype.",

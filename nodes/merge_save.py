@@ -8,7 +8,7 @@ from ..orthomerge_core.execute.plan.planner import LAYOUTS
 from ..orthomerge_core.recipe.model import OUTPUT_DTYPES
 from ..orthomerge_core.report.merge_text import merge_report
 from . import host
-from .merging import merge_to_file, planned, writes_checkpoint
+from .merging import ending, merge_to_file, planned, writes_checkpoint
 from .widgets import device_input, dry_run_input, schema, told
 from .wire import RecipeSocket, RecipeWire
 
@@ -85,9 +85,11 @@ class OrthoMergeSave(io.ComfyNode):
     ) -> io.NodeOutput:
         """Plan; store the MODEL of the same recipe if it still lives, else merge into the file."""
         dtype = recipe.recipe.output_dtype if output_dtype == "recipe" else output_dtype
-        if filename_prefix == _PREFIX and writes_checkpoint(recipe, layout):
+        suffix = ending(dtype)
+        whole = suffix != ".gguf" and filename_prefix == _PREFIX
+        if whole and writes_checkpoint(recipe, layout):
             filename_prefix = _CHECKPOINT_PREFIX
-        path, shown = host.output_target(filename_prefix)
+        path, shown = host.output_target(filename_prefix, suffix)
         if dry_run:
             plan = planned(recipe, dtype, path, layout)
             return io.NodeOutput(host.blocked(), ui=told(plan))

@@ -10,6 +10,7 @@ from typing import Any
 from ..orthomerge_core.execute.caches import Caches
 from ..orthomerge_core.execute.output.report import Merged, MergeReport
 from ..orthomerge_core.execute.output.resave import merge_identity, store_again
+from ..orthomerge_core.execute.plan.gguf_file import ggml_encoder
 from ..orthomerge_core.execute.plan.model import Plan
 from ..orthomerge_core.execute.plan.planner import plan_merge
 from ..orthomerge_core.execute.run import run_merge
@@ -21,6 +22,7 @@ from .wire import RecipeWire
 
 __all__ = [
     "Made",
+    "ending",
     "layout_for",
     "merge_to_file",
     "merge_to_model",
@@ -41,6 +43,11 @@ class Made:
     clip: Any = None
     vae: Any = None
     absent: Mapping[str, str] = field(default_factory=dict)
+
+
+def ending(dtype: str) -> str:
+    """What the name of a file of that output dtype ends with."""
+    return ".safetensors" if ggml_encoder(dtype) is None else ".gguf"
 
 
 def merge_to_model(
@@ -113,7 +120,8 @@ def writes_checkpoint(wire: RecipeWire, layout: str) -> bool:
 
     Raises: PlanError where the recipe cannot be merged at all.
     """
-    with plan_merge(wire.recipe, wire.spec, layout=layout) as plan:
+    plain = replace(wire.recipe, output_dtype="base")
+    with plan_merge(plain, wire.spec, layout=layout) as plan:
         return plan.is_checkpoint
 
 

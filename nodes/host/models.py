@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -90,8 +90,8 @@ def load_checkpoint(
 def require_format(output_dtype: str) -> None:
     """Raise `UnsupportedError` for an output dtype whose quantization the host cannot load."""
     encoder = encoder_named(output_dtype)
-    if encoder is None:
-        return
+    if encoder is None or encoder.in_gguf:
+        return  # a file's dtype is refused by the plan
     known = _host_formats()
     if encoder.format in known:
         return
@@ -217,7 +217,12 @@ def _smoothing(inner: Any, key: str) -> torch.Tensor | None:
 
 
 def _dequantized(stored: torch.Tensor) -> torch.Tensor:
-    """Quantized wrappers of the host give their own values; plain tensors pass."""
-    if type(stored).__name__ == "QuantizedTensor":
+    """Quantized wrappers of the host give their own values, in float32 where they can; plain
+    tensors pass."""
+    if type(stored).__name__ != "QuantizedTensor":
+        return stored
+    params = getattr(stored, "_params", None)
+    if params is None:
         return stored.dequantize()
-    return stored
+    wide = replace(params, orig_dtype=torch.float32)  # else it rounds to the layer's bf16
+    return type(stored)(stored._qdata, stored._layout_cls, wide).dequantize()

@@ -23,10 +23,10 @@ from .quant.contract import LayerSpec, QuantLayer, Scales
 from .quant.detect import Detected
 from .rawfile import RawFile
 
-__all__ = ["GgufBlocks", "GgufSource"]
+__all__ = ["PLAIN_TYPES", "GgufBlocks", "GgufSource"]
 
-# ggml's numbers of the types that need no decoding.
-_PLAIN = {0: "F32", 1: "F16", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 30: "BF16"}
+PLAIN_TYPES = {0: "F32", 1: "F16", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 30: "BF16"}
+"""ggml's numbers of the types that need no decoding → safetensors dtype name."""
 
 
 class GgufSource(ByteSource):
@@ -48,7 +48,7 @@ class GgufSource(ByteSource):
             infos: dict[str, TensorInfo] = {}
             for key, tensor in header.tensors.items():
                 infos[key] = self._info(key, tensor, header.data_start)
-                if tensor.kind not in _PLAIN:
+                if tensor.kind not in PLAIN_TYPES:
                     layers[key] = GgufBlocks(self._file.name, key, tensor, infos[key])
             self._refuse_overlap(infos)
         except BaseException:
@@ -61,8 +61,8 @@ class GgufSource(ByteSource):
 
     def _info(self, key: str, tensor: GgufTensor, data_start: int) -> TensorInfo:
         numel = prod(tensor.shape)
-        if tensor.kind in _PLAIN:
-            dtype, shape = _PLAIN[tensor.kind], tensor.shape
+        if tensor.kind in PLAIN_TYPES:
+            dtype, shape = PLAIN_TYPES[tensor.kind], tensor.shape
             n_bytes = numel * DTYPES[dtype].bits // 8
         else:
             _, block, block_bytes = _block_type(self._file.name, key, tensor.kind)

@@ -98,7 +98,7 @@ class SafetensorsWriter(Closing):
     ) -> None:
         self.path, self._overwrite = path, overwrite
         self._layout, self._metadata = dict(layout), dict(metadata)
-        self._head, self.infos = build_header(layout, metadata)
+        self._head, self.infos = self.header(metadata)
         self.n_bytes = max((info.stop for info in self.infos.values()), default=len(self._head))
         self._written: dict[str, list[tuple[int, int]]] = {name: [] for name in layout}
         self._lock = threading.Lock()
@@ -117,6 +117,10 @@ class SafetensorsWriter(Closing):
             if isinstance(error, OSError):
                 raise self._failure(error) from None
             raise
+
+    def header(self, metadata: Mapping[str, str]) -> tuple[bytes, dict[str, TensorInfo]]:
+        """The file's first bytes with these strings in it, and where each tensor goes."""
+        return build_header(self._layout, metadata)
 
     def write(self, key: str, tensor: Tensor) -> None:
         """Store a whole tensor of exactly the announced dtype and shape."""
@@ -219,7 +223,7 @@ class SafetensorsWriter(Closing):
                     done += self._file.write(data[done:])
 
     def _patched(self, patch: Mapping[str, str]) -> bytes:
-        head, _ = build_header(self._layout, {**self._metadata, **patch})
+        head, _ = self.header({**self._metadata, **patch})
         same = all(len(patch[k].encode()) == len(self._metadata.get(k, "").encode()) for k in patch)
         if not same or len(head) != len(self._head):
             what = "a metadata value may only be replaced by one of the same length"

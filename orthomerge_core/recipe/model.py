@@ -54,6 +54,11 @@ OUTPUT_DTYPES = (
     "int8_tensorwise",
     "int8_rowwise",
     "int8_convrot",
+    "gguf_q8_0",
+    "gguf_q5_1",
+    "gguf_q5_0",
+    "gguf_q4_1",
+    "gguf_q4_0",
 )
 
 

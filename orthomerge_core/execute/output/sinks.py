@@ -1,4 +1,4 @@
-"""Where merged tensors go: a file or a state dict. Both get the same bytes."""
+"""Where merged tensors go: a file or a state dict. All get the same bytes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import torch
 from torch import Tensor
 
 from ...io.dtypes import torch_dtype
+from ...io.gguf_writer import GgufWriter
+from ...io.quant.ggml import GgmlEncoder
 from ...io.writer import SafetensorsWriter
+from ..plan.gguf_file import ggml_encoder, gguf_architecture
 from ..plan.model import Plan
 
-__all__ = ["FileSink", "Layout", "Sink", "StateDictSink", "sink_for"]
+__all__ = ["FileSink", "GgufSink", "Layout", "Sink", "StateDictSink", "sink_for"]
 
 Layout = Mapping[str, tuple[str, tuple[int, ...]]]
 """key → (safetensors dtype name, shape)."""
@@ -51,7 +54,10 @@ class FileSink(Sink):
 
     def begin(self, layout: Layout, metadata: Mapping[str, str]) -> None:
         """See `Sink`."""
-        self._writer = SafetensorsWriter(self.path, layout, metadata, overwrite=self.overwrite)
+        self._writer = self._make(layout, metadata)
+
+    def _make(self, layout: Layout, metadata: Mapping[str, str]) -> SafetensorsWriter:
+        return SafetensorsWriter(self.path, layout, metadata, overwrite=self.overwrite)
 
     def write_flat(self, key: str, flat: Tensor, start: int) -> None:
         """See `Sink`."""
@@ -72,6 +78,31 @@ class FileSink(Sink):
         if self._writer is None:
             raise ValueError("the sink is not open")
         return self._writer
+
+
+class GgufSink(FileSink):
+    """A GGUF file with the names and fields that ComfyUI-GGUF's loader reads."""
+
+    def __init__(self, plan: Plan, path: Path, encoder: GgmlEncoder) -> None:
+        super().__init__(path, plan.overwrite)
+        self._packed = {
+            tensor.name: (encoder.number, tensor.shape)
+            for tensor in plan.tensors
+            if tensor.stored.scheme
+        }
+        self._architecture = gguf_architecture(plan.aligned.architecture.name) or ""
+        self._file_type = encoder.file_type
+
+    def _make(self, layout: Layout, metadata: Mapping[str, str]) -> SafetensorsWriter:
+        numbers = {"general.quantization_version": 2, "general.file_type": self._file_type}
+        return GgufWriter(
+            self.path,
+            layout,
+            {**metadata, "general.architecture": self._architecture},
+            packed=self._packed,
+            numbers=numbers,
+            overwrite=self.overwrite,
+        )
 
 
 class StateDictSink(Sink):
@@ -110,4 +141,9 @@ class StateDictSink(Sink):
 
 def sink_for(plan: Plan) -> FileSink | StateDictSink:
     """Where a plan's merge goes: its target, or memory where it has none."""
-    return StateDictSink() if plan.target is None else FileSink(plan.target, plan.overwrite)
+    if plan.target is None:
+        return StateDictSink()
+    encoder = ggml_encoder(plan.recipe.output_dtype)
+    if encoder is not None:
+        return GgufSink(plan, plan.target, encoder)
+    return FileSink(plan.target, plan.overwrite)

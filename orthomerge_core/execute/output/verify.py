@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import OrthoMergeError
+from ...io.bytesource import ByteSource
+from ...io.gguf import GgufSource
 from ...io.hashing import content_hash
 from ...io.reader import SafetensorsSource
 from ...progress import Progress
@@ -56,7 +58,7 @@ def verify_file(path: Path, progress: Progress | None = None) -> VerifyReport:
     Reads the file once, a tensor at a time. Raises `FileError` where it cannot be read.
     """
     progress = progress or Progress()
-    with SafetensorsSource(path) as source:
+    with _opened(path) as source:
         total = sum(entry.n_bytes for entry in source.entries.values())
         progress.start(total, f"Verifying {source.name}")
         items = {}
@@ -79,3 +81,8 @@ def verify_file(path: Path, progress: Progress | None = None) -> VerifyReport:
             version=source.metadata.get(VERSION),
             recipe=recipe,
         )
+
+
+def _opened(path: Path) -> ByteSource:
+    """The stored bytes of a merged file."""
+    return GgufSource(path) if path.suffix.lower() == ".gguf" else SafetensorsSource(path)

@@ -16,8 +16,13 @@ __all__ = ["free_bytes", "room_problems", "target_problems"]
 _MIB = 1 << 20
 
 
-def target_problems(target: Path, spec: SetSpec, overwrite: bool) -> list[OrthoMergeError]:
-    """What stands in the way of writing `target`, apart from room on the disk."""
+def target_problems(
+    target: Path, spec: SetSpec, overwrite: bool, *, gguf: bool = False
+) -> list[OrthoMergeError]:
+    """What stands in the way of writing `target`, apart from room on the disk.
+
+    `gguf`: the output dtype is that of a GGUF file.
+    """
     name, folder = target.name, target.parent
     if not is_showable(name):
         what = f'"{quoted(name)}" is not a usable name for a file'
@@ -26,11 +31,14 @@ def target_problems(target: Path, spec: SetSpec, overwrite: bool) -> list[OrthoM
         return [WriteError(f'the folder for "{name}" does not exist', fix="Create it first.")]
     if target.is_dir():
         return [WriteError(f'"{name}" is a folder', fix="Give the result a file name.")]
-    if target.suffix not in (".safetensors", ".sft"):
+    endings = (".gguf",) if gguf else (".safetensors", ".sft")
+    if target.suffix not in endings:
         received = target.suffix or "no ending"
-        fix = "Only safetensors files are written."
+        fix = (
+            "The output dtype makes a GGUF file." if gguf else "Only safetensors files are written."
+        )
         what = f'"{name}" has the wrong ending'
-        return [WriteError(what, expected=".safetensors", received=received, fix=fix)]
+        return [WriteError(what, expected=endings[0], received=received, fix=fix)]
     if not os.access(folder, os.W_OK):
         fix = "Choose a folder that you may write to."
         return [WriteError(f'the folder for "{name}" is read-only', fix=fix)]

@@ -19,6 +19,7 @@ from ...recipe.layers import LayerWeights, parse_layers
 from ...recipe.model import BASE, MERGE, OUTPUT_DTYPES, Recipe, Row
 from ...recipe.sd_blocks import expanded, last_output_block
 from .destination import room_problems, target_problems
+from .gguf_file import ggml_encoder, gguf_problems, layout_problems
 from .model import Plan, PlanRow, TensorPlan
 from .notes import plan_notes
 from .prediction import settle_markers
@@ -69,12 +70,14 @@ def plan_merge(
             RecipeError(f'unknown layout "{layout}"', fix=did_you_mean(layout, LAYOUTS))
         )
     settled = _settle(recipe, output_dtype, problems)
+    in_gguf = ggml_encoder(settled.recipe.output_dtype) is not None
+    problems += gguf_problems(settled.recipe.output_dtype, target, layout)
     if target is not None:
-        problems += target_problems(target, spec, overwrite)
+        problems += target_problems(target, spec, overwrite, gguf=in_gguf)
     if problems:
         raise PlanError(problems)
     used = settled.recipe.used_models()
-    components = "diffusion" if layout == "diffusion" else recipe.components
+    components = "diffusion" if layout == "diffusion" or in_gguf else recipe.components
     models = tuple(m for m in spec.models if m.name in used)
     wanted = replace(spec, models=models, components=components)
     aligned = open_set(wanted, allow_empty=True, find_duplicates=False)
@@ -197,6 +200,11 @@ def _lay_out(
         paths={m.name: m.path for m in (spec.base, *spec.models) if m.path is not None}
         | ({f"VAE {recipe.vae.source}": spec.vae.path} if spec.vae and spec.vae.path else {}),
     )
+    if ggml_encoder(recipe.output_dtype) is not None:
+        packed = {tensor.name for tensor in plan.tensors if tensor.stored.scheme}
+        unfit = layout_problems(aligned.architecture.name, plan.layout(), packed)
+        if unfit:
+            raise PlanError(unfit)
     room = room_problems(to.target, plan.output_bytes) if to.target is not None else []
     if room:
         raise PlanError(room)

@@ -12,6 +12,7 @@ from ...io.quant.encoders import encoder_named
 from ...io.source import Entry
 from ...keys.architecture import Architecture
 from ...keys.components import DIFFUSION, component_of
+from .gguf_file import plain_dtype
 
 __all__ = ["Stored", "fp8_metadata", "is_plain_fp8", "stored_as"]
 
@@ -85,7 +86,7 @@ def stored_as(
     linear = key.endswith(".weight") and len(shape) == 2 and not _TABLES.search(key)
     if linear and encoder.fits(shape) and not _is_kept(key, encoder, architecture):
         return Stored(encoder.dtype, output)
-    return Stored("BF16")
+    return Stored(plain_dtype(key, shape) if encoder.in_gguf else "BF16")
 
 
 def _is_kept(key: str, encoder: Encoder, architecture: Architecture) -> bool:
@@ -106,7 +107,7 @@ def fp8_metadata(stored: Mapping[str, Stored]) -> dict[str, str]:
     layers = _layers(
         key
         for key, form in stored.items()
-        if form.encoder is not None and not form.encoder.marks_layers
+        if form.encoder is not None and not (form.encoder.marks_layers or form.encoder.in_gguf)
     )
     if not layers:
         return {}

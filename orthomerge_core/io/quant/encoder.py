@@ -51,7 +51,7 @@ class Encoder(ABC):
     weight's. `sides_modulo`: both axes of a layer must be multiples of it. `marks_layers`: each
     layer has a `comfy_quant` tensor; without, the header's `_quantization_metadata` names it.
     `keeps_modulation`: modulation and what lies outside the blocks stays in 16 bits.
-    `rounding`: how far a weight may move, in words.
+    `rounding`: how far a weight may move, in words. `in_gguf`: such a file is a GGUF file.
     """
 
     output: ClassVar[str]
@@ -61,6 +61,7 @@ class Encoder(ABC):
     sides_modulo: ClassVar[int] = 16
     marks_layers: ClassVar[bool] = True
     keeps_modulation: ClassVar[bool] = True
+    in_gguf: ClassVar[bool] = False
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Whether a weight of that shape can be written in this format."""

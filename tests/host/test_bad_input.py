@@ -40,7 +40,7 @@ def test_wrong_model_name_is_refused_with_the_near_miss(comfy: ComfyHost):
     errors = refused(comfy, graph, IDS["SaveImage"])
     text = dict(errors)["OrthoModelSet"]
     assert f'no model file "{FOLDER}/photto.safetensors"' in text
-    assert f'Did you mean "{FOLDER}/photo.safetensors"?' in text
+    assert f'Did you mean "{FOLDER}/photo.safetensors"' in text
 
 
 def test_each_wrong_name_is_told_once_and_where_it_stands(comfy: ComfyHost):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Any
 
 import pytest
@@ -58,6 +59,7 @@ def with_set(**inputs: Any) -> dict[str, Any]:
     return graph
 
 
+HOSTS_OWN = re.compile(r" not in (\(list of length \d+\)|\[.*\])$")
 PLACES = {
     "table model": lambda text: with_table(text),
     "table parent": lambda text: with_table("ink", delta_from=text),
@@ -84,7 +86,8 @@ def test_odd_text_is_named_and_the_server_goes_on(comfy: ComfyHost, place: str):
         assert line, (place, kind)
         ours = line.rstrip("\n").split("\n  - ")
         assert all(c.isprintable() for part in ours for c in part), (place, kind, line[:300])
-        assert len(line) < 5000, (place, kind)
+        if not HOSTS_OWN.search(line):  # later releases check choices, and repeat what they got
+            assert len(line) < 5000, (place, kind)
     assert answer(comfy, merge_graph(family_files()[:1]), "mixer")[0] == ""
 
 

@@ -206,13 +206,21 @@ def scaled(pack: ModuleType) -> tuple[Any, torch.Tensor]:
     from comfy.model_patcher import ModelPatcher
 
     torch.manual_seed(0)
-    ops = comfy.ops.scaled_fp8_ops(override_dtype=torch.float8_e4m3fn)
+    weight, scale = torch.randn(6, 8).to(torch.float8_e4m3fn), torch.tensor(0.37)
+    state = {"weight": weight, "bias": torch.zeros(6)}
+    if hasattr(comfy.ops, "scaled_fp8_ops"):
+        ops = comfy.ops.scaled_fp8_ops(override_dtype=torch.float8_e4m3fn)
+        state["scale_weight"] = scale
+    else:  # later releases have one kind of layer for every quantization
+        ops = comfy.ops.mixed_precision_ops()
+        marker = b'{"format": "float8_e4m3fn"}'
+        state["comfy_quant"] = torch.frombuffer(bytearray(marker), dtype=torch.uint8)
+        state["weight_scale"] = scale
     inner = torch.nn.Module()
     inner.diffusion_model = torch.nn.Module()
     inner.diffusion_model.block = ops.Linear(8, 6, dtype=torch.float8_e4m3fn)
-    weight, scale = torch.randn(6, 8).to(torch.float8_e4m3fn), torch.tensor(0.37)
-    state = {"weight": weight, "scale_weight": scale, "bias": torch.zeros(6)}
-    inner.diffusion_model.block.load_state_dict(state, strict=False)
+    with torch.inference_mode():
+        inner.diffusion_model.block.load_state_dict(state, strict=False)
     inner.requires_grad_(False)
     cpu = torch.device("cpu")
     return ModelPatcher(inner, cpu, cpu), weight.float() * scale

@@ -5,6 +5,7 @@ The inventories hold one model of each architecture; here the host builds its va
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from typing import Any
 
@@ -43,6 +44,7 @@ REFINED |= {"vec_in_dim": None, "context_in_dim": 3584, "num_heads": 26, "meanfl
 LARGE = {"target": "torch.nn.Linear", "params": {"in_features": 4096, "out_features": 2432}}
 WAN_5B = {"in_dim": 48, "out_dim": 48, "dim": 3072, "num_heads": 24, "ffn_dim": 14336}
 FLUX2 = {"hidden_size": 6144, "context_in_dim": 15360, "depth": 8, "depth_single_blocks": 48}
+FLUX2 |= {"num_heads": 48}
 
 # variant → (ComfyUI's class, inventory of the relative, what differs, our architecture, blocks)
 VARIANTS: dict[str, tuple[str, str, dict[str, Any], str, int]] = {
@@ -183,8 +185,18 @@ def unallocated(shapes: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
     return {k: torch.empty(s, device="meta", dtype=torch.bfloat16) for k, s in shapes.items()}
 
 
+def later_radiance_fields() -> dict[str, Any]:
+    """Settings that later releases insist on; markers in a file decide them."""
+    from comfy.ldm.chroma_radiance.model import ChromaRadianceParams
+
+    known = {field.name for field in dataclasses.fields(ChromaRadianceParams)}
+    return dict.fromkeys({"use_x0", "use_sequential_txt_ids"} & known, False)
+
+
 def key_list(host: Any, name: str, config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """What the host's model of that class holds."""
+    if name == "ChromaRadiance":
+        config = config | later_radiance_fields()
     described = getattr(host.supported_models, name)(dict(config))
     described.set_inference_dtype(torch.bfloat16, torch.bfloat16)
     with torch.device("meta"):

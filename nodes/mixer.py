@@ -11,16 +11,9 @@ from ..orthomerge_core.errors import PlanError, RecipeError, did_you_mean
 from ..orthomerge_core.keys.setspec import ModelSpec, SetSpec
 from ..orthomerge_core.methods.registry import DEFAULT_METHOD, all_methods, get_method
 from ..orthomerge_core.recipe.check import find_cycle, problems
-from ..orthomerge_core.recipe.components import changed
+from ..orthomerge_core.recipe.components import prediction_from_json, vae_from_json
 from ..orthomerge_core.recipe.layers import parse_layers
-from ..orthomerge_core.recipe.model import (
-    BASE,
-    MERGE,
-    PREDICTIONS,
-    ModelRef,
-    Recipe,
-    TextureBoost,
-)
+from ..orthomerge_core.recipe.model import BASE, MERGE, ModelRef, Recipe, TextureBoost
 from ..orthomerge_core.recipe.table import (
     effective_rows,
     find_problems,
@@ -28,15 +21,13 @@ from ..orthomerge_core.recipe.table import (
     parse_table,
 )
 from . import host
+from .parts import set_choices
 from .payloads import formula, mix_payload
-from .widgets import extended, schema, told, with_names
+from .widgets import extended, schema, told
 from .wire import Mix, MixWire, Models, RecipeSocket, RecipeWire
 
 __all__ = ["OrthoMixer"]
 
-_VAES = (BASE, MERGE)
-_AUTO = "auto"
-"""In `prediction`: nobody has chosen."""
 
 
 class OrthoMixer(io.ComfyNode):
@@ -121,7 +112,7 @@ class OrthoMixer(io.ComfyNode):
                 extended(
                     table, widgetType="ORTHOMERGE_TABLE", orthomerge={"methods": _method_infos()}
                 ),
-                *_checkpoint_inputs(),
+                *_part_inputs(),
             ],
             outputs=[
                 RecipeSocket.Output(display_name="recipe", tooltip="All that decides the merge."),
@@ -130,20 +121,14 @@ class OrthoMixer(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(
-        cls, table: str | None = None, vae: object = None, prediction: object = None
-    ) -> bool | str:
-        """What can be wrong in the table whatever it is connected to.
-
-        `vae` and `prediction` are asked for because they also take the name of a model, which the
-        host would hold against the list; `execute` knows the set's names.
-        """
-        return True if table is None else host.explain(lambda: _check_table(table))
+    def fingerprint_inputs(cls, vae: str | None = BASE, **_: object) -> str:
+        """Size and times of the file that gives the VAE, if a file does."""
+        return host.vae_fingerprint(vae) if vae not in (None, "", BASE, MERGE) else ""
 
     @classmethod
-    def fingerprint_inputs(cls, vae: object = None, **_: object) -> str:
-        """The file that gives the VAE, if one does."""
-        return host.vae_fingerprint(vae) if isinstance(vae, str) and vae not in _VAES else ""
+    def validate_inputs(cls, table: str | None = None) -> bool | str:
+        """What can be wrong in the table whatever it is connected to."""
+        return True if table is None else host.explain(lambda: _check_table(table))
 
     @classmethod
     @host.guarded
@@ -156,13 +141,16 @@ class OrthoMixer(io.ComfyNode):
         texture_alpha: float = 0.0,
         table: str = "",
         vae: str = BASE,
-        prediction: str = _AUTO,
+        prediction: str = "",
     ) -> io.NodeOutput:
         """Settle the table against the proposal; every problem of the rows is reported at once."""
         texture = TextureBoost(texture_model.strip() or None, texture_alpha)
         recipe = _recipe(models, mix, method, texture, table)
-        asked = None if prediction == _AUTO else prediction
-        recipe = changed(recipe, {"vae": vae, "prediction": asked})
+        recipe = replace(
+            recipe,
+            vae=vae_from_json(vae.strip() or BASE, recipe.models),
+            prediction=prediction_from_json(_chosen(prediction), recipe.models),
+        )
         found = problems(recipe)
         if found:
             raise found[0] if len(found) == 1 else PlanError(found)
@@ -172,36 +160,43 @@ class OrthoMixer(io.ComfyNode):
             "formula": text,
             "problems": marks,
             "text": text,
+            "parts": set_choices(models),
         }
-        wire = RecipeWire(recipe, replace(models, vae=_vae(recipe)))
+        wire = RecipeWire(recipe, _with_vae(models, recipe.vae_file))
         return io.NodeOutput(wire, text, ui=told(payload))
 
 
-def _checkpoint_inputs() -> tuple[Any, ...]:
-    """What is decided of a checkpoint beside its rows."""
-    vae = io.Combo.Input(
+def _chosen(prediction: str) -> str | None:
+    """The prediction that was asked for; `auto` is another word for none."""
+    return None if prediction.strip() in ("", "auto") else prediction.strip()
+
+
+def _part_inputs() -> list[Any]:
+    """Choices that only checkpoints ask for; the table's widget shows them where they matter."""
+    vae = io.String.Input(
         "vae",
-        options=[*_VAES, *host.vae_names()],
         default=BASE,
         optional=True,
-        tooltip="The VAE of a merged checkpoint. base: the base's. merge: merged by the rows' "
-        "alphas. A file: that VAE, baked in. A prompt may also name a model of the set.",
+        socketless=True,
+        tooltip="Where the VAE of a merged checkpoint comes from: base, merge (by the rows' "
+        "alphas), the name of a model, or a file of models/vae.",
     )
-    prediction = io.Combo.Input(
+    prediction = io.String.Input(
         "prediction",
-        options=[_AUTO, *PREDICTIONS],
-        default=_AUTO,
+        default="",
         optional=True,
-        tooltip="What the result predicts. auto: as the base, and an error where the models "
-        "do not agree. v+ztsnr: v with zero terminal SNR. A prompt may also name a model of "
-        "the set.",
+        socketless=True,
+        tooltip="What the result predicts: base, epsilon, v, v+ztsnr, or the name of a model. "
+        "Empty: as the base, and an error where the models disagree.",
     )
-    return with_names(vae), with_names(prediction)
+    return [extended(vae, hidden=True), extended(prediction, hidden=True)]
 
 
-def _vae(recipe: Recipe) -> ModelSpec | None:
-    file = recipe.vae_file
-    return None if file is None else ModelSpec("VAE", file, path=host.resolve_vae(file))
+def _with_vae(models: SetSpec, file: str | None) -> SetSpec:
+    """The set, and the file that gives the VAE."""
+    if file is None:
+        return models
+    return replace(models, vae=ModelSpec("VAE", file, host.resolve_vae(file)))
 
 
 def _recipe(

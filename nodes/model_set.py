@@ -13,6 +13,7 @@ from ..orthomerge_core.keys.detect import all_architectures
 from ..orthomerge_core.keys.opening import open_set, spec_from_paths
 from ..orthomerge_core.keys.setspec import COMPONENTS, SetSpec
 from . import host
+from .parts import set_choices
 from .widgets import extended, schema, told
 from .wire import Models
 
@@ -169,10 +170,11 @@ def _extended(old: SetSpec, picked: list[str]) -> SetSpec:
 
 
 def members(base: str, models: str) -> dict[str, Any]:
-    """Who is in a set, before any file is read: what the browser shows of a set that has not run.
+    """Who is in a set, before any run: what the browser shows of a set that has not run.
 
     base, models: as the node has them. Returns `names` as the table will call the models, `files`
-    (name → file), and `missing`: the lines without a file, each with what to do.
+    (name → file), `missing`: the lines without a file, each with what to do, and `parts`: what the
+    set leaves to choose (`parts.set_choices`; headers are read), or None.
     """
     missing: list[dict[str, str]] = []
     picked: list[str] = []
@@ -186,7 +188,8 @@ def members(base: str, models: str) -> dict[str, Any]:
         picked = host.siblings(base)
     spec = _spec(base, picked, "auto")
     files = {m.name: m.file for m in spec.models}
-    return {"names": list(spec.names()), "files": files, "missing": missing}
+    answer = {"names": list(spec.names()), "files": files, "missing": missing}
+    return answer | {"parts": set_choices(spec)}
 
 
 def _compatible(base: str, architecture: str) -> tuple[list[str], list[dict[str, str]]]:

@@ -2,6 +2,7 @@
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
 import { labelNode, noteDefs } from "./comfy/defs.mjs";
+import { askServer } from "./comfy/context.mjs";
 import { oncePerFrame, onRemoved, say } from "./comfy/edits.mjs";
 import { attachFace, markFace, restoreFace } from "./comfy/face_widget.mjs";
 import { onFailure, watchedNodes, watchFailures, watchNode } from "./comfy/failures.mjs";
@@ -11,6 +12,7 @@ import { modelsWidget } from "./comfy/models_widget.mjs";
 import { hasFace, hasTable, isOurs } from "./comfy/pack_nodes.mjs";
 import { carryWithCopies, noteAsked, onResult, remember, takeCarried } from "./comfy/results.mjs";
 import { dropProgressText } from "./comfy/progress.mjs";
+import { onMembers } from "./comfy/server_lists.mjs";
 import { loadStyle } from "./comfy/style.mjs";
 import { textureWidget } from "./comfy/texture_widget.mjs";
 import { colorWires } from "./comfy/wire_colors.mjs";
@@ -24,6 +26,7 @@ const afterEdit = oncePerFrame(() => {
 });
 
 onResult(afterEdit);
+onMembers(afterEdit);
 onFailure((node) => {
   refreshViews();
   if (hasFace(node)) attachFace(node, app);
@@ -33,6 +36,7 @@ app.registerExtension({
   name: "orthomerge.studio",
   settings: [LANGUAGE_SETTING],
   async init() {
+    askServer(api);
     loadStyle(new URL("./orthomerge.css", import.meta.url));
     watchFailures(api, (node, text) => say(app, text, "error", node.title));
     api.addEventListener("graphChanged", afterEdit);

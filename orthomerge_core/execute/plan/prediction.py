@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ...errors import CompatibilityError, OrthoMergeError
 from ...keys.aligned import AlignedModel, AlignedSet
-from ...keys.lora.source import LoraSource
-from ...keys.markers import marker_words, prediction
-from ...keys.prediction import MARKERS_OF, prediction_of
+from ...keys.choices import has_no_prediction, prediction_words
+from ...keys.markers import prediction
+from ...keys.prediction import MARKERS_OF
 from ...recipe.model import BASE
 
 __all__ = ["Markers", "settle_markers"]
@@ -45,12 +45,17 @@ def settle_markers(
     models that are no files have no markers and agree with anything: chosen, they mean the base's.
     """
     base = aligned.base
-    unchanged = Markers(words=_words(base))
+    unchanged = Markers(words=prediction_words(base))
     if choice is None:
-        others = {m.name: m for m in models if not _is_silent(m)}
+        others = {m.name: m for m in models if not has_no_prediction(m)}
         odd = [m for m in others.values() if prediction(m.markers) != prediction(base.markers)]
         if odd:
-            said = ", ".join([f"base: {_words(base)}", *(f"{m.name}: {_words(m)}" for m in odd)])
+            said = ", ".join(
+                [
+                    f"base: {prediction_words(base)}",
+                    *(f"{m.name}: {prediction_words(m)}" for m in odd),
+                ]
+            )
             what = f"the models do not predict the same ({said})"
             problems.append(CompatibilityError(what, fix=_CHOOSE))
         return unchanged
@@ -62,7 +67,7 @@ def settle_markers(
     if _is_silent(model) or prediction(model.markers) == prediction(base.markers):
         return unchanged
     added = {name: model.source.read_raw(key) for name, key in model.markers.items()}
-    return Markers(tuple(base.markers), added, _words(model))
+    return Markers(tuple(base.markers), added, prediction_words(model))
 
 
 def _asked(
@@ -79,12 +84,3 @@ def _asked(
         return unchanged
     added = {name: torch.zeros(0) for name in MARKERS_OF[choice]}
     return Markers(tuple(aligned.base.markers), added, choice)
-
-
-def _is_silent(model: AlignedModel) -> bool:
-    return isinstance(model.source, LoraSource) or model.source.is_live
-
-
-def _words(model: AlignedModel) -> str:
-    known = set(model.markers) <= {"v_pred", "ztsnr"}
-    return prediction_of(model.markers) if known else marker_words(model.markers)

@@ -83,6 +83,18 @@ function tableHost({ app, api, options, widget, owner, frame, getValue, getView 
       alpha: Number(other("texture_alpha")?.value ?? 0),
     }),
     applyMethod: (method) => setWidget(other("method"), method),
+    parts: () => ({
+      vae: String(other("vae")?.value || "base"),
+      prediction: String(other("prediction")?.value ?? ""),
+    }),
+    setPart: (part, next) => {
+      const choice = other(part);
+      if (!choice) return;
+      forgetFailure(owner());
+      commitEdit(app, choice, owner(), next);
+      choice.callback?.(next);
+      getView().refresh();
+    },
     figures: (rows, method, chosen) =>
       rowFigures(
         mixContext(owner(), app).forecast,
@@ -130,9 +142,19 @@ function setWidget(widget, value) {
   widget.callback?.(value);
 }
 
+/** The table shows these where they matter; by themselves they would be two lines that most never need. */
+const PARTS = ["vae", "prediction"];
+
+function hide(widget) {
+  if (!widget) return;
+  widget.hidden = true;
+  widget.options = { ...widget.options, hidden: true };
+}
+
 /** Redraws when another widget of the node or a wire changes. */
 function follow(node, view) {
   let chosen = node.widgets?.find((item) => item.name === "method")?.value;
+  for (const key of PARTS) hide(node.widgets?.find((item) => item.name === key));
   for (const key of ["method", "texture_model", "texture_alpha"]) {
     const widget = node.widgets?.find((item) => item.name === key);
     if (!widget) continue;

@@ -6,7 +6,8 @@ import { closePopup, openPicker } from "../parts/popup.mjs";
 import { t } from "../parts/words.mjs";
 
 /**
- * @typedef {{names: string[], files: Record<string, string>, missing: {file: string, text: string}[]}} Members
+ * @typedef {{names: string[], files: Record<string, string>, missing: {file: string, text: string}[],
+ *   parts?: import("../table/types").Parts | null}} Members
  * @param {{getValue: () => string, commit: (value: string) => void, base: () => string,
  *   available: () => {name: string, bytes?: number, modified?: number}[], members: () => Members | null,
  *   lastRun: () => {files?: Record<string, string>, skipped?: {file: string, reason: string}[]} | null,

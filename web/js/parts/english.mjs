@@ -214,4 +214,18 @@ export const ENGLISH = {
   textHelp:
     "Alpha of the text encoders, −5 to 5. Empty = as alpha, 0 = keep the base's. Two numbers as 0.3/0.6: encoder L and the others / encoder G",
   textWrong: "“{text}” is no alpha from −5 to 5, and no pair such as 0.3/0.6.",
+  parts: "Parts of the checkpoint",
+  vae: "VAE",
+  vaeBase: "the base's",
+  vaeMerge: "merged by the rows' alphas",
+  vaeOfModel: "of this model",
+  vaeHelp: "Where the VAE of the merged checkpoint comes from",
+  prediction: "Prediction",
+  predictionNone: "choose …",
+  predictionBase: "as the base",
+  predictionHelp:
+    "What the result predicts; the models of this merge do not agree. It decides how ComfyUI samples the result",
+  predictionOpen: "The models do not predict the same ({said}). Choose what the result predicts.",
+  count_predictionOpen: "{count} predictions to choose",
+  count_predictionOpen_one: "prediction to choose",
 };

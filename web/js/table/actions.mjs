@@ -58,6 +58,10 @@ export function actions(view) {
       const state = model.enableModels(at(), names);
       change(state, `${state.entries.findIndex((e) => e.row.model === names[0])}:enabled`);
     },
+    setPart: (name, value) => {
+      view.focusNext = name;
+      host.setPart(name, value);
+    },
     drag: rowDragging(view),
     menu: (index, anchor) => rowMenu(view, index, anchor),
     tableMenu: (anchor) => tableMenu(view, anchor),

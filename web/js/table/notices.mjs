@@ -7,6 +7,7 @@
 import { splitFolder } from "../parts/names.mjs";
 import { t } from "../parts/words.mjs";
 import { layersAdvice } from "./layers_advice.mjs";
+import { disagreeing } from "./part_choices.mjs";
 import { BASE, findProblems, isActive } from "./rules.mjs";
 
 /** Warnings of the optimizer that say why a row is off: the row's own reason tells them. */
@@ -79,7 +80,7 @@ function optimizerNotices(rows, warnings, own) {
 /** @returns {Notice[]} */
 function tableNotices(view, rows) {
   const { host } = view;
-  const { proposal, names, isDetached, changed = [] } = host.context();
+  const { proposal, names, isDetached, changed = [], parts = null } = host.context();
   const { model: texture } = host.texture();
   const schema = host.methods()[host.method()];
   const active = rows.filter(isActive).length;
@@ -91,6 +92,11 @@ function tableNotices(view, rows) {
     add("error", "maxRows", { method: schema.label ?? host.method(), count: schema.max_rows, active });
   }
   if (texture && names.length && !names.includes(texture)) add("error", "textureUnknown", { model: texture });
+  const odd = host.parts().prediction ? [] : disagreeing(parts, rows);
+  if (odd.length) {
+    const said = odd.map(({ name, words }) => `${shortName(name)}: ${words}`).join(", ");
+    add("error", "predictionOpen", { said });
+  }
   if (isDetached) add("info", "detached", {}, { action: { label: t("startPlain"), run: () => host.forget() } });
   else if (proposal === null && rows.length) add("info", "waiting");
   if (changed.length) add("warning", "staleTable", { what: changedWords(changed) });

@@ -47,6 +47,14 @@ export interface Notice {
   isTold?: boolean;
 }
 
+/** What a set leaves to choose; see `nodes/parts.py`. */
+export interface Parts {
+  components: string[];
+  vae: string[];
+  predictions: Record<string, string>;
+  vae_files: string[];
+}
+
 export interface Context {
   proposal: Row[] | null;
   isDetached?: boolean;
@@ -54,6 +62,7 @@ export interface Context {
   names: string[];
   forecast?: any;
   changed?: { title: string; what: string[] }[];
+  parts?: Parts | null;
   warnings?: { kind: string; text: string; models: string[]; enable: string[] }[];
   failure?: string;
 }
@@ -67,6 +76,9 @@ export interface Host {
   methods: () => Record<string, MethodInfo>;
   texture: () => { model: string; alpha: number };
   applyMethod: (method: string) => void;
+  /** VAE and prediction of the result, as the node has them. */
+  parts: () => { vae: string; prediction: string };
+  setPart: (name: "vae" | "prediction", value: string) => void;
   figures: (rows: Row[], method: string, options: Record<string, unknown>) => (Figures | null)[];
   say: (text: string, severity?: string) => void;
   history: (step: "undo" | "redo" | null) => void;
@@ -103,6 +115,7 @@ export interface Actions {
   editLayers: (index: number, anchor: HTMLElement) => void;
   notices: (anchor: HTMLElement) => void;
   goTo: (index: number) => void;
+  setPart: (name: "vae" | "prediction", value: string) => void;
 }
 
 export interface View {

@@ -15,6 +15,8 @@ import * as model from "./model.mjs";
 import { gatherNotices } from "./notices.mjs";
 import { setOption } from "./options.mjs";
 import { optionsPanel } from "./options_panel.mjs";
+import { hasTextEncoders } from "./part_choices.mjs";
+import { partsBar } from "./parts_bar.mjs";
 import { filterBar, filtered, header, toolbar } from "./toolbar.mjs";
 
 /**
@@ -115,7 +117,8 @@ function drawParts(view) {
   view.table.setAttribute("aria-rowcount", String(rows.length + 1));
   const isStale = (view.host.context().changed ?? []).length > 0;
   view.root.classList.toggle("om-stale", isStale);
-  const parts = [toolbar(view), view.filter.root, scroll, footer(view), options(view), view.live];
+  const below = [footer(view), partsBar(view), options(view), view.live].filter((part) => part !== null);
+  const parts = [toolbar(view), view.filter.root, scroll, ...below];
   if (scroll.parentElement === view.root) {
     // the rows stay in the page: taking them out and in again would lose focus and place
     while (view.root.firstChild && view.root.firstChild !== view.filter.root) view.root.firstChild.remove();
@@ -128,9 +131,10 @@ function drawParts(view) {
 
 /** Whether the set has text encoders, or a row speaks of them. */
 function hasText(view, rows) {
-  const { forecast } = view.host.context();
+  const { forecast, parts = null } = view.host.context();
   return (
     rows.some((row) => row.text !== undefined) ||
+    hasTextEncoders(parts) ||
     Boolean(forecast?.keys?.some((key) => key.startsWith("text_encoder.")))
   );
 }

@@ -5,10 +5,11 @@
  * Ctrl+Z handler stays silent while an input has the focus, so the table asks for the command itself.
  */
 
-/** Sets a widget's value as one undo step. */
-export function commitEdit(app, widget, node, value) {
+/** Sets a widget's value as one undo step, with whatever `also` changes. */
+export function commitEdit(app, widget, node, value, also = () => {}) {
   app.canvas?.emitBeforeChange?.();
   try {
+    also();
     widget.value = value;
     node.graph?.change?.();
     node.setDirtyCanvas?.(true, true);

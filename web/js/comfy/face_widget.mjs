@@ -2,10 +2,12 @@
 import { emptyFace, faceFor, failureFace, staleLine } from "../faces/faces.mjs";
 import { el, shield } from "../parts/dom.mjs";
 import { changedSince } from "./context.mjs";
-import { adoptPlace, markRenderer, onRemoved } from "./edits.mjs";
+import { strengthBar } from "../faces/strength.mjs";
+import { adoptPlace, commitEdit, markRenderer, onRemoved, say } from "./edits.mjs";
 import { failureOf } from "./failures.mjs";
-import { isOff } from "./graph.mjs";
+import { inputSlot, isOff, mixerAbove } from "./graph.mjs";
 import { syncWords } from "./locale.mjs";
+import { t } from "../parts/words.mjs";
 import { recall } from "./results.mjs";
 
 const NAME = "orthomerge_face";
@@ -34,6 +36,7 @@ export function markFace(node, app) {
   const changed = changedSince(node, result);
   const isStale = Boolean(result) && (changed.length > 0 || isOff(node));
   const [root] = widget.element.children;
+  root.querySelector(":scope > .om-ab")?.sync();
   root.classList.toggle("om-stale", isStale);
   const line = isStale ? staleLine(changed, isOff(node)) : null;
   const old = root.querySelector(":scope > .om-stale-line");
@@ -45,13 +48,38 @@ export function markFace(node, app) {
 function showFace(node, app, payload, failure = "") {
   syncWords(app);
   const has = node.widgets?.some((item) => item.name === NAME);
-  const face = failure ? failureFace(failure) : (faceFor(payload) ?? (has ? emptyFace() : null));
+  const take = (recipe) => takeAbove(node, app, recipe);
+  const face = failure ? failureFace(failure) : (faceFor(payload, { take }) ?? (has ? emptyFace() : null));
   if (!face) return false;
   const widget = node.widgets?.find((item) => item.name === NAME) ?? addFace(node);
   markRenderer(widget.element);
-  widget.element.firstChild.replaceChildren(face);
+  const bar = payload?.kind === "merge" && !failure ? strengthOf(node, app) : null;
+  widget.element.firstChild.replaceChildren(...(bar ? [bar] : []), face);
   if (!failure) markFace(node, app);
   return true;
+}
+
+/** The bar for a node's `strength`; null where it has none, or a wire gives it. */
+function strengthOf(node, app) {
+  const widget = node.widgets?.find((item) => item.name === "strength");
+  const link = node.inputs?.[inputSlot(node, "strength")]?.link;
+  if (!widget || (link !== null && link !== undefined)) return null;
+  return strengthBar({
+    value: () => Number(widget.value),
+    onChange: (next) => {
+      commitEdit(app, widget, node, next);
+      widget.callback?.(next);
+      markFace(node, app);
+    },
+  });
+}
+
+/** A cell's recipe into the table of the mixer that the grid was made of. */
+function takeAbove(node, app, recipe) {
+  const mixer = mixerAbove(node);
+  const table = mixer?.widgets?.find((item) => item.type === "ORTHOMERGE_TABLE");
+  if (table?.takeRecipe) table.takeRecipe(recipe);
+  else say(app, t("noMixerAbove"), "warn");
 }
 
 function makeRoom(node) {
@@ -84,7 +112,9 @@ function addFace(node) {
 const faceHeight = (root) => {
   const content = root.lastElementChild;
   const list = content?.querySelector(".om-small-table") ?? null;
+  const bar = root.querySelector(":scope > .om-ab")?.offsetHeight ?? 0;
   const parts = [...(content?.children ?? [])].filter((child) => !child.contains(list));
-  const wanted = parts.reduce((sum, child) => sum + child.offsetHeight, list ? 16 : 24) + (list?.offsetHeight ?? 0);
+  const wanted =
+    bar + parts.reduce((sum, child) => sum + child.offsetHeight, list ? 16 : 24) + (list?.offsetHeight ?? 0);
   return Math.min(SIZE.most, Math.max(SIZE.least, wanted));
 };

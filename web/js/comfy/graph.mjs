@@ -3,6 +3,7 @@
  *
  * @typedef {import("./types").ComfyNode} ComfyNode
  */
+import { hasTable } from "./pack_nodes.mjs";
 
 /** ComfyUI's numbers for a node's mode. */
 const MUTED = 2;
@@ -71,3 +72,16 @@ export function upstream(node, inputName) {
 
 /** Whether a run would get something through a named input. */
 export const isLinked = (node, inputName) => upstream(node, inputName) !== null;
+
+/** The nearest mixer above a node, whatever lies between them; null where there is none. */
+export function mixerAbove(node) {
+  const seen = new Set([node]);
+  for (const item of seen) {
+    if (item !== node && hasTable(item)) return item;
+    (item.inputs ?? []).forEach((_, slot) => {
+      const from = source(item, slot)?.node;
+      if (from) seen.add(from);
+    });
+  }
+  return null;
+}

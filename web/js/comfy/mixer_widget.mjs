@@ -6,6 +6,7 @@ import { t } from "../parts/words.mjs";
 import { writeInFull } from "../table/model.mjs";
 import { withSuggestions } from "../table/options.mjs";
 import { presetStore } from "../table/presets.mjs";
+import { takeRecipe } from "../table/take_cell.mjs";
 import { createTableView } from "../table/view.mjs";
 import { mixContext } from "./context.mjs";
 import { adoptPlace, commitEdit, lookAt, markRenderer, oncePerFrame, onRemoved, runHistory, say } from "./edits.mjs";
@@ -39,6 +40,7 @@ export function mixerWidget({ app, api, views, node, name, data }) {
   const owner = () => widget.node ?? node;
   const host = tableHost({ app, api, options, widget, owner, frame, getValue: () => value, getView: () => view });
   view = createTableView(host, abort.signal);
+  widget.takeRecipe = (recipe) => takeRecipe(view, recipe);
   // rows of an earlier run that no optimizer stands behind any more are sent as they are shown
   widget.serializeValue = () => (host.context().isDetached ? writeInFull(view.state) : value);
   const before = widget.beforeQueued;
@@ -87,6 +89,14 @@ function tableHost({ app, api, options, widget, owner, frame, getValue, getView 
       vae: String(other("vae")?.value || "base"),
       prediction: String(other("prediction")?.value ?? ""),
     }),
+    takeOver: (taken, table) => {
+      forgetFailure(owner());
+      const { method, texture, vae, prediction } = taken;
+      const values = { method, texture_model: texture.model, texture_alpha: texture.alpha, vae, prediction };
+      commitEdit(app, widget, owner(), table, () => {
+        for (const [key, next] of Object.entries(values)) setWidget(other(key), next);
+      });
+    },
     setPart: (part, next) => {
       const choice = other(part);
       if (!choice) return;

@@ -5,15 +5,26 @@ import { el, icon } from "../parts/dom.mjs";
 import { worded } from "../parts/messages.mjs";
 import { percent } from "../parts/numbers.mjs";
 import { changedWords } from "../table/notices.mjs";
+import { gridFace } from "./grid_face.mjs";
 import { pairsTable } from "./pairs.mjs";
 import { t } from "../parts/words.mjs";
 
-/** The face for a payload, or null where its kind has none. */
-export function faceFor(payload) {
-  const make = { compat: compatFace, analysis: analysisFace, mix: mixFace, merge: mergeFace, plan: planFace }[
-    payload?.kind
-  ];
-  return make?.(payload) ?? null;
+const FACES = {
+  compat: compatFace,
+  analysis: analysisFace,
+  mix: mixFace,
+  merge: mergeFace,
+  plan: planFace,
+  grid: (payload, { take }) => gridFace(payload, take),
+};
+
+/**
+ * The face for a payload, or null where its kind has none.
+ * @param {any} payload
+ * @param {{take: (recipe: any) => void}} actions what buttons on a face do
+ */
+export function faceFor(payload, actions) {
+  return FACES[payload?.kind]?.(payload, actions) ?? null;
 }
 
 /** In place of a failure that is over. */

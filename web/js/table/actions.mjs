@@ -7,6 +7,7 @@ import { copyText, openPaste } from "./clipboard.mjs";
 import { rowDragging } from "./drag.mjs";
 import { openLayers } from "./layers_panel.mjs";
 import { openMenu, openPicker } from "../parts/popup.mjs";
+import { chooseGridPicture } from "./take_cell.mjs";
 import { openPresets } from "./presets.mjs";
 import * as model from "./model.mjs";
 import { replaceFigures } from "./body.mjs";
@@ -229,6 +230,7 @@ function tableMenu(view, anchor) {
           host.say(t("pasted", { count: found.length }));
         }),
     },
+    { label: `${t("takeFromPicture")} …`, action: () => chooseGridPicture(view, anchor) },
     null,
     { label: t("resetTable"), action: () => act.change(model.resetTable(view.state), "more") },
   ]);

@@ -1,5 +1,6 @@
 /** The table's parts and what they hand each other. */
 import type { Row } from "./rules.mjs";
+import type { Taken } from "./grid_cells.mjs";
 import type { Entry, State } from "./model.mjs";
 
 /** What a row's bars show; `blocks` is the row's energy per block, where it is known. */
@@ -79,6 +80,8 @@ export interface Host {
   /** VAE and prediction of the result, as the node has them. */
   parts: () => { vae: string; prediction: string };
   setPart: (name: "vae" | "prediction", value: string) => void;
+  /** Method, texture, VAE and prediction of a recipe with the table's string, as one step of undo. */
+  takeOver: (taken: Taken, table: string) => void;
   figures: (rows: Row[], method: string, options: Record<string, unknown>) => (Figures | null)[];
   say: (text: string, severity?: string) => void;
   history: (step: "undo" | "redo" | null) => void;

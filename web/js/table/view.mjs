@@ -17,6 +17,7 @@ import { setOption } from "./options.mjs";
 import { optionsPanel } from "./options_panel.mjs";
 import { hasTextEncoders } from "./part_choices.mjs";
 import { partsBar } from "./parts_bar.mjs";
+import { takeDroppedPictures } from "./take_cell.mjs";
 import { filterBar, filtered, header, toolbar } from "./toolbar.mjs";
 
 /**
@@ -43,6 +44,7 @@ export function createTableView(host, signal) {
   };
   shield(root, signal);
   tableKeys(view, signal);
+  takeDroppedPictures(view, signal);
   view.act = actions(view);
   view.figuresOf = (rows) => currentFigures(view, rows);
   view.formulaOf = (rows) => formulaText(view, rows);

@@ -20,9 +20,10 @@ from ..orthomerge_core.recipe.table import (
     method_options,
     parse_table,
 )
+from ..orthomerge_core.report.formula import formula_text
 from . import host
 from .parts import set_choices
-from .payloads import formula, mix_payload
+from .payloads import mix_payload
 from .widgets import extended, schema, told
 from .wire import Mix, MixWire, Models, RecipeSocket, RecipeWire
 
@@ -155,7 +156,7 @@ class OrthoMixer(io.ComfyNode):
         if found:
             raise found[0] if len(found) == 1 else PlanError(found)
         marks = [p.to_json() for p in find_problems(recipe.rows, models.names())]
-        text = formula(recipe)
+        text = formula_text(recipe)
         payload = mix_payload(mix, models.names()) | {
             "formula": text,
             "problems": marks,

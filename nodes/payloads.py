@@ -9,10 +9,9 @@ from ..orthomerge_core.analysis.derive import derive
 from ..orthomerge_core.analysis.result import Analysis
 from ..orthomerge_core.forecast.forecast import reduce_for_table
 from ..orthomerge_core.recipe.codec import row_to_json
-from ..orthomerge_core.report.formula import formula
 from .wire import MixWire
 
-__all__ = ["analysis_payload", "formula", "mix_payload"]
+__all__ = ["analysis_payload", "mix_payload"]
 
 
 def mix_payload(mix: MixWire | None, names: Sequence[str]) -> dict[str, Any]:

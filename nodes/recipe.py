@@ -12,8 +12,8 @@ from ..orthomerge_core.io.hash_memo import HashMemo
 from ..orthomerge_core.io.opening import open_source
 from ..orthomerge_core.recipe.model import Recipe
 from ..orthomerge_core.report.card import model_card
+from ..orthomerge_core.report.formula import formula_text
 from . import host
-from .payloads import formula
 from .texts import FORMATS, read_text, write_text
 from .widgets import schema, told
 from .wire import RecipeSocket, RecipeWire
@@ -110,7 +110,7 @@ class OrthoRecipe(io.ComfyNode):
         """Load, find the models, export."""
         wire = recipe or _loaded(json, file, cls.hidden.unique_id)
         text = _card(wire.recipe, file) if export == "card" else write_text(wire.recipe, export)
-        payload = {"kind": "recipe", "formula": formula(wire.recipe), "text": text}
+        payload = {"kind": "recipe", "formula": formula_text(wire.recipe), "text": text}
         return io.NodeOutput(wire, text, ui=told(payload))
 
 

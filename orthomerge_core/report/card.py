@@ -9,7 +9,7 @@ from ..io.file_hash import AUTO_V2
 from ..recipe.layers import parse_layers
 from ..recipe.model import BASE, Recipe
 from .ancestry_text import ancestry_lines
-from .formula import formula
+from .formula import formula_text
 
 __all__ = ["model_card"]
 
@@ -29,7 +29,7 @@ def model_card(
     """
     header = header or {}
     lines = [f"# {_text(header.get('modelspec.title') or name)}", "", *_about(header)]
-    math, _, method = formula(recipe).partition("\n")
+    math, _, method = formula_text(recipe).partition("\n")
     lines += ["## Formula", "", "```", math, "```", ""]
     lines += [method, ""] if method else []
     lines += ["## Made of", "", *_sources(recipe, sha256 or {}), ""]

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { failureOf, onFailure, watchFailures, watchNode } from "../../web/js/comfy/failures.mjs";
@@ -21,24 +22,12 @@ const row = (model, delta_from, alpha = 1, more = {}) => ({
   ...more,
 });
 
-test("formula: sums, means and named methods", () => {
-  const rows = [row("a", "base"), row("x/b", "a", -0.5, { repeat: 2 }), row("c", "base", 1, { enabled: false })];
-  assert.equal(formula(rows, { method: "task_arithmetic" }), "W = base + (a − base) − 2 × 0.5 · (b − a)");
-  assert.equal(formula(rows, { method: "average" }), "W = base + [(a − base) − 2 × 0.5 · (b − a)] ∕ 3");
-  assert.equal(formula(rows, { method: "orthomerge" }), "W = base + orthomerge((a − base), −2 × 0.5 · (b − a))");
-});
-
-test("formula: nothing on, negative first, layers, texture", () => {
-  assert.equal(formula([], { method: "average" }), "W = base");
-  assert.equal(
-    formula([row("a", "base", -1, { layers: "x=0" })], {
-      method: "task_arithmetic",
-      textureModel: "t",
-      textureAlpha: 0.2,
-    }),
-    "W = base − (a − base) ∘ layers + 0.2 · Δt",
-  );
-});
+for (const item of JSON.parse(readFileSync(new URL("../fixtures/formula_cases.json", import.meta.url), "utf8"))) {
+  test(`formula: ${item.name}`, () => {
+    const { method, texture_model: textureModel, texture_alpha: textureAlpha, strength } = item;
+    assert.equal(formula(item.rows, { method, textureModel, textureAlpha, strength }), item.line);
+  });
+}
 
 test("names: folders, filters, groups", () => {
   assert.deepEqual(splitFolder("a\\b/c"), ["a\\b", "c"]);

@@ -152,7 +152,7 @@ def test_mixer_without_a_proposal_adds_every_model(pack: ModuleType, family: Pat
         ("one", "base", 1.0),
         ("two", "base", 1.0),
     ]
-    assert formula.startswith("W = base + task_arithmetic((one − base), (two − base))\n")
+    assert formula.startswith("W = base + (one − base) + (two − base)\n")
     assert payload["kind"] == "mix" and payload["names"] == ["one", "two"]
 
 
@@ -164,9 +164,7 @@ def test_formula_says_alpha_repeat_layers_and_texture(pack: ModuleType, family: 
     inputs = {"texture_model": "two", "texture_alpha": 0.25, "method": "average"}
     (_, formula), _ = run(pack.OrthoMixer, models=model_set(pack), table=rows, **inputs)
     line = formula.splitlines()[0]
-    assert line == (
-        "W = base + average(2 × 0.5 (one − base) on [blocks.0=1, default=0]) + 0.25 (two − base)"
-    )
+    assert line == "W = base + [2 × 0.5 · (one − base) ∘ layers] ∕ 2 + 0.25 · Δtwo"
 
 
 @pytest.mark.parametrize(

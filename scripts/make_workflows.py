@@ -1,7 +1,7 @@
-"""Writes `example_workflows/*.json` and their API twins, for the nodes as a real ComfyUI has them.
+"""Writes `example_workflows/*.json`, their API twins and `subgraphs/*.json`, for a real ComfyUI.
 
     python scripts/make_workflows.py           all workflows
-    python scripts/make_workflows.py slerp     only these
+    python scripts/make_workflows.py slerp     only these (blueprint: the file in subgraphs/)
 
 Each makes a picture from the demo's family; exchange the names in the first node for your models.
 """
@@ -21,11 +21,13 @@ from scripts.support import env
 if __name__ == "__main__":
     env.in_venv(dev=True)
 
+from scripts.support.blueprint import NAME, blueprint
 from scripts.support.comfy_host import ComfyHost
 from scripts.support.examples import EXAMPLES, Studio, file_name
 from scripts.support.family import make_family
 
 TARGET = env.ROOT / "example_workflows"
+BLUEPRINTS = env.ROOT / "subgraphs"
 
 
 def main() -> None:
@@ -43,6 +45,9 @@ def main() -> None:
         _write(TARGET / f"{file_name(example.name)}.json", flow.saved(example.name))
         _write(TARGET / "api" / f"{example.name}.json", flow.api())
         env.say(example.name)
+    if not sys.argv[1:] or "blueprint" in sys.argv[1:]:
+        BLUEPRINTS.mkdir(exist_ok=True)
+        _write(BLUEPRINTS / f"{NAME}.json", blueprint(info))
     (TARGET / "README.md").write_text(_index(), encoding="utf-8")
 
 

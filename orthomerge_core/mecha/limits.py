@@ -90,8 +90,11 @@ def _reasons(model: AlignedModel, aligned: AlignedSet) -> list[OrthoMergeError]:
 
 
 def _of_base(aligned: AlignedSet, reasons: list[OrthoMergeError]) -> torch.dtype:
-    """The one dtype of the base's weights; several are a reason."""
+    """The one dtype of the base's weights, bf16 for fp8 without scales, as a merge of ours has it;
+    several are a reason."""
     names = sorted({aligned.base.entry(key).dtype for key in aligned.keys})
+    if names and all(name.startswith("F8_") for name in names):
+        return torch.bfloat16
     if len(names) == 1:
         return torch_dtype(names[0])
     error = UnsupportedError(

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from orthomerge_core import mecha
 from orthomerge_core.errors import RecipeError
+from orthomerge_core.mecha.limits import require_plain_files
 from orthomerge_core.methods.registry import all_methods
 from orthomerge_core.recipe.model import Row, TextureBoost
 from tests.core.mecha_family import SHAPES, recipe_for, write_models
@@ -141,3 +142,13 @@ def test_a_model_without_a_file_is_named():
     recipe = recipe_for("average", models={})
     with pytest.raises(RecipeError, match='model "detail" has no file in the recipe'):
         mecha.recipe_text(recipe)
+
+
+def test_a_base_in_plain_fp8_is_exported_as_bf16_as_we_write_it(tmp_path):
+    write_models(tmp_path)
+    base = load_file(tmp_path / "base.safetensors")
+    save_file(
+        {k: t.to(torch.float8_e4m3fn) for k, t in base.items()}, tmp_path / "base.safetensors"
+    )
+    found = require_plain_files(recipe_for("task_arithmetic"), tmp_path)
+    assert found is torch.bfloat16

@@ -153,3 +153,20 @@ def test_a_map_that_names_what_is_not_there(block_map, words):
 def test_ranges_are_pairs(start, to, more):
     pairs = parse_block_map(f"x.blocks.{start}-{start + more} = {to}-{to + more}\n")["x.blocks"]
     assert pairs == tuple((start + i, to + i) for i in range(more + 1))
+
+
+def test_flux_dev_and_schnell_have_one_depth_and_differ_in_the_guidance():
+    """Four tensors: kept from a base that has them, not merged into one that lacks them."""
+    dev = {key: torch.zeros(shape) for key, shape in shrunk(inventory("flux1-dev")).items()}
+    schnell = {key: t + 1 for key, t in dev.items() if not key.startswith("guidance_in")}
+    (model,) = laid(dev, schnell).models
+    assert (model.report.missing, model.report.extra) == (4, 0)
+    assert any("4 tensors are missing (guidance_in." in text for text in model.report.findings)
+    (model,) = laid(schnell, dev).models
+    assert (model.report.missing, model.report.extra) == (0, 4)
+    words = "4 tensors are not in the base (guidance_in."
+    assert any(words in text for text in model.report.findings)
+    (mapped,) = laid(dev, schnell, "single_blocks.0-9=10-19").models
+    assert mapped.report.missing == 4 + 28 * len(
+        [key for key in dev if key.startswith("single_blocks.0.")]
+    )

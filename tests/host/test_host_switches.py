@@ -26,7 +26,6 @@ SWITCHES = {
     "cache of 1": ["--cache-lru", "1"],
     "cache by RAM": ["--cache-ram"],
     "static weights": ["--disable-dynamic-vram"],
-    "dynamic weights": ["--enable-dynamic-vram"],
 }
 LAYER = "diffusion_model.joint_blocks.0.x_block.attn.qkv"
 

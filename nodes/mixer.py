@@ -30,7 +30,6 @@ from .wire import Mix, MixWire, Models, RecipeSocket, RecipeWire
 __all__ = ["OrthoMixer"]
 
 
-
 class OrthoMixer(io.ComfyNode):
     """Rows that the person touched stay; the others follow the proposal."""
 

@@ -6,7 +6,16 @@ import { cellLabel, readGrid, takenFrom } from "../../web/js/table/grid_cells.mj
 
 const RECIPE = {
   rows: [
-    { model: "ink", alpha: 0.5, enabled: false, delta_from: "base", repeat: 2, layers: "", info: "x", text: [0.3, 0.6] },
+    {
+      model: "ink",
+      alpha: 0.5,
+      enabled: false,
+      delta_from: "base",
+      repeat: 2,
+      layers: "",
+      info: "x",
+      text: [0.3, 0.6],
+    },
     { model: "photo", alpha: 9 },
     { alpha: 1 },
   ],
@@ -32,7 +41,9 @@ const chunk = (kind, data) => {
   return Buffer.concat([size, body, sum]);
 };
 const png = (...chunks) =>
-  new Uint8Array(Buffer.concat([Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]), ...chunks, chunk("IEND", Buffer.alloc(0))]));
+  new Uint8Array(
+    Buffer.concat([Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]), ...chunks, chunk("IEND", Buffer.alloc(0))]),
+  );
 
 test("a recipe's choices become the mixer's; what a table cannot hold keeps its default", () => {
   const taken = takenFrom(RECIPE);
@@ -53,14 +64,21 @@ test("a recipe's choices become the mixer's; what a table cannot hold keeps its 
 
 test("only grids of this version are read", () => {
   assert.deepEqual(readGrid(JSON.stringify(GRID)), GRID);
-  for (const text of ["", "{", "[]", "null", '{"version": 2, "axes": [], "cells": []}', '{"version": 1, "axes": [], "cells": [{}]}']) {
+  for (const text of [
+    "",
+    "{",
+    "[]",
+    "null",
+    '{"version": 2, "axes": [], "cells": []}',
+    '{"version": 1, "axes": [], "cells": [{}]}',
+  ]) {
     assert.equal(readGrid(text), null, text);
   }
   assert.equal(cellLabel(GRID.axes, GRID.cells[0]), "alpha 0");
 });
 
 test("the texts of a PNG, latin or not; nothing of anything else", () => {
-  const latin = chunk("tEXt", Buffer.from("orthomerge.grid\0{\"é\": 1}", "latin1"));
+  const latin = chunk("tEXt", Buffer.from('orthomerge.grid\0{"é": 1}', "latin1"));
   const wide = chunk("iTXt", Buffer.concat([Buffer.from("title\0\0\0\0\0", "latin1"), Buffer.from("合并", "utf8")]));
   const packed = chunk("iTXt", Buffer.from("other\0\x01\0\0\0xx", "latin1"));
   const whole = png(latin, wide, packed);

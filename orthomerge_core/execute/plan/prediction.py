@@ -64,7 +64,7 @@ def settle_markers(
     if choice in MARKERS_OF:
         return _asked(choice, aligned, unchanged, problems)
     model = aligned.model(choice)
-    if _is_silent(model) or prediction(model.markers) == prediction(base.markers):
+    if has_no_prediction(model) or prediction(model.markers) == prediction(base.markers):
         return unchanged
     added = {name: model.source.read_raw(key) for name, key in model.markers.items()}
     return Markers(tuple(base.markers), added, prediction_words(model))

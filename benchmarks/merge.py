@@ -40,7 +40,7 @@ from orthomerge_core.concurrency.pool import Ticker, run_pool, usable_cores
 from orthomerge_core.execute.caches import Caches
 from orthomerge_core.execute.deltas import CHUNK
 from orthomerge_core.execute.linear.gram_cache import GramCache
-from orthomerge_core.execute.linear.kernel import fused_sweep
+from orthomerge_core.execute.linear.kernel import fused_kernel
 from orthomerge_core.execute.output.provenance import header_metadata
 from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
@@ -168,7 +168,7 @@ def ours(paths: list[Path], out: Path, method: str) -> dict[str, float]:
             run_merge(plan, caches)
         out.unlink()
     begun = time.perf_counter()
-    fused_sweep("BF16")
+    fused_kernel("BF16")
     load_s = time.perf_counter() - begun
 
     def merge() -> None:

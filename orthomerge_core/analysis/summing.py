@@ -17,7 +17,7 @@ from ..keys.aligned import AlignedModel, AlignedSet, common_dtype
 from ..keys.reading import total_bytes
 from ..linalg.compiled import KINDS, WORTH_COMPILING_BYTES
 from ..progress import Progress
-from .compiled import CompiledKernel, Sweep, compiled_sweep
+from .compiled import CompiledKernel, Kernel, compiled_kernel
 from .device_kernel import DeviceKernel
 from .kernel import ChunkKernel, ChunkSums, exact_sums
 
@@ -33,14 +33,14 @@ class Engine:
     there is any; else NumPy or, elsewhere, the device."""
 
     device: torch.device
-    sweeps: dict[str, Sweep] = field(default_factory=dict)
+    kernels: dict[str, Kernel] = field(default_factory=dict)
 
     def kernel(self, rows: int, columns: int) -> Callable[..., ChunkSums | None]:
         """What sums float32 rows."""
         if self.device.type != "cpu":
             return DeviceKernel(self.device)
-        if "F32" in self.sweeps:
-            return CompiledKernel(self.sweeps["F32"], rows)
+        if "F32" in self.kernels:
+            return CompiledKernel(self.kernels["F32"], rows)
         return ChunkKernel(rows, columns)
 
 
@@ -50,11 +50,11 @@ def engine_for(device: torch.device, aligned: AlignedSet, progress: Progress) ->
         return Engine(device)
     models = (aligned.base, *aligned.models)
     stored = {common_dtype([m for m in models if m.has(key)], key) for key in aligned.keys}
-    sweeps = {
-        dtype: run_abandonable(partial(compiled_sweep, dtype), progress)
+    kernels = {
+        dtype: run_abandonable(partial(compiled_kernel, dtype), progress)
         for dtype in ("F32", *(name for name in KINDS if name in stored))
     }
-    return Engine(device, {dtype: sweep for dtype, sweep in sweeps.items() if sweep is not None})
+    return Engine(device, {name: found for name, found in kernels.items() if found is not None})
 
 
 class Summer:
@@ -77,10 +77,10 @@ class Summer:
         """What sums chunks of a tensor that these models hold, the base first."""
         exact = self._floats_of(key, models)
         dtype = common_dtype(models, key)
-        sweep = self._engine.sweeps.get(dtype) if dtype in KINDS else None
-        if sweep is None:
+        kernel = self._engine.kernels.get(dtype) if dtype in KINDS else None
+        if kernel is None:
             return exact
-        return self._stored_of(key, models, CompiledKernel(sweep, len(models)), exact)
+        return self._stored_of(key, models, CompiledKernel(kernel, len(models)), exact)
 
     def _floats_of(self, key: str, models: Sequence[AlignedModel]) -> SumChunk:
         readers = [model.reader(key, self._scratch) for model in models]

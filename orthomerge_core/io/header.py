@@ -13,13 +13,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from ..errors import HeaderError, UnsupportedError, is_showable
-from .dtypes import DTYPES, n_bytes_of
+from ..errors import HeaderError, is_showable
 from .hashing import bytes_hash
 from .limits import MAX_HEADER_BYTES, MAX_METADATA, MAX_TENSORS, check_json_size, too_large
+from .other_kinds import refuse_other_kinds
 from .rawfile import RawFile
+from .tensor_info import DOWNLOAD, FIELDS, Item, TensorInfo, shown, tensor_info
 
 __all__ = [
     "MAX_HEADER_BYTES",
@@ -30,27 +31,8 @@ __all__ = [
     "read_header",
 ]
 
-_MAX_RANK = 64  # torch's own limit
-_MAX_NUMEL = 2**62
 _MAX_NAME = 1000
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_FIELDS = ("dtype", "shape", "data_offsets")
-_DOWNLOAD = "The file is damaged or incomplete: download or convert it again."
-
-
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
-    """Where a tensor lies: bytes [start, stop) counted from the beginning of the file."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    stop: int
-
-    @property
-    def n_bytes(self) -> int:
-        """Stored bytes."""
-        return self.stop - self.start
 
 
 @dataclass(frozen=True)
@@ -95,7 +77,7 @@ def parse_header(file: RawFile) -> Header:
     if len(tree) > MAX_TENSORS:
         raise too_large(file.name, "tensors", MAX_TENSORS, len(tree))
     # popped, so that what was parsed goes while what is kept grows
-    infos = {k: _tensor_info(file.name, k, tree.pop(k), data_start) for k in list(tree)}
+    infos = {k: tensor_info(file.name, k, tree.pop(k), data_start) for k in list(tree)}
     order = sorted(infos, key=lambda k: (infos[k].start, infos[k].stop, k))
     ordered = {key: infos.pop(key) for key in order}
     _check_cover(file.name, ordered, data_start, file.size)
@@ -107,11 +89,11 @@ def _header_bytes(file: RawFile) -> bytes:
     file.read_at(memoryview(head), 0)
     length = int.from_bytes(head[:8], "little")
     if 8 + length > file.size:  # a real length may begin with any of the other kinds' bytes
-        _refuse_other_kinds(file.name, bytes(head))
+        refuse_other_kinds(file.name, bytes(head))
     if file.size < 8:
         what = f'"{file.name}" is too short to be a safetensors file'
         raise HeaderError(
-            what, kind="too_short", expected="8 bytes or more", received=file.size, fix=_DOWNLOAD
+            what, kind="too_short", expected="8 bytes or more", received=file.size, fix=DOWNLOAD
         )
     if length > MAX_HEADER_BYTES:
         raise HeaderError(
@@ -128,40 +110,18 @@ def _header_bytes(file: RawFile) -> bytes:
             kind="truncated",
             expected=f"{8 + length} bytes",
             received=f"{file.size} bytes",
-            fix=_DOWNLOAD,
+            fix=DOWNLOAD,
         )
     raw = bytearray(length)
     file.read_at(memoryview(raw), 8)
     return bytes(raw)
 
 
-_OTHER_KINDS = (
-    (b"PK\x03\x04", "is a pickle checkpoint (zip) under another name", "pickle"),
-    (b"\x80\x02", "is a pickle checkpoint under another name", "pickle"),
-    (b"GGUF", "is a GGUF file under another name", "gguf"),
-    (b"version https://git-lfs", "is a Git LFS pointer, not the model itself", "lfs"),
-    (b"<!doctype", "is a web page, not a model", "page"),
-    (b"<html", "is a web page, not a model", "page"),
-)
-_WAYS_OUT = {
-    "pickle": "A pickle can run code when it is opened: convert it to safetensors first.",
-    "gguf": "Rename it to .gguf.",
-    "lfs": "Fetch the real file with `git lfs pull`.",
-    "page": "The download failed or needed a login: download it again.",
-}
-
-
-def _refuse_other_kinds(name: str, head: bytes) -> None:
-    for magic, what, way in _OTHER_KINDS:
-        if head.lower().startswith(magic.lower()):
-            raise UnsupportedError(f'"{name}" {what}', fix=_WAYS_OUT[way])
-
-
 def _object(pairs: list[tuple[str, Any]]) -> Any:
-    """A JSON object without duplicate keys; a tensor's as a `_Item`, a third of a dict's size."""
+    """A JSON object without duplicate keys; a tensor's as a `Item`, a third of a dict's size."""
     found = dict(pairs)
-    if len(pairs) == 3 and all(name in found for name in _FIELDS):
-        return _Item(*(found[name] for name in _FIELDS))
+    if len(pairs) == 3 and all(name in found for name in FIELDS):
+        return Item(*(found[name] for name in FIELDS))
     if len(found) < len(pairs):
         seen: set[str] = set()
         for key, _ in pairs:
@@ -169,12 +129,6 @@ def _object(pairs: list[tuple[str, Any]]) -> Any:
                 raise _DuplicateKeyError(key)
             seen.add(key)
     return found
-
-
-class _Item(NamedTuple):
-    dtype: Any
-    shape: Any
-    data_offsets: Any
 
 
 class _DuplicateKeyError(Exception):
@@ -186,30 +140,30 @@ def _decoded(name: str, raw: bytes) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         what = f'the header of "{name}" is not UTF-8'
-        raise HeaderError(what, kind="not_utf8", fix=_DOWNLOAD) from None
+        raise HeaderError(what, kind="not_utf8", fix=DOWNLOAD) from None
 
 
 def _parse_json(name: str, text: str) -> dict[str, Any]:
     try:
         tree = json.loads(text, object_pairs_hook=_object)
     except _DuplicateKeyError as error:
-        what = f'"{name}" has the key {_shown(error.args[0])} twice in its header'
-        raise HeaderError(what, kind="duplicate", fix=_DOWNLOAD) from None
+        what = f'"{name}" has the key {shown(error.args[0])} twice in its header'
+        raise HeaderError(what, kind="duplicate", fix=DOWNLOAD) from None
     except (ValueError, RecursionError):
         raise HeaderError(
-            f'the header of "{name}" is not valid JSON', kind="not_json", fix=_DOWNLOAD
+            f'the header of "{name}" is not valid JSON', kind="not_json", fix=DOWNLOAD
         ) from None
     if not isinstance(tree, dict):
         what = f'the header of "{name}" is not a JSON object'
         raise HeaderError(
-            what, kind="not_json", expected="an object", received=type(tree).__name__, fix=_DOWNLOAD
+            what, kind="not_json", expected="an object", received=type(tree).__name__, fix=DOWNLOAD
         )
     for key in tree:
         if not is_name(key):
             what = f'"{name}" has an impossible tensor name'
             expected = f"at most {_MAX_NAME} printable characters"
             raise HeaderError(
-                what, kind="bad_name", expected=expected, received=_shown(key), fix=_DOWNLOAD
+                what, kind="bad_name", expected=expected, received=shown(key), fix=DOWNLOAD
             )
     return tree
 
@@ -227,93 +181,15 @@ def _metadata(name: str, item: Any) -> dict[str, str]:
     )
 
 
-def _tensor_info(name: str, key: str, item: Any, data_start: int) -> TensorInfo:
-    if isinstance(item, dict) and all(field in item for field in _FIELDS):
-        item = _Item(*(item[field] for field in _FIELDS))  # and fields that nobody knows
-    if not isinstance(item, _Item):
-        raise HeaderError(
-            f'tensor {_shown(key)} in "{name}" is incomplete',
-            kind="incomplete",
-            expected="dtype, shape and data_offsets",
-            received=_shown(sorted(item) if isinstance(item, dict) else item),
-            fix=_DOWNLOAD,
-        )
-    dtype = item.dtype
-    if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise HeaderError(
-            f'tensor {_shown(key)} in "{name}" has an unknown dtype',
-            kind="unknown_dtype",
-            expected="one of " + ", ".join(DTYPES),
-            received=_shown(dtype),
-            fix="Convert the file to BF16 or F32.",
-        )
-    shape = _shape(name, key, item.shape)
-    start, stop = _offsets(name, key, item.data_offsets)
-    n_bytes = n_bytes_of(dtype, shape)
-    if n_bytes is None or (dtype == "F4" and shape[-1] % 2):
-        raise HeaderError(
-            f'tensor {_shown(key)} in "{name}" does not fill whole bytes',
-            kind="size",
-            expected="an even last axis",
-            received=f"{dtype} {list(shape)}",
-            fix=_DOWNLOAD,
-        )
-    if stop - start != n_bytes:
-        raise HeaderError(
-            f'tensor {_shown(key)} in "{name}" has a size that contradicts its shape',
-            kind="size",
-            expected=f"{n_bytes} bytes for {dtype} {list(shape)}",
-            received=f"{stop - start} bytes",
-            fix=_DOWNLOAD,
-        )
-    return TensorInfo(DTYPES[dtype].name, shape, data_start + start, data_start + stop)
-
-
-def _shape(name: str, key: str, item: Any) -> tuple[int, ...]:
-    good = isinstance(item, list) and len(item) <= _MAX_RANK and all(_is_size(n) for n in item)
-    numel = 1
-    for size in item if good else ():
-        numel = min(numel * max(size, 1), _MAX_NUMEL)  # torch counts strides past a 0 too
-    if good and numel < _MAX_NUMEL:
-        return tuple(item)
-    raise HeaderError(
-        f'tensor {_shown(key)} in "{name}" has an impossible shape',
-        kind="bad_shape",
-        expected=f"at most {_MAX_RANK} whole numbers from 0",
-        received=_shown(item),
-        fix=_DOWNLOAD,
-    )
-
-
-def _offsets(name: str, key: str, item: Any) -> tuple[int, int]:
-    if isinstance(item, list) and len(item) == 2 and all(_is_size(n) for n in item):
-        start, stop = item
-        if start <= stop:
-            return start, stop
-    raise HeaderError(
-        f'tensor {_shown(key)} in "{name}" has impossible offsets',
-        kind="bad_offsets",
-        expected="[start, stop] with 0 <= start <= stop",
-        received=_shown(item),
-        fix=_DOWNLOAD,
-    )
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
-
-
 def _check_cover(name: str, infos: Mapping[str, TensorInfo], data_start: int, size: int) -> None:
     end, last = data_start, ""
     for key, info in infos.items():
         if info.start < end:
-            what = f'tensors {_shown(last)} and {_shown(key)} in "{name}" overlap'
-            raise HeaderError(
-                what, kind="overlap", expected=end, received=info.start, fix=_DOWNLOAD
-            )
+            what = f'tensors {shown(last)} and {shown(key)} in "{name}" overlap'
+            raise HeaderError(what, kind="overlap", expected=end, received=info.start, fix=DOWNLOAD)
         if info.start > end:
-            what = f'"{name}" has a hole before tensor {_shown(key)}'
-            raise HeaderError(what, kind="hole", expected=end, received=info.start, fix=_DOWNLOAD)
+            what = f'"{name}" has a hole before tensor {shown(key)}'
+            raise HeaderError(what, kind="hole", expected=end, received=info.start, fix=DOWNLOAD)
         end, last = info.stop, key
     if end != size:
         short = "is truncated" if end > size else "has bytes that belong to no tensor"
@@ -322,7 +198,7 @@ def _check_cover(name: str, infos: Mapping[str, TensorInfo], data_start: int, si
             kind="truncated" if end > size else "hole",
             expected=f"{end} bytes",
             received=f"{size} bytes",
-            fix=_DOWNLOAD,
+            fix=DOWNLOAD,
         )
 
 
@@ -333,11 +209,3 @@ def is_name(value: object) -> bool:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and not _SURROGATE.search(value)
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = json.dumps(value)
-    except RecursionError:
-        text = "deeply nested JSON"
-    return text if len(text) <= 80 else text[:77] + "…"

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import CompatibilityError
-from ..io.source import Entry, Source
+from ..io.source import Source
 from ..progress import Progress
-from .aligned import AlignedModel, AlignedSet, ModelReport, PartReport
+from .aligned import AlignedModel, AlignedSet
 from .architecture import Architecture
 from .axes import with_axes
-from .components import DIFFUSION, component_label, component_of
 from .depth import apply_block_map, depth_words, parse_block_map, width_words
 from .duplicates import mark_duplicates
 from .known import get_architecture
-from .lora.source import is_lora, lora_model
-from .markers import disagreement, is_buffer, is_marker, markers_of
+from .laid import laid_base, laid_lora, laid_model
+from .lora.source import is_lora
+from .markers import is_buffer, is_marker, markers_of
 from .match import Match, match
 from .misfits import what_else
 from .normalise import OUTSIDE_KEYS, View, normalise_shapes
 from .padding import without_padding
-from .parts import base_parts, match_parts
-from .prediction import markers as stored_markers
+from .parts import base_parts
 from .prefixes import without_wrappers
 from .remap import Piece, whole
 from .setspec import ModelSpec, Repairs
-from .verdict import dtype_words, findings, quantisation_words, verdict
 
 __all__ = ["align"]
 
@@ -71,12 +68,12 @@ def align(
         why: found for why, found in view.left_out.items() if why != OUTSIDE_KEYS or not outside
     }
     whole_view = replace(view, pieces=pieces, left_out=left)
-    own = _base(base, whole_view, known, (*keys, *beside), carried)
+    own = laid_base(base, whole_view, known, (*keys, *beside), carried)
     ours, others = shapes_of(keys, shapes), shapes_of(beside, shapes)
     laid = [
-        _lora(spec, source, own, known, ours | others)
+        laid_lora(spec, source, own, known, ours | others)
         if is_lora(source)
-        else _model(spec, source, one, known, ours, others, markers_of(view.pieces))
+        else laid_model(spec, source, one, known, ours, others, markers_of(view.pieces))
         for (spec, source), one in zip(models, found, strict=True)
     ]
     aligned = AlignedSet(
@@ -196,106 +193,6 @@ def _split_base(base: Source, view: View) -> tuple[tuple[str, ...], tuple[str, .
             fix="Choose a diffusion model or a checkpoint as the base.",
         )
     return tuple(keys), tuple(carried)
-
-
-def _base(
-    source: Source, view: View, known: Architecture, keys: Sequence[str], carried: Sequence[str]
-) -> AlignedModel:
-    segments = {k: view.pieces[k].segments for k in (*keys, *carried)}
-    entries = _entries(source, {k: segments[k] for k in keys})
-    found = Match(view, segments, (), {}, {}, (), _repairs(view.repairs, entries))
-    words = [f"carried as they are: {len(carried)} keys that are no weights."] if carried else []
-    if known.name != view.architecture.name:
-        words.append(
-            f"taken for {known.label} as asked; its keys look like {view.architecture.label}."
-        )
-    report = ModelReport(
-        name="base",
-        file=source.name,
-        architecture=known.label,
-        dtype=dtype_words(entries),
-        quantisation=quantisation_words(entries),
-        matched=sum(component_of(key) == DIFFUSION for key in keys),
-        missing=0,
-        extra=0,
-        mismatched=0,
-        coverage_frac=1.0,
-        ok=True,
-        verdict=f"{known.label}, {len(keys)} tensors to merge",
-        parts=_own_parts(keys),
-        findings=(*findings(found, {}, source), *(w[0].upper() + w[1:] for w in words)),
-        repairs=found.repairs,
-        markers=markers_of(view.pieces),
-    )
-    return AlignedModel("base", source, segments, report, stored_markers(view))
-
-
-def _own_parts(keys: Sequence[str]) -> tuple[PartReport, ...]:
-    """The base's own components beside the diffusion model."""
-    counts = Counter(component_of(key) for key in keys)
-    return tuple(
-        PartReport(name, component_label(name), n, n, words="part of the base")
-        for name, n in counts.items()
-        if name != DIFFUSION
-    )
-
-
-def _lora(
-    spec: ModelSpec | str,
-    source: Source,
-    base: AlignedModel,
-    known: Architecture,
-    shapes: Mapping[str, tuple[int, ...]],
-) -> AlignedModel:
-    name, file = (spec, source.name) if isinstance(spec, str) else (spec.name, spec.file)
-    return lora_model(name, file, source, base, known, shapes)
-
-
-def _model(
-    spec: ModelSpec | str,
-    source: Source,
-    found: Match,
-    known: Architecture,
-    shapes: Mapping[str, tuple[int, ...]],
-    beside: Mapping[str, tuple[int, ...]],
-    markers: Sequence[str],
-) -> AlignedModel:
-    """`shapes`: of the base's diffusion model; `beside`: of its other components."""
-    name, file = (spec, source.name) if isinstance(spec, str) else (spec.name, spec.file)
-    parts = match_parts(beside, found.view.parts, source)
-    entries = _entries(source, found.segments) or list(source.entries.values())
-    found = replace(found, repairs=_repairs(found.repairs, entries))
-    said = disagreement(markers, found.view.pieces) if found.ok else ""
-    report = ModelReport(
-        name=name,
-        file=file,
-        architecture=found.view.architecture.label,
-        dtype=dtype_words(entries),
-        quantisation=quantisation_words(entries),
-        matched=len(found.segments),
-        missing=len(found.missing),
-        extra=len(found.extra),
-        mismatched=len(found.mismatched) + len(found.unreadable),
-        coverage_frac=found.coverage_frac,
-        ok=found.ok,
-        verdict=verdict(known, found, source, shapes) + said,
-        findings=findings(found, shapes, source),
-        repairs=found.repairs,
-        parts=parts.reports,
-        markers=markers_of(found.view.pieces),
-    )
-    segments = {**found.segments, **parts.segments}
-    odd = (*found.mismatched, *found.unreadable)
-    return AlignedModel(name, source, segments, report, stored_markers(found.view), odd)
-
-
-def _entries(source: Source, segments: Mapping[str, Sequence[object]]) -> list[Entry]:
-    keys = dict.fromkeys(s.key for run in segments.values() for s in run)  # type: ignore[attr-defined]
-    return [source.entries[k] for k in keys]
-
-
-def _repairs(done: tuple[str, ...], entries: Sequence[Entry]) -> tuple[str, ...]:
-    return (*done, "dequantise") if any(e.quant for e in entries) else done
 
 
 def _check(models: Sequence[AlignedModel], repairs: Repairs) -> None:

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from .components import DIFFUSION, Component, component_of, part_block, part_layer_type
 
-__all__ = ["LAYER_TYPES", "Architecture", "DiffusersMap", "is_matrix"]
+__all__ = ["LAYER_TYPES", "Architecture", "DiffusersMap"]
 
 LAYER_TYPES = (
     "attention",
@@ -125,26 +125,6 @@ class Architecture:
             if pattern.search(key):
                 return kind
         return "other"
-
-    def rotates(self, key: str, shape: Sequence[int]) -> bool:
-        """Whether a tensor is a matrix of a layer that maps features to features.
-
-        Vectors, position tables and tokens do not: a rotation of them means nothing.
-        """
-        return is_matrix(shape) and not _TABLES.search(key)
-
-
-_TABLES = re.compile(r"pos_embed$|positional_encoding$|register_tokens$|_token$|scale_shift_table$")
-
-
-def is_matrix(shape: Sequence[int]) -> bool:
-    """Whether a tensor, flattened to 2-D by its first axis, has two sides longer than 1."""
-    if len(shape) < 2 or shape[0] <= 1:
-        return False
-    columns = 1
-    for size in shape[1:]:
-        columns *= size
-    return columns > 1
 
 
 def _same(shape: tuple[int, ...], wanted: tuple[int | None, ...] | None) -> bool:

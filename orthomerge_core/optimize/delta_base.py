@@ -8,6 +8,7 @@ import numpy as np
 
 from ..analysis.clusters import clusters
 from ..analysis.derive import derive
+from ..analysis.metrics.improvement import improvement
 from ..analysis.result import Analysis
 from ..errors import AnalysisError
 from ..progress import Progress
@@ -164,7 +165,7 @@ def _figures(
             parent=origin[name],
             norm=float(norms[i]),
             base_norm=float(far[i]),
-            improvement=float(1.0 - norms[i] / far[i]) if far[i] > 0 else 0.0,
+            improvement=improvement(float(norms[i]), float(far[i])),
             new_information=None
             if np.isnan(findings.information[i])
             else float(findings.information[i]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import RecipeError, did_you_mean, quoted
@@ -17,6 +17,7 @@ from .components import (
     vae_from_json,
     vae_to_json,
 )
+from .migrations import MIGRATIONS, migrate
 from .model import (
     ALPHA_LIMIT,
     BASE,
@@ -54,9 +55,6 @@ MAX_CHARS = 1_000_000
 ms, in which ComfyUI's server answers nobody."""
 
 TEXTURE_LIMIT = 0.5
-
-MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""Schema version → function that turns its JSON into the next version's. None is needed yet."""
 
 ROW_FIELDS = ("enabled", "model", "delta_from", "alpha", "text", "repeat", "layers", "info")
 RECIPE_FIELDS = (
@@ -164,33 +162,6 @@ def to_json(recipe: Recipe) -> dict[str, Any]:
     if recipe.repairs:
         out["repairs"] = dict(recipe.repairs)
     return out | dict(recipe.extra)
-
-
-def migrate(
-    obj: Mapping[str, Any],
-    migrations: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = MIGRATIONS,
-    newest: int = SCHEMA_VERSION,
-) -> dict[str, Any]:
-    """Lift JSON of an older schema version, step by step; no version means the newest."""
-    data = dict(obj)
-    version = f.integer(data.get("schema_version", newest), "schema_version", 0, 10**6)
-    if version > newest:
-        raise RecipeError(
-            "recipe is of a newer schema version",
-            expected=f"at most {newest}",
-            received=version,
-            fix="Update OrthoMerge Studio.",
-        )
-    for step in range(version, newest):
-        if step not in migrations:
-            raise RecipeError(
-                "recipe is of an unknown schema version",
-                expected=newest,
-                received=version,
-                fix="Write the recipe again with this version.",
-            )
-        data = migrations[step](data)
-    return data | {"schema_version": newest}
 
 
 def row_from_json(obj: Any, place: str = "row") -> Row:

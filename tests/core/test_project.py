@@ -118,6 +118,39 @@ def _annotations(function: ast.FunctionDef) -> list[tuple[str, ast.expr]]:
     return [(name, annotation) for name, annotation in pairs if annotation is not None]
 
 
+LONG_FILES = {
+    # numba keeps compiled functions under the time of the file they stand in, so that a function
+    # that calls one of another file may be stale
+    "orthomerge_core/linalg/loops.py": 400,
+}
+
+
+def test_files_and_functions_are_short() -> None:
+    """At most 300 lines and 60; a schema is data, one line per property."""
+    found = []
+    for path in sorted([*ROOT.glob("orthomerge_core/**/*.py"), *ROOT.glob("nodes/**/*.py")]):
+        text, name = path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()
+        lines = len(text.splitlines())
+        if lines > LONG_FILES.get(name, 300):
+            found.append(f"{name}: {lines} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                length = (node.end_lineno or 0) - node.lineno + 1
+                if length > 60 and node.name != "define_schema":
+                    found.append(f"{name}: {node.name} has {length} lines")
+    assert found == []
+
+
+def _folder(path: Path) -> str:
+    return path.parent.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("orthomerge_core/**/__init__.py")), ids=_folder)
+def test_every_package_says_what_lives_there(path: Path) -> None:
+    said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    assert len(said) > 40 and "OrthoMerge Studio: " not in said
+
+
 def test_one_version() -> None:
     import orthomerge_core
 

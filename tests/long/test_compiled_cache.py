@@ -25,7 +25,7 @@ sys.path.insert(0, sys.argv[1])
 from orthomerge_core.analysis import compiled
 """
 USE = """
-assert compiled.compiled_sweep("BF16") is not None
+assert compiled.compiled_kernel("BF16") is not None
 stats = compiled.loops().sum_halves.stats
 print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """

@@ -1,1 +1,1 @@
-"""OrthoMerge Studio: analysis/metrics."""
+"""Figures of an analysis, one function per file: range, unit and direction in its docstring."""

@@ -16,48 +16,43 @@ from ...linalg.compiled import BLOCK
 from ...shapes import Float64
 from ..output.tensor_writer import TensorOut
 from ..plan.model import Plan, TensorPlan
-from .kernel import FusedSum, Sweep, Terms
+from .kernel import FusedSum, Kernel, Terms
+from .sums import LinearSum
 
-__all__ = ["StoredSum"]
+__all__ = ["HalfSums"]
 
 _F16_MAX_BITS = 0x7BFF  # 65504
 
 
-class StoredSum:
-    """Reads, sums and stores such tensors chunk by chunk, in the same memory; one per thread.
+class HalfSums:
+    """`Sums` of such tensors, chunk by chunk in the same memory; one per thread.
 
     Args:
         plan: the merge.
-        sweeps: dtype → `fused.fused_sweep`; none, and nothing fits.
+        kernels: dtype → `kernel.fused_kernel`; none, and nothing fits.
         chunk: elements at a time, a multiple of 1024; memory and time only.
     """
 
-    def __init__(self, plan: Plan, sweeps: Mapping[str, Sweep], chunk: int) -> None:
-        self._plan, self._sweeps, self._chunk = plan, sweeps, chunk
+    def __init__(self, plan: Plan, kernels: Mapping[str, Kernel], chunk: int) -> None:
+        self._plan, self._kernels, self._chunk = plan, kernels, chunk
         models, rows = len(plan.models), len(plan.rows) + (plan.texture is not None)
-        self._sums = {dtype: FusedSum(sweep, models, rows) for dtype, sweep in sweeps.items()}
-        columns = -(-chunk // BLOCK) * BLOCK if sweeps else 0
+        self._sums = {dtype: FusedSum(kernel, models, rows) for dtype, kernel in kernels.items()}
+        columns = -(-chunk // BLOCK) * BLOCK if kernels else 0
         self._stored = np.empty((models + 1, columns), dtype=np.uint16)
         self._out = np.empty(columns, dtype=np.uint16)
 
-    def fits(self, tensor: TensorPlan) -> bool:
-        """Whether this tensor can be merged here."""
+    def fits(self, tensor: TensorPlan, what: LinearSum) -> bool:
+        """Whether this tensor can be summed here."""
+        if what.missing or what.texture != self._plan.texture:
+            return False
         return not tensor.stored.scheme and self._dtype(tensor) == tensor.stored.dtype
 
-    def run(
-        self,
-        tensor: TensorPlan,
-        rows: Sequence[int],
-        chosen: Sequence[float],
-        out: TensorOut,
-        tick: Tick,
-        *,
-        known: bool = False,
+    def add_up(
+        self, tensor: TensorPlan, what: LinearSum, out: TensorOut, tick: Tick
     ) -> tuple[Float64[torch.Tensor, "s s"], Float64[torch.Tensor, "s"]] | None:
-        """Store W = B + Σ c_i δ_i over `rows`; the Gram of all rows and W − B, and the products of
-        the rounding error with the rows and itself. None, with part of it stored, where a value is
-        not finite. `known`: of the Gram only the last row and column are summed."""
-        terms, size = self._terms(rows, chosen, known), len(self._plan.rows) + 1
+        """See `Sums`; where the Gram is known, only its last row and column are summed."""
+        terms = self._terms(what.rows, what.coefficients, what.gram_known)
+        size = len(self._plan.rows) + 1
         gram = torch.zeros(size, size, dtype=torch.float64)
         rounding = torch.zeros(size, dtype=torch.float64)
         stored = torch.from_numpy(self._out.view(np.int16)).view(torch_dtype(tensor.stored.dtype))
@@ -90,7 +85,7 @@ class StoredSum:
         return torch.from_numpy(upper + np.triu(upper, 1).T)
 
     def _dtype(self, tensor: TensorPlan) -> str | None:
-        """The dtype in which all files hold a tensor, if there are sweeps for it."""
+        """The dtype in which all files hold a tensor, if there are kernels for it."""
         models = [m for m in (self._plan.aligned.base, *self._plan.models) if m.has(tensor.key)]
         dtype = common_dtype(models, tensor.key)
         return dtype if dtype in self._sums else None

@@ -1,10 +1,10 @@
-"""W = B + Σ c_i δ_i in one sweep over 16-bit weights, where the optional numba is installed.
+"""W = B + Σ c_i δ_i in one pass over 16-bit weights, where the optional numba is installed.
 
-The sweep does to each element exactly what `LinearMerge` does with torch, in the same order of
-roundings, and a sweep before it, for coefficients that need the rows' Gram, sums that to the last
-bit as `BlockGram` does. Both are tried on numbers before they are used (`_agrees`), so that a
-file's bytes never depend on them. A tensor in which anything is not finite is left to the other
-way.
+The kernel does to each element exactly what `LinearMerge` does with torch, in the same order of
+roundings; where coefficients need the rows' Gram, a second kernel runs first and sums it to the
+last bit as `BlockGram` does. Both are tried on numbers before they are used (`_agrees`), so that a
+file's bytes never depend on them. A tensor with a value that is not finite is left to
+`floats`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ...linalg.compiled import BLOCK, KINDS, loops
 from ..deltas import add_rows, difference
 from ..output.cast import cast
 
-__all__ = ["FusedSum", "Sweep", "Terms", "fused_sweep"]
+__all__ = ["FusedSum", "Kernel", "Terms", "fused_kernel"]
 
 _MOST = 360
 _POWERS = np.ldexp(1.0, np.arange(-_MOST, _MOST + 1))
@@ -33,7 +33,7 @@ _POWERS = np.ldexp(1.0, np.arange(-_MOST, _MOST + 1))
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Kernel:
     """The compiled functions over weights of one stored dtype."""
 
     merge: Callable[..., None]
@@ -60,10 +60,10 @@ class Terms:
 
 
 class FusedSum:
-    """The sweeps for one stored dtype, with their own memory; one per thread."""
+    """The kernels for one stored dtype, with their own memory; one per thread."""
 
-    def __init__(self, sweep: Sweep, models: int, rows: int) -> None:
-        self._sweep = sweep
+    def __init__(self, kernel: Kernel, models: int, rows: int) -> None:
+        self._kernel = kernel
         self._wide = np.empty((models + 2, BLOCK), dtype=np.float32)
         self._rows = np.empty((rows + 1, BLOCK), dtype=np.float32)
         self._result = np.empty((2, BLOCK), dtype=np.float32)
@@ -86,7 +86,7 @@ class FusedSum:
         """
         upper = np.zeros((terms.measured + 1, terms.measured + 1), dtype=np.float64)
         error = np.zeros_like(upper)
-        self._sweep.merge(
+        self._kernel.merge(
             stored,
             _whole_blocks(stored, size),
             _with_bits(self._wide),
@@ -106,7 +106,7 @@ class FusedSum:
         """Add the first `size` columns of the measured rows to the upper half of their
         `BlockGram`; call with chunks of a multiple of 1024, but for the last."""
         rows = self._of(terms)
-        self._sweep.gram(
+        self._kernel.gram(
             stored,
             _whole_blocks(stored, size),
             _with_bits(self._wide),
@@ -133,17 +133,17 @@ def _with_bits(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArra
 
 
 @lru_cache(maxsize=len(KINDS))
-def fused_sweep(dtype: str) -> Sweep | None:
-    """The sweeps over weights of a stored dtype, compiled; None without numba, or if they are not
+def fused_kernel(dtype: str) -> Kernel | None:
+    """The kernels over weights of a stored dtype, compiled; None without numba, or if they are not
     torch's equal."""
     found = loops()
     if found is None or dtype not in KINDS:
         return None
     kind = KINDS[dtype]
-    sweep = Sweep(
+    kernel = Kernel(
         partial(_of_kind, found.merge_halves, kind), partial(_of_kind, found.gram_halves, kind)
     )
-    return sweep if _agrees(sweep, dtype) else None
+    return kernel if _agrees(kernel, dtype) else None
 
 
 def _of_kind(
@@ -152,7 +152,7 @@ def _of_kind(
     return function(stored, kind, *rest)
 
 
-def _agrees(sweep: Sweep, dtype: str) -> bool:
+def _agrees(kernel: Kernel, dtype: str) -> bool:
     """Whether a trial gives torch's bytes: numbers of many sizes, rows with and without parents."""
     count, size = 3, 64 * BLOCK
     generator = torch.Generator().manual_seed(0)
@@ -162,7 +162,7 @@ def _agrees(sweep: Sweep, dtype: str) -> bool:
     stored = torch.cat([base[None], moved]).to(torch_dtype(dtype))
     own = _trial([0, 1, 2], [-1, -1, -1], [0.3, -1.7, 0.45], own=True)
     mixed = _trial([0, 1, 2, 2], [-1, 0, -1, 1], [0.3, -1.7, 1.0, 0.45])
-    return all(_same_bytes(sweep, dtype, stored, terms) for terms in (own, mixed))
+    return all(_same_bytes(kernel, dtype, stored, terms) for terms in (own, mixed))
 
 
 def _trial(
@@ -172,7 +172,7 @@ def _trial(
     return Terms(np.array(models), np.array(parents), coefficients, acting, len(models), own)
 
 
-def _same_bytes(sweep: Sweep, dtype: str, stored: Tensor, terms: Terms) -> bool:
+def _same_bytes(kernel: Kernel, dtype: str, stored: Tensor, terms: Terms) -> bool:
     count, size = len(terms.models), stored.shape[1]
     matrix, deltas = torch.empty(count + 1, size), stored[1:].float() - stored[0].float()
     for i in range(count):
@@ -183,7 +183,7 @@ def _same_bytes(sweep: Sweep, dtype: str, stored: Tensor, terms: Terms) -> bool:
     gram.add(matrix[:-1])
     out, upper = np.empty(size, dtype=np.uint16), np.zeros((count, count))
     halves = stored.clone().view(torch.int16).numpy().view(np.uint16)
-    sums = FusedSum(sweep, len(stored) - 1, count)
+    sums = FusedSum(kernel, len(stored) - 1, count)
     sums(halves, size, terms, out)
     sums.add_gram(halves, size, terms, upper)
     return bool(

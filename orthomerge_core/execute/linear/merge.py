@@ -14,7 +14,7 @@ from ...methods.contract import LinearMethod
 from ..deltas import CHUNK
 from ..fallback import Outcome, Work
 from .gram_cache import GramCache
-from .kernel import Sweep, fused_sweep
+from .kernel import Kernel, fused_kernel
 from .worker import RowGrams, TensorWorker
 
 __all__ = ["LinearMerge"]
@@ -52,13 +52,13 @@ class LinearMerge:
         plan = self._work.plan
         outcomes: dict[int, Outcome] = {}
         progress = self._work.progress
-        sweeps = self._sweeps()
+        kernels = self._kernels()
         known = self._grams.find(plan) if self._grams else None
         grams = RowGrams(known, len(plan.tensors))
 
         def worker() -> _Task:
             return _Task(
-                TensorWorker(self._work, self._method, self._chunk, sweeps, grams), outcomes
+                TensorWorker(self._work, self._method, self._chunk, kernels, grams), outcomes
             )
 
         run_pool(key_groups(plan.aligned), worker, self._threads, progress)
@@ -68,15 +68,15 @@ class LinearMerge:
         if self._grams and found is not None:
             self._grams.put(plan, found)
 
-    def _sweeps(self) -> dict[str, Sweep]:
+    def _kernels(self) -> dict[str, Kernel]:
         """Compiled sums by stored dtype, for large merges, where numba is installed."""
         plan, found = self._work.plan, {}
         if self.total() < WORTH_COMPILING_BYTES:
             return {}
         for dtype in sorted({tensor.stored.dtype for tensor in plan.tensors}):
-            sweep = run_abandonable(partial(fused_sweep, dtype), self._work.progress)
-            if sweep is not None:
-                found[dtype] = sweep
+            kernel = run_abandonable(partial(fused_kernel, dtype), self._work.progress)
+            if kernel is not None:
+                found[dtype] = kernel
         return found
 
 

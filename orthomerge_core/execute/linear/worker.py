@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ...concurrency.pool import Tick
-from ...io.scratch import Scratch
-from ...linalg.block_gram import BlockGram
-from ...linalg.gram import last_products, row_gram
 from ...methods.contract import LinearMethod
-from ...shapes import Float32, Float64
-from ..deltas import (
-    Chunk,
-    Job,
-    add_rows,
-    chunk_readers,
-    difference,
-    fill_chunk,
-    new_buffer,
-    row_deltas,
-)
-from ..fallback import TEXTURE, Fate, Outcome, Work, is_finite, only_finite
+from ...shapes import Float64
+from ..fallback import TEXTURE, Fate, Outcome, Work
 from ..output.tensor_writer import TensorOut
 from ..plan.model import TensorPlan
-from .half import StoredSum
-from .kernel import Sweep
+from .floats import FloatSums
+from .half import HalfSums
+from .kernel import Kernel
+from .sums import LinearSum, shared
 
 __all__ = ["RowGrams", "TensorWorker"]
 
@@ -55,17 +44,6 @@ class RowGrams:
         return [self._found[index] for index in range(self._count)]
 
 
-@dataclass
-class _Sound:
-    """Which rows are finite in a tensor, the Gram of what is finite of all rows, and whether the
-    base and the texture are finite."""
-
-    rows: set[int]
-    gram: Float64[Tensor, "rows rows"]
-    base: bool = True
-    texture: bool = True
-
-
 class TensorWorker:
     """Buffers of one thread, and the merge of one tensor after the other in them."""
 
@@ -74,19 +52,15 @@ class TensorWorker:
         work: Work,
         method: LinearMethod,
         chunk: int,
-        sweeps: Mapping[str, Sweep],
+        kernels: Mapping[str, Kernel],
         grams: RowGrams,
     ) -> None:
         self._plan, self._emitter, self._method = work.plan, work.emitter, method
         self._grams = grams
         longest = max((t.numel for t in work.plan.tensors), default=1)
-        self._chunk = max(1, min(chunk, longest))
-        self._own = work.plan.has_own_rows()
-        self._buffer = new_buffer(len(work.plan.models), self._chunk)
-        self._rows = torch.empty(len(work.plan.rows) + 1, 0 if self._own else self._chunk)
-        self._scratch = Scratch()
-        self._stored = StoredSum(work.plan, sweeps, self._chunk)
-        self._out, self._texture = torch.empty(self._chunk), torch.empty(self._chunk)
+        chunk = max(1, min(chunk, longest))
+        self._floats = FloatSums(work.plan, chunk)
+        self._halves = HalfSums(work.plan, kernels, chunk)
         # of the tensor at hand: the texture, None where it is not finite; rows that are not finite
         self._boost, self._missing = work.plan.texture, tuple[int, ...]()
 
@@ -136,12 +110,12 @@ class TensorWorker:
         """
         if gram is not None and self._grams.known is not None:  # nothing was read so far
             tick(float(tensor.read_bytes))
-        found = self._look_for_sound(tensor)
+        found = self._floats.find_sound(tensor)
         missing = tuple(i for i in rows if i not in found.rows)
         lost = missing if found.texture else (*missing, TEXTURE)
         if not found.base or not lost:
             return self._repair(tensor, tick)
-        sound, silent = [i for i in rows if i in found.rows], _shared(tick, 0.0)
+        sound, silent = [i for i in rows if i in found.rows], shared(tick, 0.0)
         self._boost = self._plan.texture if found.texture else None
         self._missing = tuple(set(range(len(self._plan.rows))) - found.rows)
         try:
@@ -157,21 +131,6 @@ class TensorWorker:
             self._boost, self._missing = self._plan.texture, ()
         return replace(outcome, missing=lost)
 
-    def _look_for_sound(self, tensor: TensorPlan) -> _Sound:
-        """Read a tensor once for what of it is finite."""
-        size = len(self._plan.rows)
-        found = _Sound(set(range(size)), torch.zeros(size, size, dtype=torch.float64))
-        for chunk in self._chunks(tensor, lambda amount: None):
-            found.base = found.base and is_finite(chunk.base)
-            if self._plan.texture is not None:
-                _, model, parent = self._plan.texture
-                difference(chunk.deltas, model, parent, self._texture[: chunk.size])
-                found.texture = found.texture and is_finite(self._texture[: chunk.size])
-            matrix = self._row_deltas(chunk)[:-1]
-            found.rows = {i for i in found.rows if is_finite(matrix[i])}
-            found.gram += row_gram(only_finite(matrix))
-        return found
-
     def _merge(
         self,
         tensor: TensorPlan,
@@ -186,14 +145,15 @@ class TensorWorker:
         """`gram` is that of the rows where it had to be known; `again`: all of this was read;
         `last`: the rows are known to be finite."""
         share = 0.0 if again or (gram is not None and self._grams.known is None) else 1.0
-        known, found = gram is not None, None
-        out = TensorOut(self._emitter, tensor, lambda: tick(0.0))
-        if self._stored.fits(tensor) and not self._missing and self._boost == self._plan.texture:
-            found = self._stored.run(tensor, rows, chosen, out, _shared(tick, share), known=known)
+        what = LinearSum(rows, chosen, self._boost, self._missing, gram is not None)
+        found = None
+        if self._halves.fits(tensor, what):
+            out = self._out(tensor, tick)
+            found = self._halves.add_up(tensor, what, out, shared(tick, share))
             share = 0.0
         if found is None:
-            out = TensorOut(self._emitter, tensor, lambda: tick(0.0))
-            found = self._sum(tensor, rows, chosen, out, _shared(tick, share), known=known)
+            out = self._out(tensor, tick)
+            found = self._floats.add_up(tensor, what, out, shared(tick, share))
         if found is None:
             if last or gram is not None:
                 return self._repair(tensor, tick)
@@ -210,52 +170,11 @@ class TensorWorker:
                 return self._merge(tensor, there, better, tick, again=True, last=last)
         error = out.finish()
         if error is not None:
-            rounding = self._error_products(tensor, error, tick)
+            rounding = self._floats.error_products(tensor, error, self._missing, tick)
         return Outcome(Fate.MERGED, whole, rounding, out.clipped)
 
-    def _error_products(
-        self, tensor: TensorPlan, error: Float32[Tensor, "n"], tick: Tick
-    ) -> Float64[Tensor, "s"]:
-        """⟨e, δ_i⟩ of every row and ‖e‖² of a rounding error that is known at the end only; reads
-        the tensor once more, from the system's cache."""
-        total = torch.zeros(len(self._plan.rows) + 1, dtype=torch.float64)
-        for chunk in self._chunks(tensor, _shared(tick, 0.0)):
-            matrix = self._finite_row_deltas(chunk)
-            matrix[-1].copy_(error[chunk.job.start : chunk.job.stop])
-            total += last_products(matrix)
-        return total
-
-    def _sum(
-        self,
-        tensor: TensorPlan,
-        rows: Sequence[int],
-        chosen: Sequence[float],
-        out: TensorOut,
-        tick: Tick,
-        *,
-        known: bool,
-    ) -> tuple[Float64[Tensor, "s s"], Float64[Tensor, "s"]] | None:
-        """As `StoredSum.run`, in float32, of any dtypes."""
-        size = len(self._plan.rows) + 1
-        gram = torch.zeros(size, size, dtype=torch.float64)
-        rounding = torch.zeros(size, dtype=torch.float64)
-        for chunk in self._chunks(tensor, tick):
-            matrix = self._with_delta(chunk, rows, chosen)
-            if known:
-                gram[-1] += last_products(matrix)
-            else:
-                gram += row_gram(matrix)
-            if not torch.isfinite(gram[-1, -1]):
-                return None
-            result = self._result(chunk)
-            if not is_finite(result):
-                return None
-            error = out.put(result)
-            if error is not None:
-                matrix[-1].copy_(error)  # Δ is measured
-                rounding += last_products(matrix)
-        gram[:, -1] = gram[-1]
-        return gram, rounding
+    def _out(self, tensor: TensorPlan, tick: Tick) -> TensorOut:
+        return TensorOut(self._emitter, tensor, lambda: tick(0.0))
 
     def _keep(self, tensor: TensorPlan, tick: Tick, gram: Tensor | None = None) -> Outcome:
         self._emitter.copy_base(tensor, lambda: tick(0.0))
@@ -263,10 +182,7 @@ class TensorWorker:
 
     def _repair(self, tensor: TensorPlan, tick: Tick) -> Outcome:
         """The base's tensor; what is finite of the rows counts, and none of it is kept."""
-        size = len(self._plan.rows)
-        gram = torch.zeros(size, size, dtype=torch.float64)
-        for chunk in self._chunks(tensor, _shared(tick, 0.0)):
-            gram += row_gram(only_finite(self._row_deltas(chunk)[:-1]))
+        gram = self._floats.finite_gram(tensor, tick)
         self._emitter.copy_base(tensor, lambda: tick(0.0))
         return Outcome(Fate.REPAIRED, _with_delta(gram))
 
@@ -286,65 +202,17 @@ class TensorWorker:
             full[i] = value * strength
         return full
 
-    def _chunks(self, tensor: TensorPlan, tick: Tick) -> Iterator[Chunk]:
-        """The tensor once through."""
-        plan, cost = self._plan, tensor.read_bytes / tensor.numel
-        readers = chunk_readers(plan.aligned.base, plan.models, tensor.key, self._scratch)
-        for start in range(0, tensor.numel, self._chunk):
-            job = Job(tensor.key, start, min(start + self._chunk, tensor.numel))
-            yield fill_chunk(readers, job, self._buffer)
-            tick(cost * (job.stop - job.start))
-
     def _gram(self, index: int, tensor: TensorPlan, tick: Tick) -> Float64[Tensor, "r r"]:
         """Gram of all rows, from an earlier merge or from the files."""
         if self._grams.known is not None:
             return self._grams.known[index]
-        gram = self._stored.gram(tensor, tick)
+        gram = self._halves.gram(tensor, tick)
         if gram is None:
-            sums = BlockGram(len(self._plan.rows))
-            for chunk in self._chunks(tensor, tick):
-                sums.add(self._row_deltas(chunk)[:-1])
-            gram = sums.total
+            gram = self._floats.gram(tensor, tick)
         self._grams[index] = gram
         return gram
-
-    def _with_delta(self, chunk: Chunk, rows: Sequence[int], chosen: Sequence[float]) -> Tensor:
-        """[rows + 1, size]: the rows' deltas and Δ = Σ c_i δ_i + texture."""
-        matrix = self._finite_row_deltas(chunk)
-        delta = matrix[-1]
-        add_rows(matrix, rows, chosen, delta)
-        if self._boost is not None:
-            alpha, model, parent = self._boost
-            texture = self._texture[: chunk.size]
-            difference(chunk.deltas, model, parent, texture)
-            delta.add_(texture, alpha=alpha)
-        return matrix
-
-    def _finite_row_deltas(self, chunk: Chunk) -> Float32[Tensor, "s n"]:
-        """`_row_deltas`; of rows that are not finite here, what is finite, to be measured only."""
-        matrix = self._row_deltas(chunk)
-        for i in self._missing:
-            only_finite(matrix[i])
-        return matrix
-
-    def _result(self, chunk: Chunk) -> Tensor:
-        delta = chunk.buffer[-1] if self._own else self._rows[-1]
-        return torch.add(chunk.base, delta[: chunk.size], out=self._out[: chunk.size])
-
-    def _row_deltas(self, chunk: Chunk) -> Tensor:
-        """[rows + 1, size]: the rows' deltas and room for Δ."""
-        if self._own:
-            return chunk.buffer[1:, : chunk.size]
-        matrix = self._rows[:, : chunk.size]
-        row_deltas(self._plan, chunk.deltas, matrix[:-1])
-        return matrix
 
 
 def _with_delta(gram: Float64[Tensor, "r r"]) -> Float64[Tensor, "s s"]:
     """The Gram with a last row of zeros, for a Δ of zero."""
     return torch.nn.functional.pad(gram, (0, 1, 0, 1))
-
-
-def _shared(tick: Tick, share: float) -> Tick:
-    """`tick` of a share of the work."""
-    return lambda amount: tick(share * amount)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from orthomerge_core.analysis import kernel
-from orthomerge_core.analysis.compiled import CompiledKernel, compiled_sweep
+from orthomerge_core.analysis.compiled import CompiledKernel, compiled_kernel
 from orthomerge_core.analysis.device_kernel import DeviceKernel
 from orthomerge_core.analysis.signs import SignCounter
 from tests.oracles import naive_gram, naive_sign_counts
@@ -34,9 +34,9 @@ def check(found, buffer, size):
 
 
 def compiled(rows):
-    sweep = compiled_sweep()
-    assert sweep is not None, "numba belongs to what the tests install"
-    return CompiledKernel(sweep, rows)
+    found = compiled_kernel()
+    assert found is not None, "numba belongs to what the tests install"
+    return CompiledKernel(found, rows)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 5, 6, 12, 32])
@@ -89,9 +89,9 @@ def test_stored_halves_are_widened_exactly(name, dtype, size):
     halves[:, :size] = wide[:, :size].to(dtype)
     halves[2, : size // 2] = torch.tensor(-0.0)
     halves[3, : size // 2] = torch.finfo(dtype).tiny / 4  # subnormal
-    sweep = compiled_sweep(name)
-    assert sweep is not None
-    found = CompiledKernel(sweep, 6)(halves.view(torch.int16).numpy().view(np.uint16), size)
+    found = compiled_kernel(name)
+    assert found is not None
+    found = CompiledKernel(found, 6)(halves.view(torch.int16).numpy().view(np.uint16), size)
     check(found, halves.float().numpy(), size)
 
 
@@ -101,9 +101,9 @@ def test_stored_halves_are_widened_exactly(name, dtype, size):
 def test_stored_halves_that_are_not_finite_are_left_to_the_exact_kernel(name, dtype, bad, row):
     halves = torch.zeros(2, 4096, dtype=dtype)
     halves[row, 9] = bad
-    sweep = compiled_sweep(name)
-    assert sweep is not None
-    assert CompiledKernel(sweep, 2)(halves.view(torch.int16).numpy().view(np.uint16), 4096) is None
+    found = compiled_kernel(name)
+    assert found is not None
+    assert CompiledKernel(found, 2)(halves.view(torch.int16).numpy().view(np.uint16), 4096) is None
 
 
 def test_a_chunk_that_is_not_finite_or_too_small_is_left_to_the_exact_kernel_when_compiled():

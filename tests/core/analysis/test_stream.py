@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from orthomerge_core.analysis import compiled, summing
-from orthomerge_core.analysis.compiled import CompiledKernel, compiled_sweep
+from orthomerge_core.analysis.compiled import CompiledKernel, compiled_kernel
 from orthomerge_core.analysis.derive import derive
 from orthomerge_core.analysis.kernel import ChunkKernel
 from orthomerge_core.analysis.stream import analyze
@@ -315,6 +315,6 @@ def test_large_sets_are_compiled_and_small_ones_and_those_without_numba_are_not(
     monkeypatch.setattr(summing, "WORTH_COMPILING_BYTES", 0)
     assert kind() is CompiledKernel
     monkeypatch.setattr(compiled, "loops", lambda: None)
-    compiled_sweep.cache_clear()
+    compiled_kernel.cache_clear()
     assert kind() is ChunkKernel
-    compiled_sweep.cache_clear()
+    compiled_kernel.cache_clear()

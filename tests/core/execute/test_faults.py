@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from orthomerge_core.errors import Cancelled, FileChangedError, OrthoMergeError, WriteError
 from orthomerge_core.execute import run
-from orthomerge_core.execute import whole_tensor as whole
+from orthomerge_core.execute import whole_values as whole
 from orthomerge_core.execute.output.sinks import StateDictSink
 from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
@@ -153,7 +153,7 @@ def test_a_source_that_changes_spoils_the_merge(on_disk, tmp_path, family, how):
 def test_a_device_out_of_memory_falls_back_to_the_cpu(family, monkeypatch):
     spec = live_spec(family)
     failed = []
-    real = whole.WholeMerge._on
+    real = whole.WholeValues._on
 
     def scarce(self, device, loaded):
         if device.type != "cpu":
@@ -161,7 +161,7 @@ def test_a_device_out_of_memory_falls_back_to_the_cpu(family, monkeypatch):
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return real(self, device, loaded)
 
-    monkeypatch.setattr(whole.WholeMerge, "_on", scarce)
+    monkeypatch.setattr(whole.WholeValues, "_on", scarce)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with plan_for(spec, None, "orthomerge") as plan:
         report = run_merge(plan, device="cuda").report

@@ -9,7 +9,7 @@ from math import prod
 import pytest
 
 from orthomerge_core.errors import CompatibilityError
-from orthomerge_core.keys.architecture import LAYER_TYPES, Architecture, is_matrix
+from orthomerge_core.keys.architecture import LAYER_TYPES, Architecture
 from orthomerge_core.keys.detect import all_architectures, detect, get_architecture
 from orthomerge_core.keys.markers import is_marker
 from tests.inventories import inventory, small_sd3
@@ -156,17 +156,6 @@ def test_every_key_has_a_block_and_a_layer_type(real):
     last = {"convolution"} if name == "chroma-radiance" else {"projection"}
     assert {"mlp", "embedding"} | modulated | last <= set(kinds)
     assert kinds["attention"] + kinds["attention+mlp"] >= 20
-
-
-def test_vectors_never_rotate_and_most_elements_do(real):
-    _, shapes, architecture = real
-    turning = {k for k, s in shapes.items() if architecture.rotates(k, s)}
-    assert all(len(shapes[k]) >= 2 and shapes[k][0] > 1 for k in turning)
-    assert not {k for k in turning if k.endswith((".bias", ".scale", "pos_embed", "_token"))}
-
-    table = {"pos_embed", "llm_adapter.embed.weight", "language_model.embed_tokens.weight"}
-    rest = [k for k in shapes if k not in table]
-    assert _elements(shapes, turning) > 0.9 * _elements(shapes, rest)
 
 
 def _elements(shapes, keys):
@@ -328,11 +317,6 @@ def test_a_wrong_name_gets_a_suggestion():
     with pytest.raises(CompatibilityError) as error:
         get_architecture("flux")
     assert str(error.value).startswith('unknown architecture "flux". Did you mean "flux')
-
-
-def test_is_matrix():
-    shapes = [(), (3,), (1, 5), (5, 1), (0, 4), (2, 2), (4, 1, 3, 3), (4, 0)]
-    assert [is_matrix(s) for s in shapes] == [False] * 5 + [True, True, False]
 
 
 @pytest.mark.parametrize(

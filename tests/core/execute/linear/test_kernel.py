@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from orthomerge_core.execute.linear import kernel as fused
 from orthomerge_core.execute.linear import merge as linear
-from orthomerge_core.execute.linear.half import StoredSum
+from orthomerge_core.execute.linear.half import HalfSums
 from orthomerge_core.execute.plan.planner import plan_merge
 from orthomerge_core.execute.run import run_merge
 from orthomerge_core.keys.opening import spec_from_paths
@@ -72,15 +72,15 @@ def as_bytes(tensor):
 @pytest.fixture
 def used(monkeypatch):
     """Keys that the compiled way merged; it is on from here."""
-    keys, run = [], StoredSum.run
+    keys, run = [], HalfSums.add_up
 
-    def watched(self, tensor, *rest, **known):
-        found = run(self, tensor, *rest, **known)
+    def watched(self, tensor, *rest):
+        found = run(self, tensor, *rest)
         if found is not None:
             keys.append(tensor.key)
         return found
 
-    monkeypatch.setattr(StoredSum, "run", watched)
+    monkeypatch.setattr(HalfSums, "add_up", watched)
     monkeypatch.setattr(linear, "WORTH_COMPILING_BYTES", 0)
     return keys
 
@@ -154,29 +154,29 @@ def test_without_numba_or_with_another_rounding_torch_does_it(spec, used, monkey
     for name, value in (("_agrees", lambda *_: False), ("loops", lambda: None)):
         used.clear()
         monkeypatch.setattr(fused, name, value)
-        fused.fused_sweep.cache_clear()
+        fused.fused_kernel.cache_clear()
         found, _ = merged(spec, Row("a", alpha=0.5))
         assert used == [] and found.content_hash == wanted.content_hash
         monkeypatch.undo()
         monkeypatch.setattr(linear, "WORTH_COMPILING_BYTES", 0)
-    fused.fused_sweep.cache_clear()
+    fused.fused_kernel.cache_clear()
 
 
 def test_the_trial_notices_a_wrong_rounding(monkeypatch):
-    sweep = fused.fused_sweep("BF16")
-    assert sweep is not None and fused._agrees(sweep, "BF16")
+    kernel = fused.fused_kernel("BF16")
+    assert kernel is not None and fused._agrees(kernel, "BF16")
 
     def wrong_byte(stored, columns, *rest):
-        energy = sweep.merge(stored, columns, *rest)
+        energy = kernel.merge(stored, columns, *rest)
         rest[-1][777] ^= 1
         return energy
 
     def wrong_sum(stored, columns, *rest):
-        sweep.gram(stored, columns, *rest)
+        kernel.gram(stored, columns, *rest)
         rest[-1][0, 1] = np.nextafter(rest[-1][0, 1], np.inf)
 
-    assert not fused._agrees(replace(sweep, merge=wrong_byte), "BF16")
-    assert not fused._agrees(replace(sweep, gram=wrong_sum), "BF16")
+    assert not fused._agrees(replace(kernel, merge=wrong_byte), "BF16")
+    assert not fused._agrees(replace(kernel, gram=wrong_sum), "BF16")
 
 
 def test_blocks_have_the_loops_length():

@@ -154,16 +154,8 @@ def _lay_out(
     to: Destination,
     spec: SetSpec,
 ) -> Plan:
-    problems: list[OrthoMergeError] = [
-        CompatibilityError(
-            f'model "{report.name}" does not fit the base: {report.verdict}',
-            fix="Take it out of the rows, or choose the base that it was made from.",
-        )
-        for report in aligned.skipped
-        if report.name in used
-    ]
-    if problems:
-        raise PlanError(problems)
+    problems: list[OrthoMergeError] = []
+    _check_fit(aligned, used)
     recipe = _expanded(settled.recipe, aligned)
     index = {name: i for i, name in enumerate(used)} | {BASE: -1}
     pairs = [(key, aligned.architecture.block(key)) for key in aligned.keys]
@@ -209,6 +201,20 @@ def _lay_out(
     if room:
         raise PlanError(room)
     return replace(plan, notes=tuple(plan_notes(plan)))
+
+
+def _check_fit(aligned: AlignedSet, used: tuple[str, ...]) -> None:
+    """Raise where a model that the recipe uses does not fit the base."""
+    problems: list[OrthoMergeError] = [
+        CompatibilityError(
+            f'model "{report.name}" does not fit the base: {report.verdict}',
+            fix="Take it out of the rows, or choose the base that it was made from.",
+        )
+        for report in aligned.skipped
+        if report.name in used
+    ]
+    if problems:
+        raise PlanError(problems)
 
 
 def _expanded(recipe: Recipe, aligned: AlignedSet) -> Recipe:

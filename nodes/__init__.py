@@ -17,7 +17,10 @@ from .mixer import OrthoMixer
 from .model_set import OrthoModelSet, members
 from .optimizer import DeltaBaseOptimizer
 from .pick_model import OrthoPickModel
+from .picture_score import OrthoPictureScore
 from .recipe import OrthoRecipe
+from .tune import OrthoTune
+from .tune_result import OrthoTuneResult
 
 __all__ = ["NODES", "Extension"]
 
@@ -35,6 +38,9 @@ NODES: tuple[type[io.ComfyNode], ...] = (
     OrthoGrid,
     OrthoGridPicture,
     OrthoExtractLoRA,
+    OrthoTune,
+    OrthoTuneResult,
+    OrthoPictureScore,
 )
 
 

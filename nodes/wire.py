@@ -15,6 +15,7 @@ from ..orthomerge_core.grid.cells import Grid
 from ..orthomerge_core.keys.setspec import SetSpec
 from ..orthomerge_core.optimize.proposal import Proposal
 from ..orthomerge_core.recipe.model import Recipe
+from ..orthomerge_core.tune.study import Study, Trial
 
 __all__ = [
     "AnalysisWire",
@@ -26,6 +27,8 @@ __all__ = [
     "OrthoAnalysis",
     "RecipeSocket",
     "RecipeWire",
+    "TrialSocket",
+    "TrialWire",
 ]
 
 Models = io.Custom("ORTHO_MODELS")
@@ -33,6 +36,7 @@ OrthoAnalysis = io.Custom("ORTHO_ANALYSIS")
 Mix = io.Custom("ORTHO_MIX")
 RecipeSocket = io.Custom("ORTHO_RECIPE")
 GridSocket = io.Custom("ORTHO_GRID")
+TrialSocket = io.Custom("ORTHO_TRIAL")
 
 
 @dataclass(frozen=True, repr=False)
@@ -85,3 +89,15 @@ class GridWire:
 
     def __repr__(self) -> str:
         return f"Grid(shape={self.grid.shape})"
+
+
+@dataclass(frozen=True, repr=False)
+class TrialWire:
+    """A trial of a study; `done`: the study is complete, and this is its best trial."""
+
+    study: Study
+    trial: Trial
+    done: bool = False
+
+    def __repr__(self) -> str:
+        return f"Trial(study={self.study.name!r}, number={self.trial.number})"

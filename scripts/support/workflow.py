@@ -35,7 +35,10 @@ SIZES: Mapping[str, tuple[int, int]] = {
     "OrthoMixer": (880, 580),
     "OrthoModelSet": (380, 300),
     "OrthoPickModel": (340, 80),
+    "OrthoPictureScore": (340, 120),
     "OrthoRecipe": (420, 420),
+    "OrthoTune": (380, 380),
+    "OrthoTuneResult": (420, 520),
     "PreviewAny": (420, 220),
     "PreviewImage": (400, 320),
     "SaveImage": (340, 380),
@@ -251,7 +254,7 @@ class Flow:
         return [
             (name, node.inputs.get(name, _default(kind, options)))
             for name, (kind, options) in fields.items()
-            if _is_widget(kind)
+            if _is_widget(kind, options)
         ]
 
     def _links(self, node: Node) -> dict[str, tuple[Node, int]]:
@@ -277,11 +280,15 @@ class Flow:
         return dict(self.info[node.kind]["input"].get("optional", {}))
 
     def _sockets(self, node: Node) -> list[str]:
-        return [name for name, (kind, _) in self._fields(node).items() if not _is_widget(kind)]
+        return [
+            name
+            for name, (kind, options) in self._fields(node).items()
+            if not _is_widget(kind, options)
+        ]
 
 
-def _is_widget(kind: Any) -> bool:
-    return isinstance(kind, list) or kind in WIDGETS
+def _is_widget(kind: Any, options: Mapping[str, Any]) -> bool:
+    return (isinstance(kind, list) or kind in WIDGETS) and not options.get("forceInput")
 
 
 def _is_link(value: Any) -> bool:

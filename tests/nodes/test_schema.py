@@ -22,6 +22,8 @@ OUTPUT_NODES = {
     "OrthoMergeSave",
     "OrthoRecipe",
     "OrthoGridPicture",
+    "OrthoTuneResult",
+    "OrthoPictureScore",
 }
 # Lists that depend on the machine, or grow with the core.
 GROWING = {("base", "options"), ("file", "options"), ("architecture", "options")}

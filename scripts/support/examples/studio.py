@@ -163,8 +163,15 @@ def full_studio(flow: Studio) -> None:
     proposal, mixed, look = _middle(analysis, mix, mixer, merged, images)
     findings = _findings(flow, analysis, mix)
     beside, kept = _beside(flow, fixed, parts), _kept(flow, fixed, merged)
-    swept = _swept(flow, mixer, parts)
-    flow.lay_out([first], [proposal], [mixed, group], [look, beside], [kept, findings], [swept])
+    swept, searched = _swept(flow, mixer, parts), _searched(flow, mixer, mix, fixed, parts)
+    flow.lay_out(
+        [first],
+        [proposal],
+        [mixed, group],
+        [look, beside],
+        [kept, findings],
+        [swept, searched],
+    )
 
 
 def _middle(
@@ -216,6 +223,24 @@ def _swept(flow: Studio, mixer: Node, parts: dict[str, Any]) -> Group:
         "7  A grid",
         "One merge per value, with the same seed: here every alpha at 0, 0.5 and 1.",
         [[grid, merged], [sampler, decoded, saved], [sheet]],
+    )
+
+
+def _searched(flow: Studio, mixer: Node, mix: Node, fixed: Node, parts: dict[str, Any]) -> Group:
+    tune = flow.add("OrthoTune", recipe=mixer, study="full studio", trials=20)
+    merged = flow.add("OrthoMergeExecute", "Merge of this trial", recipe=tune)
+    sampler, decoded, saved = flow.image(merged, parts, "full_studio_trial", title="Trial")
+    like = flow.add("OrthoPickModel", "What it should look like", models=fixed, name="ink")
+    other = flow.image(like, parts, "full_studio_like", title="Ink alone")
+    score = flow.add("OrthoPictureScore", images=decoded, reference=other[1])
+    result = flow.add(
+        "OrthoTuneResult", trial=tune[1], score=score, mix=mix, recipe=tune, images=decoded
+    )
+    return Group(
+        "8  A search",
+        "Every queued run tries another alpha for each row and stores how much the picture agrees "
+        "with that of one model. Connect any score of your own.",
+        [[tune, merged], [sampler, decoded, saved], [like, *other], [score, result]],
     )
 
 

@@ -87,7 +87,7 @@ function tableHost({ app, api, options, widget, owner, frame, getValue, getView 
     applyMethod: (method) => setWidget(other("method"), method),
     parts: () => ({
       vae: String(other("vae")?.value || "base"),
-      prediction: String(other("prediction")?.value ?? ""),
+      prediction: String(other("prediction")?.value ?? "").replace(/^auto$/, ""),
     }),
     takeOver: (taken, table) => {
       forgetFailure(owner());

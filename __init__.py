@@ -1,4 +1,4 @@
-"""OrthoMerge Studio: a ComfyUI node pack that analyses and merges fine-tuned diffusion models."""
+"""OrthoMerge Studio: a ComfyUI node pack that analyzes and merges fine-tuned diffusion models."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class DeltaGramAnalyzer(io.ComfyNode):
             is_output_node=True,
             hidden=[io.Hidden.unique_id],
             inputs=[
-                Models.Input("models", tooltip="The set to analyse."),
+                Models.Input("models", tooltip="The set to analyze."),
                 io.Int.Input(
                     "rank_samples",
                     default=5,
@@ -61,7 +61,7 @@ class DeltaGramAnalyzer(io.ComfyNode):
     @classmethod
     @host.guarded
     def execute(cls, models: SetSpec, rank_samples: int = 5) -> io.NodeOutput:
-        """Analyse, or take the result from the disk cache when no file has changed."""
+        """Analyze, or take the result from the disk cache when no file has changed."""
         progress = host.HostProgress(cls.hidden.unique_id)
         cache = AnalysisCache(host.cache_dir("analysis"))
         memo = HashMemo(host.cache_dir("hashes"))

@@ -23,7 +23,7 @@ _REPAIRS = {
     "VAE are left out.",
     "strip_vae": "The same as strip_text_encoder: diffusion models alone.",
     "fix_prefixes": "Read model.diffusion_model. and its kin as the base names its keys.",
-    "dequantise": "Read quantised layers as exact float32; off refuses quantised models.",
+    "dequantise": "Read quantized layers as exact float32; off refuses quantized models.",
     "fix_norm_names": "Read .norm.weight as .norm.scale and back, as the base names them.",
     "remap_diffusers": "Read diffusers names as the original ones where the mapping is known.",
     "skip_misfits": "Leave models below 50 % key overlap, and those that cannot be read, out; "
@@ -53,7 +53,7 @@ class CompatibilityFix(io.ComfyNode):
             display_name="Compatibility Fix",
             searchable_name="Compatibility Fix (merge check)",
             description="Compares every model's keys with the base's and repairs names, prefixes "
-            "and quantisation while reading. Your files are never changed.",
+            "and quantization while reading. Your files are never changed.",
             search_aliases=[
                 "merge check",
                 "model check",

@@ -142,7 +142,7 @@ def _entries(part: _Part, name: str) -> tuple[dict[str, Entry], dict[str, str]]:
     for own, stored in keys.items():
         key = part.outside + own
         if _is_side(own, keys):
-            dropped[key] = "scale or marker of a quantised layer, folded into its weight"
+            dropped[key] = "scale or marker of a quantized layer, folded into its weight"
             continue
         kind = type(stored).__name__
         if kind == "GGMLTensor" or not is_storable(stored.dtype):
@@ -162,7 +162,7 @@ def _is_packed(stored: Tensor) -> bool:
 
 
 def _is_side(key: str, keys: Mapping[str, Tensor]) -> bool:
-    """Whether a tensor only serves the quantised weight beside it."""
+    """Whether a tensor only serves the quantized weight beside it."""
     layer, _, suffix = key.rpartition(".")
     if suffix not in ACTIVATION_SCALES:
         return suffix in SIDES

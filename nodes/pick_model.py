@@ -130,7 +130,7 @@ def _weights(
 def _read(
     model: AlignedModel, key: str, aligned: AlignedSet, progress: host.HostProgress
 ) -> torch.Tensor:
-    """One tensor in the base's dtype; quantised ones in bfloat16."""
+    """One tensor in the base's dtype; quantized ones in bfloat16."""
     entry = aligned.base.entry(key)
     dtype = torch.bfloat16 if entry.quant else _DTYPES.get(entry.dtype, torch.bfloat16)
     size = aligned.numel(key)

@@ -125,7 +125,7 @@ def _step(param: Param) -> float:
 
 
 def picture(draw: Callable[[], np.ndarray]) -> torch.Tensor:
-    """uint8 [H, W, 3] → IMAGE, float32 [1, H, W, 3] in 0..1; a grey square without matplotlib."""
+    """uint8 [H, W, 3] → IMAGE, float32 [1, H, W, 3] in 0..1; a gray square without matplotlib."""
     try:
         pixels = draw()
     except ImportError as error:

@@ -45,7 +45,7 @@ class Accumulator:
         """
         if known.keys != self._aligned.keys:
             raise AnalysisError(
-                "the known analysis is of other tensors", fix="Analyse the whole set again."
+                "the known analysis is of other tensors", fix="Analyze the whole set again."
             )
         pick, here = np.asarray(rows, dtype=np.int64), np.asarray(places, dtype=np.int64)
         old, new = np.concatenate([[0], pick + 1]), np.concatenate([[0], here])

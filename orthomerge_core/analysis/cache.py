@@ -1,7 +1,7 @@
 """Analyses kept on disk under their files' fingerprints, so that a second run reads nothing.
 
 One entry is one file: a line of JSON that says what it is about and the hash of the rest, then the
-analysis as JSON. A set that is part of an analysed set is answered from that one.
+analysis as JSON. A set that is part of an analyzed set is answered from that one.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def analyze_cached(
 ) -> Analysis:
     """`analyze`, answered from `cache` where the files are those of an earlier run.
 
-    Where some of a set's models were analysed before over the same base, in whatever set, only what
+    Where some of a set's models were analyzed before over the same base, in whatever set, only what
     involves the new ones is made (`extend`). `options` go to `analyze`.
     """
     options |= {"rank_samples": rank_samples, "memo": memo, "progress": progress}
@@ -160,7 +160,7 @@ def analyze_cached(
     found = cache.get(aligned, rank_samples)
     if found is not None:
         if progress:
-            progress.note("These files were analysed before; nothing is read.")
+            progress.note("These files were analyzed before; nothing is read.")
         return found
     known = cache.nearest(aligned)
     if known is None:
@@ -177,7 +177,7 @@ def _plan(known: Sequence[str], names: Sequence[str]) -> str:
     """One sentence on what is about to be read."""
     new = [name for name in names if name not in known]
     if not new:
-        return "These files were analysed before; only further spectra are made."
+        return "These files were analyzed before; only further spectra are made."
     return (
         f"{', '.join(known)}: known from an earlier analysis. The base and {', '.join(new)} are "
         "read, and of the known models only what lies beside their changes."

@@ -71,7 +71,7 @@ def extend(
     recall_hashes((aligned.base, *aligned.models), memo)
     job = _Job(aligned, known, memo)
     spectra = job.spectra(known_spectra or {}, sample_keys(aligned, rank_samples))
-    progress.start(job.total_bytes() + spectra_cost(aligned, rank_samples, spectra), "Analysing")
+    progress.start(job.total_bytes() + spectra_cost(aligned, rank_samples, spectra), "Analyzing")
     if job.new:
         chunk, count = padded(min(chunk_elements, MAX_CHUNK)), threads or default_workers()
         run_pool(key_groups(aligned), lambda: _Worker(job, chunk), count, progress)

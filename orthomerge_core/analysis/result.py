@@ -25,7 +25,7 @@ class Spectrum:
     """Singular values of one sampled matrix, for each model's base-relative delta.
 
     `energies` [models, ranks] float64: σ_k², descending; zeros for a model without a delta there.
-    Neighbours may be averaged, never across an index that a figure depends on.
+    Neighbors may be averaged, never across an index that a figure depends on.
     """
 
     key: str
@@ -84,7 +84,7 @@ class Analysis:
             raise AnalysisError(
                 f'no model "{name}" in this analysis',
                 expected="one of " + ", ".join(self.names),
-                fix="Analyse the set again with that model in it.",
+                fix="Analyze the set again with that model in it.",
             )
         return self.names.index(name)
 

@@ -38,7 +38,7 @@ def sample_keys(aligned: AlignedSet, count: int) -> tuple[str, ...]:
     the base's order.
 
     Where more are equally large than are wanted, they are taken evenly from first to last, so that
-    the sample is not five neighbours from the start of the model.
+    the sample is not five neighbors from the start of the model.
     """
     chosen = {
         key
@@ -110,7 +110,7 @@ def sample_spectra(
 
 
 def staircase(energies: Energies) -> Energies:
-    """Energies with neighbours averaged in steps that widen with the index: a curve of few numbers.
+    """Energies with neighbors averaged in steps that widen with the index: a curve of few numbers.
 
     The first sixteen stay as they are. Steps end at the leading tenth and at 90 % of the energy, so
     that SNR and effective rank are those of `energies`; the total is kept too. [ranks] → [ranks].

@@ -68,7 +68,7 @@ def analyze(
     recall_hashes((aligned.base, *aligned.models), memo)
     sums = Accumulator(aligned)
     work = total_bytes(aligned) + spectra_cost(aligned, rank_samples, known)
-    progress.start(work, "Analysing")
+    progress.start(work, "Analyzing")
     engine = engine_for(target, aligned, progress)
     run_pool(
         key_groups(aligned),

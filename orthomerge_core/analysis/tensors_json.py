@@ -150,7 +150,7 @@ def _symmetric(
 
 
 def spectrum_json(spectrum: Spectrum) -> dict[str, Any]:
-    """`energies` [N]: each model's σ², descending, equal neighbours once; `runs` [N]: how often."""
+    """`energies` [N]: each model's σ², descending, equal neighbors once; `runs` [N]: how often."""
     runs, energies = [], []
     for row in spectrum.energies:
         starts = np.flatnonzero(np.diff(row, prepend=np.nan))

@@ -34,7 +34,7 @@ __all__ = ["app", "run"]
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="orthomerge")
 def app() -> None:
-    """Analyse fine-tuned diffusion models, find their best delta bases, merge and verify them."""
+    """Analyze fine-tuned diffusion models, find their best delta bases, merge and verify them."""
 
 
 for _command in (

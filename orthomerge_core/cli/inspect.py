@@ -113,7 +113,7 @@ def _words(item: dict[str, Any]) -> str:
         "  stored as " + _counts(item["dtypes"]),
     ]
     if item["quantised"]:
-        lines.append("  quantised: " + _counts(item["quantised"]))
+        lines.append("  quantized: " + _counts(item["quantised"]))
     if item["prefix"]:
         lines.append(f"  prefix {item['prefix']}")
     for kind in ("left_out", "not_weights"):

@@ -19,7 +19,7 @@ _POLL_S = 0.05
 
 
 def run_abandonable(work: Callable[[], Result], progress: Progress) -> Result:
-    """Run one long library call in the background, so that cancelling does not wait for it.
+    """Run one long library call in the background, so that canceling does not wait for it.
 
     After a cancel the call goes on in the background until it returns, and its result is dropped;
     only the end of the process waits for it.

@@ -174,7 +174,7 @@ def _split_base(base: Source, view: View) -> tuple[tuple[str, ...], tuple[str, .
     unread = [key for key in base.dropped if key.endswith(".weight")]
     if unread:
         raise CompatibilityError(
-            f'base "{base.name}" is quantised and dequantise is switched off',
+            f'base "{base.name}" is quantized and dequantise is switched off',
             received=f"{len(unread)} layers that were not read",
             fix="Switch dequantise on.",
         )

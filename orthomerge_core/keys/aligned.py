@@ -152,7 +152,7 @@ class AlignedModel:
     def read_raw(self, key: str, shape: tuple[int, ...]) -> Tensor:
         """The canonical tensor as stored (its dtype untouched) in the given shape.
 
-        Dequantised float32 for quantised entries; the wider dtype where joined parts differ.
+        Dequantized float32 for quantized entries; the wider dtype where joined parts differ.
         """
         parts = []
         for seg in self.segments[key]:

@@ -1,4 +1,4 @@
-"""An architecture as data: how to recognise it, and what each of its keys is.
+"""An architecture as data: how to recognize it, and what each of its keys is.
 
 New architecture = one file in `architectures/` that defines `ARCHITECTURE = Architecture(...)`.
 """
@@ -55,7 +55,7 @@ class DiffusersMap:
 class Architecture:
     """Patterns of one architecture; no code.
 
-    `markers`: key → shape pattern (None = any size) that must all be present (after normalisation).
+    `markers`: key → shape pattern (None = any size) that must all be present (after normalization).
     `absent`: keys whose presence rules it out.
     `blocks`: regexes with one group, the block id ("double_blocks.7"); first match wins; a key that
     matches none belongs to the block named by its first dotted part.

@@ -33,7 +33,7 @@ def write_copies(
 ) -> tuple[Path, ...]:
     """Write `<name>_fixed.safetensors` into `folder` for each named model (default: all).
 
-    Canonical names, no prefix, the diffusion model only. Stored dtypes stay; dequantised layers
+    Canonical names, no prefix, the diffusion model only. Stored dtypes stay; dequantized layers
     become bf16. What a model lacks, or has in another shape, comes from the base, so that the copy
     is complete; what the base does not have is left out. Each file appears whole or not at all.
 

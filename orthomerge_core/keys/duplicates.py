@@ -63,7 +63,7 @@ def same_weights(a: AlignedModel, b: AlignedModel, keys: Sequence[str], progress
 
 
 def _stored(model: AlignedModel, key: str) -> object:
-    """What must be equal before values are compared: dtype, quantisation, number of elements."""
+    """What must be equal before values are compared: dtype, quantization, number of elements."""
     if not model.has(key):
         return None
     entries = [model.source.entries[s.key] for s in model.segments[key]]

@@ -31,7 +31,7 @@ class Match:
 
     `mismatched`: base key → the model's shape. `unreadable`: base key → stored dtype that is no
     weight. `extra`: the model's keys that the base does not have. `unread`: missing keys that the
-    file holds in a quantisation which was not to be read. `foreign`: it is another architecture,
+    file holds in a quantization which was not to be read. `foreign`: it is another architecture,
     however many names the two share. `depth`, `width`: how the sizes differ, in words.
     """
 

@@ -1,4 +1,4 @@
-"""A quantised base whose layers were rounded up in size, cut back to what its fine-tunes hold."""
+"""A quantized base whose layers were rounded up in size, cut back to what its fine-tunes hold."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def _paragraph(report: ModelReport) -> str:
     lines = [
         f"{head}{state}: {report.verdict}.",
         f"  {'' if report.name == 'base' else counts}stored as {report.dtype}; "
-        f"quantisation: {report.quantisation}",
+        f"quantization: {report.quantisation}",
     ]
     if report.parts:
         lines.append("  parts: " + "; ".join(part_words(part) for part in report.parts))

@@ -20,7 +20,7 @@ class Repairs:
 
     strip_text_encoder / strip_vae: from before components were merged; either of them leaves every
     component but the diffusion model out.
-    fix_prefixes: `model.diffusion_model.` and its kin. dequantise: quantised layers as float32.
+    fix_prefixes: `model.diffusion_model.` and its kin. dequantise: quantized layers as float32.
     fix_norm_names: `.norm*.weight` against `.norm*.scale`. remap_diffusers: diffusers naming.
     skip_misfits: leave models below 50 % overlap, and unreadable ones, out instead of stopping.
     use_ema: read the EMA copy of the diffusion model where a file has one; it is left out

@@ -15,7 +15,7 @@ _TOGGLE_WORDS = {
     "fix_prefixes": "prefix taken off",
     "fix_norm_names": "norm weights renamed",
     "remap_diffusers": "diffusers names translated",
-    "dequantise": "quantised layers read as float32",
+    "dequantise": "quantized layers read as float32",
     "aliases": "other spelling of the same keys",
 }
 
@@ -64,7 +64,7 @@ def _misfit(
         return f"another width of the same architecture: {found.width}"
     if found.unread:
         count = len(found.unread)
-        return f"quantised: {count} of its layers were not read, since dequantise is switched off"
+        return f"quantized: {count} of its layers were not read, since dequantise is switched off"
     own = found.view.architecture
     if words and own.name == "generic":
         return words
@@ -117,7 +117,7 @@ def findings(
             f"{_count(found.extra)} not in the base ({_some(found.extra)}): they are not merged."
         )
     if source.dropped:
-        lines.append(f"{_count(source.dropped)} no weights but serve the quantised layers.")
+        lines.append(f"{_count(source.dropped)} no weights but serve the quantized layers.")
     return tuple(lines)
 
 
@@ -160,7 +160,7 @@ def _percent(share: float) -> str:
 
 
 def quantisation_words(entries: Sequence[Entry]) -> str:
-    """The quantisation schemes and how many layers have each; "none" for plain tensors."""
+    """The quantization schemes and how many layers have each; "none" for plain tensors."""
     counts: dict[str, int] = {}
     for entry in entries:
         if entry.quant is not None:

@@ -9,7 +9,7 @@
 A recipe becomes one call of the merge method `orthomerge_studio`, which carries it as JSON; adding
 differences without layer weights needs only sd-mecha's own methods. The tensors are those of our
 executor within one unit of the output dtype, where sd-mecha can read the files as they are: it
-repairs no prefixes, reads no scaled quantisation, casts integer tensors like weights, and stores
+repairs no prefixes, reads no scaled quantization, casts integer tensors like weights, and stores
 everything in one dtype without scales. `require_plain_files` says so beforehand, all at once; an
 exported script calls it first.
 """

@@ -77,7 +77,7 @@ def _reasons(model: AlignedModel, aligned: AlignedSet) -> list[OrthoMergeError]:
     left = [k for k in entries if k not in used] if model is aligned.base else []
     carried = aligned.carried if model is aligned.base else ()
     told = (
-        (odd, "is quantised, and sd-mecha reads no scales"),
+        (odd, "is quantized, and sd-mecha reads no scales"),
         (moved, "names its tensors in another way than the base's canonical keys"),
         (left, "holds more than the diffusion model, and sd-mecha would merge that as well"),
         (carried, "holds tensors that are no weights, and sd-mecha would cast them"),

@@ -25,7 +25,7 @@ class ModelStock(Method):
 
     sd-mecha's `model_stock` on matrices of output rows (a convolution's kernel is one row; over its
     last axis alone, two or three numbers, the cosine would be chance). cos is the mean cosine of
-    neighbouring rows of the table, so their order matters a little for three and more. Where it
+    neighboring rows of the table, so their order matters a little for three and more. Where it
     nears −1/(n − 1), t has a pole: the bounds keep such a row finite. A single row of the table
     has no cosine: it is added as it is.
     """

@@ -22,7 +22,7 @@ def nearest_tree(geometry: Geometry) -> Parents:
       cut off from the base, and the pair (M, B) crosses the same cut. A minimum tree holds a
       shortest edge of that cut, so ‖M − P‖ ≤ ‖M − B‖ already.
     - Copies hang on their original as leaves, whatever the rest does.
-    - A minimum spanning tree depends on the order of the distances only, so it minimises the sum of
+    - A minimum spanning tree depends on the order of the distances only, so it minimizes the sum of
       squares, and the longest edge, as well.
 
     What it is not: the maximum of total orthogonality; that is what the search after it is for.

@@ -104,7 +104,7 @@ def parse_layers(text: str, blocks: Iterable[str] = ()) -> LayerWeights:
                 "layers: too many pairs",
                 expected=f"at most {MAX_LAYER_RULES}",
                 received="more",
-                fix="Join neighbours with a range or a glob.",
+                fix="Join neighbors with a range or a glob.",
             )
         rules.append(rule)
     return LayerWeights(tuple(replace(rule, last=last) for rule in rules), default)

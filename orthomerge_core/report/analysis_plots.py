@@ -50,9 +50,9 @@ def heatmaps(analysis: Analysis, dark: bool = False) -> NDArray[np.uint8]:
     """Cosine, new information, conflict, block profile and quality card: [height, 1024, 3].
 
     All of the diffusion model; of a checkpoint also how much each component changes.
-    One colour language: pale is nothing or chance, blue is alike or much, orange is opposed; it
-    keeps apart for every kind of colour vision. Figures are written into the cells of up to 16
-    models; above that the headings say what colours mean. Needs matplotlib. Cost: about a second.
+    One color language: pale is nothing or chance, blue is alike or much, orange is opposed; it
+    keeps apart for every kind of color vision. Figures are written into the cells of up to 16
+    models; above that the headings say what colors mean. Needs matplotlib. Cost: about a second.
     """
     look, found = DARK if dark else LIGHT, derive(analysis)
     count = len(found.names)

@@ -25,7 +25,7 @@ _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 def dendrogram(found: Clusters, dark: bool = False) -> NDArray[np.uint8]:
     """The tree of `analysis.clusters` as a picture [height, 1024, 3].
 
-    One line per model, groups in colours and numbers; two branches meet at their mean distance
+    One line per model, groups in colors and numbers; two branches meet at their mean distance
     1 − cosine, 0 for the same change, 1 for unrelated ones. Needs matplotlib and two models.
     """
     look = DARK if dark else LIGHT

@@ -29,7 +29,7 @@ _CJK = ("Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "Hiragino Sans GB"
 
 @dataclass(frozen=True)
 class _Look:
-    """Colours; blue and orange of Okabe and Ito 2008 keep apart for every kind of colour vision."""
+    """Colors; blue and orange of Okabe and Ito 2008 keep apart for every kind of color vision."""
 
     paper: str
     ink: str

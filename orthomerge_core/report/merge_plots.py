@@ -26,7 +26,7 @@ _SCALE_WIDTH, _SCALE_HEIGHT = 180, 10
 def retention_picture(report: MergeReport, dark: bool = False) -> NDArray[np.uint8]:
     """Bars of retention per row above a strip of row × block, [height, 1024, 3].
 
-    1 is the whole difference of a row; grey marks a row without a difference there. A merge without
+    1 is the whole difference of a row; gray marks a row without a difference there. A merge without
     rows gives one line of text. Needs matplotlib.
     """
     look = DARK if dark else LIGHT
@@ -57,7 +57,7 @@ def retention_picture(report: MergeReport, dark: bool = False) -> NDArray[np.uin
 
 
 def _draw_scale(figure: Figure, look: Look, top: int, height: int) -> None:
-    """What the strip's colours mean, at the right end of its heading."""
+    """What the strip's colors mean, at the right end of its heading."""
     left, y = WIDTH - _EDGE - _SCALE_WIDTH, 1 - (top + 0.45 * _HEAD) / height
     place = (left / WIDTH, y, _SCALE_WIDTH / WIDTH, _SCALE_HEIGHT / height)
     axes = figure.add_axes(place)
@@ -68,7 +68,7 @@ def _draw_scale(figure: Figure, look: Look, top: int, height: int) -> None:
     ends = [0, (_SCALE_WIDTH - 1) / 2, _SCALE_WIDTH - 1]
     axes.set_xticks(ends, ["−100 %", "0", "100 %"], fontsize=8, color=look.faint)
     axes.tick_params(pad=2)
-    words = "grey: no change there"
+    words = "gray: no change there"
     right = (left - 36) / WIDTH
     figure.text(right, y, words, color=look.faint, fontsize=8, va="center", ha="right")
 

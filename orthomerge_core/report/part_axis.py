@@ -20,7 +20,7 @@ _NUMBERED = re.compile(r"(.*)\.(\d+)$")
 
 
 class Run(NamedTuple):
-    """Neighbouring parts `family.0`, `family.1`, …: places [start, stop) and their numbers."""
+    """Neighboring parts `family.0`, `family.1`, …: places [start, stop) and their numbers."""
 
     family: str
     start: int

@@ -1,4 +1,4 @@
-"""Colours, fonts and the canvas that the pictures of an analysis share."""
+"""Colors, fonts and the canvas that the pictures of an analysis share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CJK = ("Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "Hiragino Sans GB"
 
 @dataclass(frozen=True)
 class Look:
-    """Colours; the blue and orange of Okabe and Ito 2008 keep apart for every colour vision."""
+    """Colors; the blue and orange of Okabe and Ito 2008 keep apart for every color vision."""
 
     paper: str
     ink: str

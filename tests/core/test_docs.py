@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,28 @@ def test_usage_names_the_program_as_it_was_started() -> None:
     command = [sys.executable, "-m", "orthomerge_core", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.startswith("Usage: python -m orthomerge_core [OPTIONS]")
+
+
+QUOTES = "\"'# "
+BRITISH = re.compile(
+    r"(?<![\w`.\"'/-])(analys(?:e|ed|ing)|neighbour\w*|recognis\w+|normalis(?:ed|ation)|"
+    r"(?:de)?quantis(?:ed|ation)|colours?|minimises|labelled|initialisation|optimiser|grey|licence)"
+    r"(?![\w`\"'=]|\.py|\()",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("folder", ["orthomerge_core", "nodes"])
+def test_prose_is_in_american_spelling(folder: str) -> None:
+    """Comments, docstrings and messages; names that users have stored keep theirs."""
+    found = []
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        with tokenize.open(path) as file:
+            for token in tokenize.generate_tokens(file.readline):
+                prose = token.type == tokenize.COMMENT or " " in token.string
+                if token.type in (tokenize.COMMENT, tokenize.STRING) and prose:
+                    found += [
+                        f"{path.name}: {word}"
+                        for word in BRITISH.findall(token.string.strip(QUOTES))
+                    ]
+    assert found == []

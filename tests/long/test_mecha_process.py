@@ -217,7 +217,7 @@ class TestRefusals:
         text = str(caught.value)
         assert '"base.safetensors" holds tensors that are no weights' in text
         assert '"detail.safetensors" names its tensors in another way' in text
-        assert '"style.safetensors" is quantised, and sd-mecha reads no scales' in text
+        assert '"style.safetensors" is quantized, and sd-mecha reads no scales' in text
         assert "(and 2 more problems)" in text and str(tmp_path) not in text
 
     def test_the_script_says_so_in_one_line(self, tmp_path):

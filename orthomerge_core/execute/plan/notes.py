@@ -18,7 +18,7 @@ __all__ = ["plan_notes"]
 
 def plan_notes(plan: Plan) -> list[str]:
     """Sentences on rows without effect, unknown fields, parts of the base that are not merged,
-    quantised layers, MODELs that are no files, and memory that may run short."""
+    quantized layers, MODELs that are no files, and memory that may run short."""
     notes = []
     if not plan.rows and plan.texture is None:
         zero = plan.recipe.strength == 0.0

@@ -45,7 +45,7 @@ def test_a_second_run_reads_nothing(cache):
     second = analyze_cached(again, cache, progress=progress)
     assert to_json(second) == to_json(first)
     assert reads(again) == [0, 0, 0, 0]
-    assert progress.notes == ["These files were analysed before; nothing is read."]
+    assert progress.notes == ["These files were analyzed before; nothing is read."]
 
 
 def test_a_part_of_a_known_set_in_another_order_reads_nothing(cache):
@@ -146,7 +146,7 @@ def test_more_spectra_of_a_known_set_read_only_their_matrices(cache):
     first = analyze_cached(fresh(base, models), cache, rank_samples=1)
     opened, progress = fresh(base, models), Notes()
     found = analyze_cached(opened, cache, rank_samples=2, progress=progress)
-    assert progress.notes == ["These files were analysed before; only further spectra are made."]
+    assert progress.notes == ["These files were analyzed before; only further spectra are made."]
     read = {k for m in (opened.base, *opened.models) for k, _, _ in m.source.reads}
     assert len(read) == 1 and read != {first.spectra[0].key}
     np.testing.assert_array_equal(found.gram, first.gram)

@@ -155,7 +155,7 @@ def test_progress_ends_at_its_total_and_a_stop_is_heard():
 def test_an_analysis_of_other_tensors_is_refused():
     base, models = family(2)
     known = analyze(aligned({"x": torch.ones(3)}, {"m0": {"x": torch.zeros(3)}}), rank_samples=0)
-    with pytest.raises(AnalysisError, match=r"of other tensors\. Analyse the whole set again"):
+    with pytest.raises(AnalysisError, match=r"of other tensors\. Analyze the whole set again"):
         extend(aligned(base, models), known)
 
 

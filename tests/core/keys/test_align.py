@@ -402,7 +402,7 @@ def test_a_quantised_base_must_be_read():
     with pytest.raises(CompatibilityError) as error:
         align(base, [])
     assert str(error.value) == (
-        'base "base.st" is quantised and dequantise is switched off: received 1 layers that were '
+        'base "base.st" is quantized and dequantise is switched off: received 1 layers that were '
         "not read. Switch dequantise on."
     )
 
@@ -410,4 +410,4 @@ def test_a_quantised_base_must_be_read():
 def test_switched_off_dequantising_is_the_reason_given():
     model = MemorySource("m", {}, dropped={k: "quantised" for k in sd3() if k.endswith("weight")})
     (report,) = align(source("b", sd3()), [("m", model)]).skipped
-    assert report.verdict.startswith("quantised: 25 of its layers were not read")
+    assert report.verdict.startswith("quantized: 25 of its layers were not read")

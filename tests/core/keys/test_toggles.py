@@ -67,7 +67,7 @@ def stranger():
 # toggle → (base, the broken model, a word of its report when on, what is left when off)
 CASES = {
     "fix_prefixes": (base_tensors, prefixed, "prefix taken off", "misfit"),
-    "dequantise": (base_tensors, quantised, "quantised layers read as float32", "misfit"),
+    "dequantise": (base_tensors, quantised, "quantized layers read as float32", "misfit"),
     "fix_norm_names": (base_tensors, renamed_norms, "norm weights renamed", "1 missing"),
     "remap_diffusers": (small_sd35, in_diffusers_names, "diffusers names translated", "misfit"),
     "skip_misfits": (base_tensors, stranger, "other architecture", "error"),

@@ -16,7 +16,7 @@ from .duplicates import mark_duplicates
 from .known import get_architecture
 from .laid import laid_base, laid_lora, laid_model
 from .lora.source import is_lora
-from .markers import is_buffer, is_marker, markers_of
+from .markers import is_buffer, is_marker
 from .match import Match, match
 from .misfits import what_else
 from .normalise import OUTSIDE_KEYS, View, normalise_shapes
@@ -73,7 +73,7 @@ def align(
     laid = [
         laid_lora(spec, source, own, known, ours | others)
         if is_lora(source)
-        else laid_model(spec, source, one, known, ours, others, markers_of(view.pieces))
+        else laid_model(spec, source, one, known, ours, others, own)
         for (spec, source), one in zip(models, found, strict=True)
     ]
     aligned = AlignedSet(

@@ -93,6 +93,7 @@ class AlignedModel:
 
     `markers`: marker of the prediction → its key in the file; see `keys.prediction`.
     `mismatched`: keys that it holds in another shape, or as numbers that are no weights.
+    `channels`: its input channels, where they are not as many as the base's; else 0.
     """
 
     name: str
@@ -101,6 +102,7 @@ class AlignedModel:
     report: ModelReport
     markers: Mapping[str, str] = field(default_factory=dict)
     mismatched: tuple[str, ...] = ()
+    channels: int = 0
 
     def has(self, key: str) -> bool:
         """Whether the model holds this canonical key with the base's shape."""

@@ -63,7 +63,8 @@ class Architecture:
     `prefixes`: key prefixes of this architecture's files beyond the usual ones.
     `aliases`: (regex, replacement) under which two spellings of one key become equal.
     `input_key`: the first layer, whose second axis counts input channels; `variants`: what a model
-    with that many input channels is called ({9: "inpaint variant"}).
+    with that many input channels is called ({9: "inpaint variant"}). `extra_channels_last`: whether
+    variants have their further channels behind those that all have.
     `priority`: a higher one is tried first.
     `components`: how its checkpoints store text encoders and VAE. `marks_prediction`: whether
     marker tensors tell ComfyUI what a file predicts (`v_pred`, `ztsnr`).
@@ -84,6 +85,7 @@ class Architecture:
     diffusers: DiffusersMap | None = None
     input_key: str = ""
     variants: Mapping[int, str] = field(default_factory=dict)
+    extra_channels_last: bool = False
     priority: int = 0
     components: Sequence[Component] = ()
     axes: Sequence[tuple[str, tuple[int | None, ...]]] = ()

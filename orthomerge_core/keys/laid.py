@@ -9,6 +9,7 @@ from dataclasses import replace
 from ..io.source import Entry, Source
 from .aligned import AlignedModel, ModelReport, PartReport
 from .architecture import Architecture
+from .channels import WidenedSource
 from .components import DIFFUSION, component_label, component_of
 from .lora.source import lora_model
 from .markers import disagreement, markers_of
@@ -84,14 +85,14 @@ def laid_model(
     known: Architecture,
     shapes: Mapping[str, tuple[int, ...]],
     beside: Mapping[str, tuple[int, ...]],
-    markers: Sequence[str],
+    base: AlignedModel,
 ) -> AlignedModel:
     """`shapes`: of the base's diffusion model; `beside`: of its other components."""
     name, file = (spec, source.name) if isinstance(spec, str) else (spec.name, spec.file)
     parts = match_parts(beside, found.view.parts, source)
     entries = _entries(source, found.segments) or list(source.entries.values())
     found = replace(found, repairs=_repairs(found.repairs, entries))
-    said = disagreement(markers, found.view.pieces) if found.ok else ""
+    said = disagreement(base.report.markers, found.view.pieces) if found.ok else ""
     report = ModelReport(
         name=name,
         file=file,
@@ -112,7 +113,11 @@ def laid_model(
     )
     segments = {**found.segments, **parts.segments}
     odd = (*found.mismatched, *found.unreadable)
-    return AlignedModel(name, source, segments, report, stored_markers(found.view), odd)
+    for key, shape in found.channels.items():
+        if shape[1] < shapes[key][1]:
+            source = WidenedSource(source, segments[key][0].key, base, key, shapes[key])
+    count = next((shape[1] for shape in found.channels.values()), 0)
+    return AlignedModel(name, source, segments, report, stored_markers(found.view), odd, count)
 
 
 def _entries(source: Source, segments: Mapping[str, Sequence[object]]) -> list[Entry]:

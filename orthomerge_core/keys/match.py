@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from math import prod
 
 from ..io.source import Source
 from .aligned import Segment
 from .architecture import Architecture
+from .channels import shared_channels
 from .markers import is_buffer, is_marker
 from .normalise import View
 from .remap import Piece, remap
@@ -32,7 +33,8 @@ class Match:
     `mismatched`: base key → the model's shape. `unreadable`: base key → stored dtype that is no
     weight. `extra`: the model's keys that the base does not have. `unread`: missing keys that the
     file holds in a quantization which was not to be read. `foreign`: it is another architecture,
-    however many names the two share. `depth`, `width`: how the sizes differ, in words.
+    however many names the two share. `depth`, `width`: how the sizes differ, in words. `channels`:
+    base key → the model's shape, where only the number of input channels differs.
     """
 
     view: View
@@ -46,6 +48,7 @@ class Match:
     foreign: bool = False
     depth: str = ""
     width: str = ""
+    channels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -97,6 +100,7 @@ def _match(
     segments: dict[str, tuple[Segment, ...]] = {}
     mismatched: dict[str, tuple[int, ...]] = {}
     unreadable: dict[str, str] = {}
+    channels: dict[str, tuple[int, ...]] = {}
     missing = []
     for key, shape in base.items():
         name = pairs.get(key)
@@ -110,7 +114,10 @@ def _match(
             unreadable[key] = not_weights[0]
             continue
         fitted = fit(piece, shape, entries[0].padding)
-        if fitted is None:
+        shared = None if fitted else shared_channels(architecture, key, shape, piece)
+        if shared is not None:
+            segments[key], channels[key] = shared, piece.shape
+        elif fitted is None:
             mismatched[key] = piece.shape
         else:
             segments[key] = fitted
@@ -119,7 +126,17 @@ def _match(
     extra = tuple(name for name in view.pieces if name not in used | state)
     repaired = (*view.repairs, *(r for r in done if r not in view.repairs))
     unread = tuple(key for key in missing if view.prefix + key in source.dropped)
-    return Match(view, segments, tuple(missing), mismatched, unreadable, extra, repaired, unread)
+    return Match(
+        view,
+        segments,
+        tuple(missing),
+        mismatched,
+        unreadable,
+        extra,
+        repaired,
+        unread,
+        channels=channels,
+    )
 
 
 def _pairs(

@@ -21,6 +21,7 @@ from ..io.source import Source
 from ..progress import Progress
 from .align import align
 from .aligned import AlignedSet, ModelReport
+from .channels import WidenedSource
 from .lora.source import LoraSource
 from .setspec import ModelSpec, Repairs, SetSpec
 
@@ -58,7 +59,8 @@ def open_set(
         if spec.models and not aligned.models and not allow_empty:
             raise _none_fits(aligned)
         kept = {id(m.source) for m in (aligned.base, *aligned.models)}
-        kept |= {id(m.source.inner) for m in aligned.models if isinstance(m.source, LoraSource)}
+        around = (LoraSource, WidenedSource)
+        kept |= {id(m.source.inner) for m in aligned.models if isinstance(m.source, around)}
         for model, source in models:
             if id(source) not in kept and model.source is None:
                 source.close()

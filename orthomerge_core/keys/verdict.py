@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ..io.source import Entry, Source
 from .architecture import Architecture
+from .channels import channel_words
 from .match import Match
 from .misfits import what_else
 
@@ -39,16 +40,18 @@ def verdict(
 
 def _variant(base: Architecture, found: Match, shapes: Mapping[str, tuple[int, ...]]) -> str:
     """A model that differs in its input channels only."""
-    other, own = found.mismatched.get(base.input_key), shapes.get(base.input_key)
+    key = base.input_key
+    other, own = found.channels.get(key, found.mismatched.get(key)), shapes.get(key)
     if other is None or own is None or len(other) < 2 or len(own) < 2:
         return ""
     if other[0] != own[0] or other[2:] != own[2:]:
         return ""
+    told = f"; {channel_words(own[1], other[1])}" if key in found.channels else ""
     name = base.variants.get(other[1], "variant")
     if other[1] in base.variants or own[1] not in base.variants:
-        return f"{name}: {other[1]} input channels, base has {own[1]}"
+        return f"{name}: {other[1]} input channels, base has {own[1]}{told}"
     base_name = base.variants[own[1]]
-    return f"standard model: {other[1]} input channels, base is the {base_name} with {own[1]}"
+    return f"standard model: {other[1]} input channels, base is the {base_name} with {own[1]}{told}"
 
 
 def _misfit(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from ...keys.aligned import AlignedModel
+from ...keys.channels import channel_words
 from ...messages import Message
 from ...recipe.codec import RECIPE_FIELDS, ROW_FIELDS
 from ...recipe.model import Recipe
@@ -29,6 +30,7 @@ def plan_notes(plan: Plan) -> list[str]:
     notes += _parts(plan)
     live = (model.name for model in plan.models if model.source.is_live)
     notes += [str(Message("plan.live", {"model": name})) for name in live]
+    notes += _channels(plan)
     return notes + memory_notes(plan.estimate, in_memory=plan.target is None)
 
 
@@ -76,6 +78,18 @@ def _parts(plan: Plan) -> list[str]:
         for part in model.report.parts
         if part.name in known and not part.matched
     ]
+
+
+def _channels(plan: Plan) -> list[str]:
+    """Models with another number of input channels than the base."""
+    key = plan.aligned.architecture.input_key
+    found = []
+    for model in plan.models:
+        if key in plan.aligned.shapes and model.has(key) and model.channels:
+            own = plan.aligned.shapes[key][1]
+            words = channel_words(own, model.channels)
+            found.append(f"{model.name} has {model.channels} input channels: {words}.")
+    return found
 
 
 def _beside(base: AlignedModel) -> int:

@@ -38,6 +38,7 @@ ARCHITECTURE = Architecture(
     layer_types=_flux.LAYERS,
     diffusers=_DIFFUSERS,
     input_key="img_in.weight",
+    extra_channels_last=True,
     variants={384: "Fill (inpaint) variant", 128: "control variant"},
     components=_components.FLUX,
 )

@@ -85,5 +85,6 @@ ARCHITECTURE = Architecture(
     diffusers=_DIFFUSERS,
     axes=((r"^img_in\.proj\.weight$", (None, None, 1, None, None)),),
     input_key="img_in.proj.weight",
+    extra_channels_last=True,
     variants={32: "image-to-video variant", 33: "image-to-video variant"},
 )

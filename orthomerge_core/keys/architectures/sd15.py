@@ -22,6 +22,7 @@ ARCHITECTURE = Architecture(
     layer_types=_unet.LAYERS,
     diffusers=_unet.diffusers(levels=4, up_attention=(1, 2, 3)),
     input_key="input_blocks.0.0.weight",
+    extra_channels_last=True,
     variants=_unet.VARIANTS,
     components=_components.SD1,
     axes=_unet.AXES_CONVOLVED,

@@ -19,6 +19,7 @@ ARCHITECTURE = Architecture(
     layer_types=_unet.LAYERS,
     diffusers=_unet.diffusers(levels=3, up_attention=(0, 1)),
     input_key="input_blocks.0.0.weight",
+    extra_channels_last=True,
     variants=_unet.VARIANTS,
     components=_components.SDXL,
     marks_prediction=True,

@@ -19,6 +19,7 @@ ARCHITECTURE = Architecture(
     blocks=_unet.BLOCKS,
     layer_types=_unet.LAYERS,
     input_key="input_blocks.0.0.weight",
+    extra_channels_last=True,
     variants=_unet.VARIANTS,
     components=_components.SDXL_REFINER,
     axes=_unet.AXES_LINEAR,

@@ -77,5 +77,6 @@ ARCHITECTURE = Architecture(
         (r"patch_embedding\.weight$", (None, None, 1, None, None)),
     ),
     input_key="patch_embedding.weight",
+    extra_channels_last=True,
     variants={36: "image-to-video variant"},
 )

@@ -14,6 +14,8 @@ from ..io.dtypes import torch_dtype
 from ..io.writer import SafetensorsWriter
 from ..progress import Progress
 from .aligned import AlignedModel, AlignedSet
+from .lora.source import LoraSource
+from .markers import is_marker
 
 __all__ = ["write_copies"]
 
@@ -33,9 +35,11 @@ def write_copies(
 ) -> tuple[Path, ...]:
     """Write `<name>_fixed.safetensors` into `folder` for each named model (default: all).
 
-    Canonical names, no prefix, the diffusion model only. Stored dtypes stay; dequantized layers
-    become bf16. What a model lacks, or has in another shape, comes from the base, so that the copy
-    is complete; what the base does not have is left out. Each file appears whole or not at all.
+    A copy of a set of diffusion models has canonical names and no prefix; one of a set of
+    checkpoints has the base's components and names. Every copy has the model's own markers of the
+    prediction. Stored dtypes stay; dequantized layers become bf16. What a model lacks, or has in
+    another shape, comes from the base, so that the copy is complete; what the base does not have is
+    left out. Each file appears whole or not at all.
 
     Raises:
         CompatibilityError: a name that is not in the set. WriteError: see `SafetensorsWriter`.
@@ -72,17 +76,23 @@ def _refuse_clashes(paths: Sequence[Path]) -> None:
 def _write(
     aligned: AlignedSet, model: AlignedModel, path: Path, overwrite: bool, progress: Progress
 ) -> None:
+    names = aligned.stored_names if len(aligned.components) > 1 else {}
     held = {key: model if model.has(key) else aligned.base for key in aligned.keys}
-    raw = {key: _carrier(aligned, model, key) for key in aligned.carried}
-    layout = {key: (_dtype(held[key], key), aligned.shapes[key]) for key in held}
+    raw = {key: _carrier(aligned, model, key) for key in _carried(aligned, model)}
+    raw |= {key: (model, name) for key, name in model.markers.items()}
+    layout = {names.get(k, k): (_dtype(held[k], k), aligned.shapes[k]) for k in held}
     for key, (holder, name) in raw.items():
-        layout[key] = (holder.source.entries[name].dtype, aligned.shapes[key])
+        entry = holder.source.entries[name]
+        layout[names.get(key, key)] = (entry.dtype, aligned.shapes.get(key, entry.shape))
     progress.start(sum(aligned.numel(key) for key in held), f"Writing {path.name}")
     with SafetensorsWriter(path, layout, _metadata(model), overwrite=overwrite) as writer:
         for key, holder in held.items():
-            _copy(writer, holder, key, layout[key], progress)
+            _copy(
+                writer, holder, key, (names.get(key, key), *layout[names.get(key, key)]), progress
+            )
         for key, (holder, name) in raw.items():
-            writer.write(key, holder.source.read_raw(name).reshape(aligned.shapes[key]))
+            stored = names.get(key, key)
+            writer.write(stored, holder.source.read_raw(name).reshape(layout[stored][1]))
         model.source.check_unchanged()
         aligned.base.source.check_unchanged()
         writer.finish()
@@ -92,21 +102,24 @@ def _copy(
     writer: SafetensorsWriter,
     holder: AlignedModel,
     key: str,
-    target: tuple[str, tuple[int, ...]],
+    target: tuple[str, str, tuple[int, ...]],
     progress: Progress,
 ) -> None:
-    """Stream one tensor; the way through float32 is exact for every dtype but F64."""
-    name, shape = target
+    """Stream one tensor; the way through float32 is exact for every dtype but F64.
+
+    target: its name, dtype and shape in the copy.
+    """
+    stored, name, shape = target
     total = torch.Size(shape).numel()
     if name == "F64":
-        writer.write(key, holder.read_raw(key, shape))
+        writer.write(stored, holder.read_raw(key, shape))
         progress.advance(total)
         return
     dtype = torch_dtype(name)
     for start in range(0, total, _CHUNK_ELEMENTS):
         flat = torch.empty(min(_CHUNK_ELEMENTS, total - start))
         holder.read_into(key, flat, start)
-        writer.write_flat(key, flat.to(dtype), start)
+        writer.write_flat(stored, flat.to(dtype), start)
         progress.advance(len(flat))
 
 
@@ -115,6 +128,12 @@ def _dtype(holder: AlignedModel, key: str) -> str:
     if any(e.quant is not None for e in entries) or len({e.dtype for e in entries}) > 1:
         return _DEQUANTISED
     return entries[0].dtype
+
+
+def _carried(aligned: AlignedSet, model: AlignedModel) -> list[str]:
+    """The base's bookkeeping, without its markers where the model has its own, or none."""
+    silent = model.source.is_live or isinstance(model.source, LoraSource)
+    return [key for key in aligned.carried if silent or not is_marker(key)]
 
 
 def _carrier(aligned: AlignedSet, model: AlignedModel, key: str) -> tuple[AlignedModel, str]:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from orthomerge_core.errors import CompatibilityError, FileChangedError, WriteError
 from orthomerge_core.keys.align import align
 from orthomerge_core.keys.copies import write_copies
+from tests.checkpoints import checkpoint
 from tests.fakes import MemorySource
 
 
@@ -107,3 +108,22 @@ def test_two_names_for_one_file_are_refused(tmp_path):
     aligned = align(MemorySource("base", tensors(9)), models)
     with pytest.raises(CompatibilityError, match='two copies would be called "a_b_fixed'):
         write_copies(aligned, tmp_path)
+
+
+@pytest.mark.parametrize("other", ["base", "model"])
+def test_a_copy_of_a_checkpoint_keeps_its_layout_and_its_own_markers(tmp_path, other):
+    base = checkpoint("sdxl", factor=128)
+    model = checkpoint("sdxl", 1, base=base, factor=128)
+    marked = base if other == "base" else model
+    marked |= {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}
+    lone = {k: t for k, t in model.items() if not k.startswith("conditioner.embedders.1.")}
+    source = MemorySource("m.safetensors", lone)
+    with align(MemorySource("b.safetensors", base), [("m", source)]) as aligned:
+        (path,) = write_copies(aligned, tmp_path)
+    found = load_file(path)
+    assert set(found) == (set(base) | set(model)) - (
+        {"v_pred", "ztsnr"} if other == "base" else set()
+    )
+    for key, tensor in found.items():
+        giver = lone if key in lone else base
+        assert tensor.dtype == giver[key].dtype and torch.equal(tensor, giver[key]), key

@@ -6,6 +6,8 @@ With W flattened to [rows, cols] by its first axis and scale = alpha / rank (1 w
 - LoHa: δ = scale · (a₁ b₁) ∘ (a₂ b₂) (Hyeon-Woo et al., arXiv:2108.06098).
 - LoKr: δ = scale · w₁ ⊗ w₂, each of which may be a product itself (Yeh et al., arXiv:2309.14859).
 - diff: δ is stored as it is.
+
+DoRA sets the lengths of what these give: see `decomposed`.
 """
 
 from __future__ import annotations
@@ -40,12 +42,16 @@ _PARTS = {
     "lora_alpha": "alpha",
     "diff": "diff",
     "diff_b": "diff_b",
+    "dora_scale": "dora",
+    **dict.fromkeys(
+        (f"lora_magnitude_vector{end}" for end in ("", ".weight", ".default", ".default.weight")),
+        "magnitude",
+    ),
     **{f"hada_{name}": name for name in ("w1_a", "w1_b", "w2_a", "w2_b", "t1", "t2")},
     **{f"lokr_{name}": f"kr_{name}" for name in ("w1", "w2", "w1_a", "w1_b", "w2_a", "w2_b", "t2")},
 }
 _SUFFIX = re.compile(r"^(.+)\.(" + "|".join(re.escape(p) for p in _PARTS) + r")$")
 _REFUSED = (
-    (r"\.(?:dora_scale|lora_magnitude_vector(?:\..+)?)$", "DoRA"),
     (r"\.(?:oft_blocks|oft_diag|boft_\w+)$", "OFT"),
     (r"\.(?:a1|a2|b1|b2)\.weight$", "GLoRA"),
     (r"\.(?:w_norm|b_norm)$", "trained norms (LyCORIS)"),
@@ -76,7 +82,7 @@ def modules(keys: Iterable[str]) -> dict[str, Module]:
 
 
 def refusal(keys: Iterable[str]) -> str:
-    """The name of a kind of adapter that is not read here ("DoRA"), or ""."""
+    """The name of a kind of adapter that is not read here ("OFT"), or ""."""
     keys = list(keys)
     for pattern, name in _REFUSED:
         if any(re.search(pattern, key) for key in keys):

@@ -13,6 +13,7 @@ from ..architecture import Architecture, DiffusersMap
 from ..components import DIFFUSION, component_of
 from ..parts import TO_OPENCLIP
 from ..remap import Piece, remap
+from .decomposed import fits, is_decomposed
 from .factors import Module, shape_of
 from .names import layer_names, target
 
@@ -62,11 +63,21 @@ def place(
         if not runs:
             unknown.append(name)
         for key, run in runs:
-            if run.start < 0 or run.start + run.count > prod(shapes[key]):
+            beyond = run.start < 0 or run.start + run.count > prod(shapes[key])
+            if beyond or not _whole_lengths(module, source, size, run):
                 misfits.append(name)
             else:
                 places.setdefault(key, []).append(run)
     return Placed(places, tuple(unknown), tuple(misfits))
+
+
+def _whole_lengths(
+    module: Module, source: Source, size: tuple[int, int] | None, run: Place
+) -> bool:
+    """Whether a DoRA's lengths can be set: its weight lies in one piece, and they are as many."""
+    if run.bias or size is None or not is_decomposed(module):
+        return True
+    return run.source == 0 and run.count == prod(size) and fits(module, source, size)
 
 
 def _runs(

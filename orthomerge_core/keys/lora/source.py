@@ -17,6 +17,7 @@ from ..aligned import AlignedModel, ModelReport, PartReport, Segment
 from ..architecture import Architecture
 from ..components import DIFFUSION, component_label, component_of
 from ..misfits import what_else
+from .decomposed import Lengths, is_decomposed, lengths_of
 from .factors import Delta, Module, bias_delta, delta_of, modules, refusal
 from .placing import Placed, place
 
@@ -44,6 +45,8 @@ class LoraSource(Source):
         self.entries = {
             key: Entry(shapes[key], "F32", self._factor_bytes(key)) for key in placed.places
         }
+        self._decomposed = {name for name, module in found.items() if is_decomposed(module)}
+        self._known: dict[tuple[str, int], Lengths] = {}
         self._last = threading.local()
         self._hashes: dict[str, str] | None = None
 
@@ -64,7 +67,10 @@ class LoraSource(Source):
                 if low < high:
                     shift = run.source - run.start
                     change = self._delta(run.module, run.bias).read(low + shift, high + shift)
-                    out[low - start : high - start].add_(change)
+                    piece = out[low - start : high - start].add_(change)
+                    if run.module in self._decomposed and not run.bias:
+                        lengths = self._lengths(run.module, read_base, run.start)
+                        piece.mul_(lengths.at(low + shift, high + shift))
 
         return read
 
@@ -116,6 +122,15 @@ class LoraSource(Source):
             for run in self._places[key]
         ]
         return bytes_hash(json.dumps(lines).encode())
+
+    def _lengths(self, name: str, read_base: Read, start: int) -> Lengths:
+        """The lengths that a DoRA's module sets; a vector, kept for the next piece."""
+        known = self._known.get((name, start))
+        if known is None:
+            delta = self._delta(name, False)
+            known = lengths_of(self._modules[name], self.inner, delta, read_base, start)
+            self._known[name, start] = known
+        return known
 
     def _delta(self, name: str, bias: bool) -> Delta:
         """A module's change; the factors of the last one stay with each reading thread."""
@@ -178,7 +193,8 @@ def _verdict(
 ) -> str:
     if kind:
         return (
-            f"a {kind} file, which is not read here: load it onto a MODEL and add that to the set"
+            f"an adapter of the kind {kind}, which is not read here: load it onto a MODEL and add "
+            "that to the set"
         )
     if not segments:
         count = len(placed.unknown) + len(placed.misfits)

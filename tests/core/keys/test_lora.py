@@ -223,7 +223,10 @@ def test_a_set_keeps_the_loras_file_open_and_closes_it(tmp_path):
 @pytest.mark.parametrize(
     ("tensors", "words"),
     [
-        (named("lora_unet_x", lora((4, 4)) | {"dora_scale": torch.ones(4, 1)}), "a DoRA file"),
+        (
+            named("lora_unet_x", lora((4, 4)) | {"oft_blocks": torch.ones(4, 1)}),
+            "an adapter of the kind OFT",
+        ),
         (named("lora_unet_double_blocks_0_x", lora((4, 4))), "a LoRA for another architecture"),
         (named("lora_unet_mid_block_attentions_0_proj_in", lora((4, 4))), "another architecture"),
     ],
@@ -252,3 +255,55 @@ def test_every_layer_of_the_unet_has_a_name_of_kohya():
     matrices = {k.removesuffix(".weight") for k in keys if k.endswith(".weight")}
     assert set(names.values()) == matrices
     assert min(Counter(names.values()).values()) == 2, "the base's own name and diffusers'"
+
+
+def decomposed(kind, weight, delta, scale):
+    """W' in float64: lengths per output as ComfyUI measures them, per input, and per PEFT."""
+    whole = weight + delta
+    flat = whole.reshape(len(whole), -1)
+    if kind == "peft":
+        norm = flat.norm(dim=1)
+    elif kind == "output":
+        norm = weight.reshape(len(weight), -1).norm(dim=1)
+    else:
+        norm = whole.transpose(0, 1).reshape(whole.shape[1], -1).norm(dim=1)
+        return whole * (scale.reshape(-1) / norm).reshape(1, -1, *[1] * (whole.dim() - 2))
+    return whole * (scale.reshape(-1) / norm).reshape(-1, *[1] * (whole.dim() - 1))
+
+
+@pytest.mark.parametrize("kind", ["output", "input", "peft"])
+@pytest.mark.parametrize("name", ["mid_block_attentions_0_proj_in", "mid_block_resnets_0_conv1"])
+@pytest.mark.parametrize("form", ["lora", "loha"])
+def test_a_dora_sets_the_lengths_of_rows_or_columns(kind, name, form):
+    base = checkpoint("sd15", dtype=torch.float32)
+    key = {"mid_block_attentions_0_proj_in": "middle_block.1.proj_in.weight"}.get(
+        name, "middle_block.0.in_layers.2.weight"
+    )
+    weight = base[f"model.diffusion_model.{key}"].double()
+    factors = FORMS[form](tuple(weight.shape))
+    g = torch.Generator().manual_seed(7)
+    ones = [1] * (weight.dim() - 2)
+    shape = {"output": (len(weight), 1, *ones), "input": (1, weight.shape[1], *ones)}
+    scale = torch.rand(shape.get(kind, (len(weight),)), generator=g) + 0.5
+    if kind == "input" and weight.shape[0] == 1:
+        pytest.skip("one row")
+    part = "lora_magnitude_vector.weight" if kind == "peft" else "dora_scale"
+    _, model = laid(base, named(f"lora_unet_{name}", {**factors, part: scale}))
+    delta = oracle(form, factors, tuple(weight.shape)).reshape(weight.shape)
+    wanted = decomposed(kind, weight, delta, scale.double())
+    whole = read(model, key, tuple(weight.shape))
+    torch.testing.assert_close(whole.double(), wanted, rtol=1e-5, atol=1e-5)
+    start, stop = weight.numel() // 3, weight.numel() // 3 + 77
+    piece = torch.empty(stop - start)
+    model.read_into(key, piece, start)
+    assert torch.equal(piece, whole.reshape(-1)[start:stop])
+    other = named(f"lora_unet_{name}", {**factors, part: scale + 1})
+    assert model_content_hash(laid(base, other)[1]) != model_content_hash(model)
+
+
+def test_lengths_of_another_count_are_a_misfit():
+    factors = lora((40, 40, 1, 1)) | {"dora_scale": torch.ones(7, 1, 1, 1)}
+    aligned, model = laid(
+        checkpoint("sd15"), named("lora_unet_mid_block_attentions_0_proj_in", factors)
+    )
+    assert model is None and "another architecture" in aligned.skipped[0].verdict

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..methods.registry import get_method
 from ..recipe.codec import to_json
 from ..recipe.model import BASE, Recipe
-from .limits import require_storable
+from .limits import require_sayable, require_storable
 from .method import METHOD, register, used_models
 from .text import MechaText
 
@@ -30,6 +30,7 @@ def recipe_node(recipe: Recipe, config: str | None = None, *, native: bool = Tru
     import sd_mecha
 
     get_method(recipe.method).check_options(recipe.options)
+    require_sayable(recipe)
     base = sd_mecha.model(recipe.base, config)
     names = used_models(recipe)
     files = {
@@ -45,16 +46,22 @@ def recipe_node(recipe: Recipe, config: str | None = None, *, native: bool = Tru
     return merge_methods.resolve(METHOD)(base, *files.values(), recipe=_call_argument(recipe))
 
 
-def recipe_text(recipe: Recipe, config: str | None = None) -> str:
+def recipe_text(recipe: Recipe, config: str | None = None, *, native: bool = True) -> str:
     """The recipe as `.mecha` text, for `sd_mecha.deserialize` after `register()`.
 
     It is, byte for byte, what `sd_mecha.serialize` writes of `recipe_node(recipe, config)`.
     sd-mecha is neither needed nor imported.
 
+    Args:
+        native: as in `recipe_node`; False for checkpoints, of which sd-mecha's own methods would
+            merge the VAE and schedules too.
+
     Raises:
         RecipeError: the recipe is not valid.
+        UnsupportedError: it takes its VAE from a file, or changes what the model predicts.
     """
     get_method(recipe.method).check_options(recipe.options)
+    require_sayable(recipe)
     text = MechaText()
     base = text.model(recipe.base, config)
 
@@ -64,7 +71,7 @@ def recipe_text(recipe: Recipe, config: str | None = None) -> str:
         return text.merge("fallback", text.model(recipe.models[name].file, config), base)
 
     names = used_models(recipe)
-    if not _is_plain(recipe):
+    if not (native and _is_plain(recipe)):
         files = [file(name) for name in names if name != BASE]
         text.merge(METHOD, base, *files, recipe=text.constant(_call_argument(recipe)))
         return str(text)
@@ -87,6 +94,7 @@ def script_text(recipe: Recipe) -> str:
     """
     get_method(recipe.method).check_options(recipe.options)
     used_models(recipe)
+    require_sayable(recipe)
     require_storable(recipe.output_dtype)
     text = json.dumps(to_json(recipe), indent=2, ensure_ascii=False)
     return _SCRIPT.format(recipe=text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"'))
@@ -137,8 +145,10 @@ if __name__ == "__main__":
 
 
 def _is_plain(recipe: Recipe) -> bool:
-    layered = any(row.layers.strip() for row in recipe.active_rows)
-    return recipe.method == "task_arithmetic" and not layered
+    rows = recipe.active_rows
+    layered = any(row.layers.strip() or row.text is not None for row in rows)
+    own_vae = recipe.vae.source != BASE
+    return recipe.method == "task_arithmetic" and not layered and not own_vae
 
 
 def _call_argument(recipe: Recipe) -> str:

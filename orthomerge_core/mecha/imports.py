@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import RecipeError
 from ..recipe.codec import from_json, loads, to_json
-from ..recipe.model import BASE, MAX_ROWS, ModelRef, Recipe, Row
+from ..recipe.model import BASE, MAX_ROWS, MERGE, ModelRef, Recipe, Row, VaeChoice
 from .method import METHOD
 from .steps import Ref, Step, parse_steps
 from .values import PARAMETERS, Deltas, NoPlace, Rows, Slerp, Value, Weights, bound, no_place
@@ -64,7 +64,14 @@ class _Reader:
             for (m, p), alpha in result.chosen or result.rows.items()
             if alpha != 0.0
         )
-        made = Recipe(self.files[base], models, table, method=self.method, options=self.options)
+        made = Recipe(
+            self.files[base],
+            models,
+            table,
+            method=self.method,
+            options=self.options,
+            vae=VaeChoice(MERGE),  # of checkpoints sd-mecha merges all components alike
+        )
         return from_json(to_json(made))  # what a table cannot hold is refused by its own rules
 
     def _evaluate(self, step: Step) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -9,12 +10,13 @@ import torch
 from ..errors import OrthoMergeError, PlanError, UnsupportedError, did_you_mean
 from ..io.dtypes import torch_dtype
 from ..keys.aligned import AlignedModel, AlignedSet
+from ..keys.lora.source import LoraSource
 from ..keys.opening import open_set
 from ..keys.setspec import ModelSpec, SetSpec
 from ..recipe.model import BASE, OUTPUT_DTYPES, Recipe
 from .method import used_models
 
-__all__ = ["require_plain_files", "require_storable"]
+__all__ = ["plain_reasons", "require_plain_files", "require_sayable", "require_storable"]
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 _HERE = "Merge with OrthoMerge Studio itself."
@@ -31,6 +33,20 @@ def require_storable(output_dtype: str) -> None:
             f"sd-mecha writes no scales, so it cannot store {output_dtype}",
             expected="one of base, " + ", ".join(_DTYPES),
             fix="Choose one of those for the export, or merge with OrthoMerge Studio itself.",
+        )
+
+
+def require_sayable(recipe: Recipe) -> None:
+    """Raise `UnsupportedError` for what a recipe says of files that sd-mecha has no words for."""
+    if recipe.vae_file is not None:
+        raise UnsupportedError(
+            f'the VAE comes from a file of its own, "{recipe.vae_file}", which sd-mecha cannot say',
+            fix="Set vae to base, merge or a model of the set.",
+        )
+    if recipe.prediction not in (None, BASE):
+        raise UnsupportedError(
+            f'sd-mecha cannot change the prediction to "{recipe.prediction}"',
+            fix="Set prediction to base, or merge with OrthoMerge Studio itself.",
         )
 
 
@@ -52,14 +68,13 @@ def require_plain_files(recipe: Recipe, folder: Path, output_dtype: str = "") ->
     files = {name: recipe.models[name].file for name in used_models(recipe) if name != BASE}
     models = tuple(ModelSpec(name, file, folder / file) for name, file in files.items())
     base = ModelSpec(BASE, recipe.base, folder / recipe.base)
-    spec = SetSpec(base, models, recipe.architecture, components="diffusion")
+    spec = SetSpec(base, models, recipe.architecture, components=recipe.components)
     with open_set(spec, allow_empty=True, find_duplicates=False) as aligned:
         reasons: list[OrthoMergeError] = [
             UnsupportedError(f'"{report.file}" does not fit the base: {report.verdict}')
             for report in aligned.skipped
         ]
-        for model in (aligned.base, *aligned.models):
-            reasons += _reasons(model, aligned)
+        reasons += plain_reasons(aligned, aligned.models)
         found = _DTYPES.get(dtype)
         if found is None:
             found = _of_base(aligned, reasons)
@@ -68,14 +83,30 @@ def require_plain_files(recipe: Recipe, folder: Path, output_dtype: str = "") ->
         return found
 
 
+def plain_reasons(aligned: AlignedSet, models: Sequence[AlignedModel]) -> list[OrthoMergeError]:
+    """Why sd-mecha would give other tensors than we do, from these files; empty where it gives
+    the same."""
+    return [reason for model in (aligned.base, *models) for reason in _reasons(model, aligned)]
+
+
 def _reasons(model: AlignedModel, aligned: AlignedSet) -> list[OrthoMergeError]:
     """Why this file is not plain."""
     file, entries = model.source.name, model.source.entries
+    whole = len(aligned.components) > 1
+    names = aligned.stored_names if whole else {}
+    if isinstance(model.source, LoraSource) or model.source.is_live:
+        what = f'"{file}" is no file of weights'
+        return [UnsupportedError(what, received="a LoRA or a live model", fix=_HERE)]
     used = {seg.key for run in model.segments.values() for seg in run}
-    moved = [k for k, run in model.segments.items() if len(run) != 1 or run[0].key != k]
+    stored = {key: names.get(key, key) for key in model.segments}
+    moved = [
+        key
+        for key, run in model.segments.items()
+        if len(run) != 1 or run[0].key != stored[key] or run[0].stop != entries[run[0].key].numel
+    ]
     odd = [k for k in used if entries[k].quant is not None]
     left = [k for k in entries if k not in used] if model is aligned.base else []
-    carried = aligned.carried if model is aligned.base else ()
+    carried = aligned.carried if model is aligned.base and not whole else ()
     told = (
         (odd, "is quantized, and sd-mecha reads no scales"),
         (moved, "names its tensors in another way than the base's canonical keys"),

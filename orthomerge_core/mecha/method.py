@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..errors import RecipeError, UnsupportedError
 from ..keys.architecture import Architecture
-from ..keys.detect import detect
+from ..keys.components import DIFFUSION, VAE, component_of, is_schedule
 from ..keys.known import get_architecture
+from ..keys.markers import is_buffer, is_marker
+from ..keys.normalise import normalise_shapes
 from ..methods.contract import Rows
 from ..methods.registry import get_method
 from ..methods.seeds import key_generator
 from ..recipe.codec import from_json
 from ..recipe.layers import parse_layers
-from ..recipe.model import BASE, Recipe
+from ..recipe.model import BASE, MERGE, Recipe
 
 __all__ = ["METHOD", "merge_tensor", "register", "used_models"]
 
@@ -28,14 +29,25 @@ METHOD = "orthomerge_studio"
 
 
 def merge_tensor(
-    recipe: Recipe, key: str, block: str, base: Tensor, models: Mapping[str, Tensor]
+    recipe: Recipe,
+    key: str,
+    block: str,
+    base: Tensor,
+    models: Mapping[str, Tensor],
+    blocks: Sequence[str] = (),
 ) -> Tensor:
     """One tensor of a recipe, as the executor merges it: float32, repaired from the base.
 
     Args:
-        block: the key's block, for `layers`.
+        key: canonical.
+        block: the key's block, for `layers`; `blocks`: all of the model's.
         models: name → weights of the base's shape; a model that is absent there has no delta.
     """
+    component = component_of(key)
+    if not recipe.merges_parts and component != DIFFUSION:
+        return base.clone()
+    if component == VAE and recipe.vae.source != MERGE:
+        return models.get(recipe.vae.source, base).clone()
     deltas = {name: weights - base for name, weights in models.items()}
 
     def between(model: str, parent: str) -> Tensor:
@@ -44,7 +56,7 @@ def merge_tensor(
 
     acting: list[tuple[Tensor, float, int, Tensor | None]] = []
     for row in recipe.active_rows:
-        alpha = row.alpha * parse_layers(row.layers).weight(key, block)
+        alpha = row.alpha_in(component) * parse_layers(row.layers, blocks).weight(key, block)
         delta = between(row.model, row.delta_from)
         if alpha == 0.0 or not bool(torch.isfinite(delta).all()):
             continue
@@ -85,9 +97,16 @@ def register() -> None:
         kind = known[key].dtype if key in known else None
         if kind is not None and not kind.is_floating_point:
             return own
+        shapes = tuple((k, tuple(v.shape)) for k, v in known.items())
+        architecture, canonical = _layout(shapes, plan.architecture)
+        name = canonical.get(key)
+        if name is None:  # a schedule, a marker, or what no component claims
+            return own
         present = {n: m[key] for n, m in zip(names, models, strict=True) if key in m}
         fitting = {n: t for n, t in present.items() if t.shape == own.shape}
-        return merge_tensor(plan, key, _block(plan, key, known), own, fitting)
+        layered = any(row.layers.strip() for row in plan.active_rows)
+        blocks = tuple(map(architecture.block, canonical.values())) if layered else ()
+        return merge_tensor(plan, name, architecture.block(name), own, fitting, blocks)
 
     orthomerge_studio.__annotations__ = {
         "base": parameter(weights, "weight"),
@@ -103,6 +122,7 @@ def used_models(recipe: Recipe) -> tuple[str, ...]:
     needed = {name for row in recipe.active_rows for name in (row.model, row.delta_from)}
     if recipe.texture_boost.active:
         needed |= {str(recipe.texture_boost.model), recipe.texture_parent()}
+    needed |= {name for name in (recipe.vae.source,) if name in recipe.chosen_models()}
     unknown = sorted(needed - set(recipe.models) - {BASE})
     if unknown:
         raise RecipeError(
@@ -125,14 +145,16 @@ def _plan(text: str) -> tuple[Recipe, tuple[str, ...]]:
     return recipe, used_models(recipe)
 
 
-def _block(recipe: Recipe, key: str, known: Mapping[str, Any]) -> str:
-    if not any(row.layers.strip() for row in recipe.active_rows):
-        return ""
-    if recipe.architecture != "auto":
-        return get_architecture(recipe.architecture).block(key)
-    return _detected(tuple((k, tuple(v.shape)) for k, v in known.items())).block(key)
-
-
 @lru_cache(maxsize=4)
-def _detected(shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> Architecture:
-    return detect(dict(shapes))
+def _layout(
+    shapes: tuple[tuple[str, tuple[int, ...]], ...], architecture: str
+) -> tuple[Architecture, Mapping[str, str]]:
+    """The architecture behind a config's keys, and key → canonical name of what is merged."""
+    view = normalise_shapes(dict(shapes), components=True)
+    known = view.architecture if architecture == "auto" else get_architecture(architecture)
+    names = {}
+    for name, piece in {**view.pieces, **view.parts}.items():
+        state = is_marker(name) or is_buffer(name) or is_schedule(name)
+        if len(piece.segments) == 1 and not state:
+            names[piece.segments[0].key] = name
+    return known, names

@@ -10,6 +10,7 @@ from pathlib import Path
 from ... import __version__
 from ...errors import OrthoMergeError, RecipeError
 from ...mecha import recipe_text
+from ...mecha.limits import plain_reasons
 from ...recipe import codec
 from ...recipe.model import BASE, Recipe
 from ..plan.model import Plan
@@ -62,7 +63,7 @@ def header_metadata(
         stand_ins = {name: f"{i:064d}" for i, (name, _, _) in enumerate(sources)}
         out |= a1111_fields(plan.recipe, sources, stand_ins)
     # a preview's header goes nowhere, and loading sd-mecha takes seconds
-    mecha = _mecha_text(plan.recipe) if plan.target and not plan.is_checkpoint else ""
+    mecha = _mecha_text(plan) if plan.target else ""
     return out | ({"mecha_recipe": mecha} if mecha else {})
 
 
@@ -173,9 +174,11 @@ def _description(plan: Plan) -> str:
     return f"{words} Not repeatable from files alone: {', '.join(live)} came from ComfyUI's graph."
 
 
-def _mecha_text(recipe: Recipe) -> str:
-    """The recipe in sd-mecha's words, or "" where sd-mecha or a way to say it is missing."""
+def _mecha_text(plan: Plan) -> str:
+    """The recipe in sd-mecha's words, or "" where sd-mecha would not give these very tensors."""
+    if plan.markers.added or plan.markers.dropped or plain_reasons(plan.aligned, plan.models):
+        return ""
     try:
-        return recipe_text(recipe)
+        return recipe_text(plan.recipe, native=not plan.is_checkpoint)
     except OrthoMergeError:
         return ""

@@ -193,7 +193,7 @@ def test_the_card_has_all_it_takes_to_repeat(folder):
     card = model_card(recipe, header, report.sha256, "my mix")
     for line in (
         "# my mix",
-        "W = base + task_arithmetic(0.5 (a − base) on [blocks.0=0.5, default=2])",
+        "W = base + 0.5 · (a − base) ∘ layers",
         f"| a | a.safetensors | `{report.source_hashes['a']}` | `{report.sha256['a'][:10]}` |",
         "| a | 0.5 | 0.3 / 0.6 | blocks.0=0.5, default=2 |",
         "CC-BY-4.0; MIT",

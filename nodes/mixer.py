@@ -121,9 +121,10 @@ class OrthoMixer(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, vae: str | None = BASE, **_: object) -> str:
+    def fingerprint_inputs(cls, vae: object = BASE, **_: object) -> str:
         """Size and times of the file that gives the VAE, if a file does."""
-        return host.vae_fingerprint(vae) if vae not in (None, "", BASE, MERGE) else ""
+        is_file = isinstance(vae, str) and vae not in ("", BASE, MERGE)
+        return host.vae_fingerprint(str(vae)) if is_file else ""
 
     @classmethod
     def validate_inputs(cls, table: str | None = None) -> bool | str:

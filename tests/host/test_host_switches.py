@@ -59,6 +59,8 @@ def pictures(comfy: ComfyHost) -> list[np.ndarray]:
     """One recipe, another, the first again, the first with a LoRA, and once more without."""
     make_lora(comfy)
     graphs = [graph_of(1.0), graph_of(0.4), graph_of(1.0), graph_of(1.0, lora=True), graph_of(1.0)]
+    for number, graph in enumerate(graphs):  # a saved picture is not told again from every cache
+        graph["save"]["inputs"]["filename_prefix"] = f"switches-{number}"
     return [pixels(comfy, comfy.prompt(graph), "save") for graph in graphs]
 
 

@@ -63,7 +63,7 @@ def test_table_edit_reruns_the_mixer_and_what_follows(comfy: ComfyHost, first_ru
     cached = comfy.cached_nodes(edited)
     assert cached >= BEFORE_MIXER
     assert not cached & {IDS["OrthoMixer"], IDS["OrthoMergeExecute"], IDS["KSampler"]}
-    assert "0.4 (photo − base)" in payload(edited, IDS["OrthoMixer"])["formula"]
+    assert "0.4 · (photo − base)" in payload(edited, IDS["OrthoMixer"])["formula"]
     before, after = (pixels(comfy, run, IDS["SaveImage"]) for run in (first_run, edited))
     assert not np.array_equal(before, after)
 

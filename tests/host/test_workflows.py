@@ -97,7 +97,7 @@ def _widgets(description: dict[str, Any]) -> list[tuple[str, tuple[Any, dict[str
     return [
         (name, spec)
         for name, spec in full.items()
-        if spec[0] in WIDGETS or isinstance(spec[0], list)
+        if (spec[0] in WIDGETS or isinstance(spec[0], list)) and not spec[1].get("forceInput")
     ]
 
 

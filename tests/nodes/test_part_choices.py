@@ -74,7 +74,10 @@ def test_choices_become_the_recipe_s_fields(pack: ModuleType, checkpoints: Path)
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ({"vae": "sub/sharpe.safetensors"}, 'no VAE "sub/sharpe.safetensors" in the folders for VAEs'),
+        (
+            {"vae": "sub/sharpe.safetensors"},
+            'no VAE "sub/sharpe.safetensors" in the folders for VAEs',
+        ),
         ({"vae": "nobody"}, 'vae: no model "nobody", and no safetensors file of that name'),
         ({"vae": "../x.safetensors"}, "a path that leaves the models folder"),
         ({"prediction": "vv"}, 'unknown prediction "vv"'),

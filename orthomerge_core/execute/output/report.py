@@ -81,7 +81,7 @@ def peak_rss_mib() -> float | None:
     of whoever started the process.
     """
     try:
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
     except OSError:  # not Linux
         status = ""
     for line in status.splitlines():

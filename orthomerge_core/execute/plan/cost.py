@@ -118,7 +118,7 @@ def memory_notes(costs: Estimate, *, in_memory: bool) -> list[str]:
 def _available_bytes() -> int | None:
     """Memory that a process can have; Linux counts what its file cache would give back."""
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):  # not Linux
         lines = []
     for line in lines:

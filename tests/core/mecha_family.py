@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from orthomerge_core.methods.registry import get_method
 from orthomerge_core.recipe.model import ModelRef, Recipe, Row
 
 SHAPES = {
@@ -40,7 +41,7 @@ def recipe_for(method: str, **changes: object) -> Recipe:
         Row("style", alpha=-0.4),
         Row("style", alpha=1.0, enabled=False),
     )
-    if method == "slerp":
+    if get_method(method).max_rows == 1:
         rows = rows[:1]
     models = {n: ModelRef(f"{n}.safetensors") for n in ("detail", "flash", "style")}
     return replace(Recipe("base.safetensors", models, rows, method=method), **changes)

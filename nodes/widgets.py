@@ -24,7 +24,6 @@ __all__ = [
     "picture",
     "schema",
     "told",
-    "with_names",
 ]
 
 logger = logging.getLogger(__name__)
@@ -51,12 +50,6 @@ def schema(
         **fields_,
     }
     return io.Schema(node_id=node_id, **{k: v for k, v in chosen.items() if k in known})
-
-
-def with_names(combo: Any) -> Any:
-    """The same list of choices, beside which a node takes names that only it knows."""
-    combo.takes_names = True
-    return combo
 
 
 def extended(widget: Any, **extra: Any) -> Any:

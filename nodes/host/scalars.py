@@ -75,8 +75,6 @@ def _number(declared: Any, value: Any) -> str:
 
 def _choice(declared: Any, value: Any) -> str:
     options = list(declared.options or ())
-    if isinstance(value, str) and getattr(declared, "takes_names", False):
-        return ""  # the node itself knows which other names there are
     if isinstance(value, str) and (
         value in options or not options or any(map(is_readable_name, map(str, options)))
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,9 +42,9 @@ class _Cosine(Method):
         share = 1.0 - (similarity - alpha).clamp(0.0, 1.0)
         return base + delta * share.to(base.dtype).reshape(base.shape[1:])
 
+    @abstractmethod
     def _similarity(self, bb: Tensor, bm: Tensor, mm: Tensor) -> Tensor:
         """s of each column from ‖B‖², ⟨B, M⟩ and ‖M‖²."""
-        raise NotImplementedError
 
     def work_bytes(self, shape: tuple[int, ...], rows: int) -> int:
         """The float64 forms of B and M, or the change and the result."""

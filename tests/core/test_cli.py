@@ -330,11 +330,24 @@ def test_export_for_sd_mecha_and_back(shell, models):
     assert (code, err) == (0, "")
     one, two = load_file("one.safetensors"), load_file("two.safetensors")
     assert all(torch.equal(one[k], two[k]) for k in one)
-    with safe_open("one.safetensors", "pt") as file:
-        assert file.metadata()["mecha_recipe"].startswith("version")
     code, out, _ = shell("export", "models/recipe.json", "--format", "script")
     assert code == 0
     compile(out, "script", "exec")
+
+
+def test_a_header_holds_sd_mechas_recipe_only_where_it_gives_the_same_tensors(shell, models):
+    write_recipe(models)
+    with_a_counter = load_file(models / "base.safetensors")
+    assert any(not t.is_floating_point() for t in with_a_counter.values())
+    shell("merge", "models/recipe.json", "-o", "counter.safetensors")
+    for name in ("base", "detail", "flash"):
+        tensors = load_file(models / f"{name}.safetensors")
+        weights = {k: t for k, t in tensors.items() if t.is_floating_point()}
+        save_file(weights, models / f"{name}.safetensors")
+    shell("merge", "models/recipe.json", "-o", "weights.safetensors")
+    with safe_open("counter.safetensors", "pt") as cast, safe_open("weights.safetensors", "pt") as same:
+        assert "mecha_recipe" not in cast.metadata()  # sd-mecha would cast the integers
+        assert same.metadata()["mecha_recipe"].startswith("version")
 
 
 def test_merge_leaves_a_report(shell, models):

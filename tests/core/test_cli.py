@@ -345,9 +345,10 @@ def test_a_header_holds_sd_mechas_recipe_only_where_it_gives_the_same_tensors(sh
         weights = {k: t for k, t in tensors.items() if t.is_floating_point()}
         save_file(weights, models / f"{name}.safetensors")
     shell("merge", "models/recipe.json", "-o", "weights.safetensors")
-    with safe_open("counter.safetensors", "pt") as cast, safe_open("weights.safetensors", "pt") as same:
-        assert "mecha_recipe" not in cast.metadata()  # sd-mecha would cast the integers
-        assert same.metadata()["mecha_recipe"].startswith("version")
+    with safe_open("counter.safetensors", "pt") as file:
+        assert "mecha_recipe" not in file.metadata()  # sd-mecha would cast the integers
+    with safe_open("weights.safetensors", "pt") as file:
+        assert file.metadata()["mecha_recipe"].startswith("version")
 
 
 def test_merge_leaves_a_report(shell, models):

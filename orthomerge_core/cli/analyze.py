@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from .. import api
 from ..recipe.model import COMPONENTS
 from .bar import Bar
 from .common import (
     FILE,
     STDIN,
-    Caches,
+    cache_folder,
     cache_options,
     make_folder,
     quiet_flag,
@@ -23,6 +23,7 @@ from .common import (
 
 if TYPE_CHECKING:
     from ..analysis.result import Analysis
+    from ..keys.aligned import AlignedSet
 
 __all__ = ["analyze"]
 _NO_REPAIRS = dict.fromkeys(
@@ -73,37 +74,35 @@ def analyze(
     quiet: bool,
 ) -> int:
     """Measure how MODELS differ from BASE and from each other (a folder stands for its models)."""
-    from ..analysis.cache import analyze_cached
-    from ..concurrency.device import usable_device
-    from ..keys.opening import open_set, spec_from_paths
-    from ..keys.report import compat_text
     from ..keys.setspec import Repairs
 
-    usable_device(device)
-    spec = replace(spec_from_paths(base, models, arch), components=components)
-    if fix is False:
-        spec = replace(spec, repairs=Repairs(**_NO_REPAIRS))
     if report is not None:
         make_folder(report)
     if json_file is not None and str(json_file) != STDIN:
         require_text_target(json_file)
-    caches = Caches(cache_dir, no_cache)
-    with (
-        Bar(quiet=quiet) as bar,
-        open_set(spec, progress=bar) as aligned,
-    ):
-        if aligned.skipped:
-            click.echo(compat_text(aligned), err=True)
-        found = analyze_cached(
-            aligned,
-            caches.analysis,
+    with Bar(quiet=quiet) as bar:
+        found = api.analyze(
+            base,
+            models,
+            architecture=arch,
+            components=components,
+            repairs=Repairs(**_NO_REPAIRS) if fix is False else None,
             rank_samples=rank_samples,
-            memo=caches.memo,
-            progress=bar,
             device=device,
+            cache=cache_folder(cache_dir, no_cache),
+            on_opened=_tell_left_out,
+            progress=bar,
         )
-    _write(found.read_as(spec), report, json_file)
+    _write(found, report, json_file)
     return 0
+
+
+def _tell_left_out(aligned: AlignedSet) -> None:
+    """Name the models that do not fit before the pass begins."""
+    if aligned.skipped:
+        from ..keys.report import compat_text
+
+        click.echo(compat_text(aligned), err=True)
 
 
 def _write(found: Analysis, report: Path | None, json_file: Path | None) -> None:

@@ -9,28 +9,24 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from ..errors import FileError, RecipeError, WriteError
+from .. import api
+from ..errors import FileError, WriteError
 from ..io.cachedir import default_cache_dir
 from ..io.rawfile import explain_os_error
 from ..io.temp import replace_file
-from ..recipe.codec import loads
+from ..io.text import read_text, shown
 from ..recipe.model import Recipe
-
-if TYPE_CHECKING:
-    from ..analysis.cache import AnalysisCache
-    from ..io.hash_memo import HashMemo
 
 __all__ = [
     "FILE",
     "FOLDER",
     "STDIN",
-    "Caches",
+    "cache_folder",
     "cache_options",
     "echo_json",
     "json_flag",
@@ -53,25 +49,9 @@ json_flag = click.option("--json", "as_json", is_flag=True, help="Print the resu
 quiet_flag = click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 
 
-class Caches:
-    """The caches of a run, each made when it is first asked for; with `--no-cache` none is kept."""
-
-    def __init__(self, folder: Path | None, off: bool) -> None:
-        self.folder = None if off else folder or default_cache_dir()
-
-    @cached_property
-    def memo(self) -> HashMemo:
-        """Known hashes of files; kept in memory only with `--no-cache`."""
-        from ..io.hash_memo import HashMemo
-
-        return HashMemo(self.folder / "hashes" if self.folder else None)
-
-    @cached_property
-    def analysis(self) -> AnalysisCache | None:
-        """Analyses of earlier runs."""
-        from ..analysis.cache import AnalysisCache
-
-        return AnalysisCache(self.folder / "analysis") if self.folder else None
+def cache_folder(folder: Path | None, off: bool) -> Path | None:
+    """Where a command keeps results between runs; None with `--no-cache`."""
+    return None if off else folder or default_cache_dir()
 
 
 def cache_options(command: F) -> F:
@@ -103,25 +83,10 @@ def read_json(path: Path, what: str) -> Any:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """A recipe from its JSON (of stdin for `-`), the header of a merged safetensors file, or
-    sd-mecha's `.mecha`."""
-    if path.suffix.lower() in (".safetensors", ".sft"):
-        from ..execute.output.provenance import recipe_from_metadata
-        from ..io.header import read_header
-
-        return recipe_from_metadata(read_header(path).metadata, path.name)
-    text = _read_text(path, "a recipe")
-    if path.suffix.lower() == ".mecha":
-        from ..mecha import recipe_from_text
-
-        return recipe_from_text(text)
-    try:
-        return loads(text)
-    except RecipeError as error:
-        what = f'"{shown(path)}": {error.what}'
-        raise RecipeError(
-            what, expected=error.expected, received=error.received, fix=error.fix
-        ) from None
+    """`api.read_recipe`, or a recipe from the JSON of stdin for `-`."""
+    if str(path) == STDIN:
+        return api.recipe_from_text(sys.stdin.read(), path)
+    return api.read_recipe(path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -157,24 +122,5 @@ def require_text_target(path: Path) -> None:
         raise WriteError(what, fix="Create it first.")
 
 
-def shown(path: Path) -> str:
-    """What messages call a file or folder: its name, never the way to it."""
-    return path.name or "."
-
-
 def _read_text(path: Path, what: str) -> str:
-    if str(path) == STDIN:
-        return sys.stdin.read()
-    try:
-        return path.read_text(encoding="utf-8-sig")  # Windows' editors put a mark in front
-    except FileNotFoundError:
-        what = f'"{shown(path)}" does not exist'
-        raise FileError(what, fix="Check the name and the folder.") from None
-    except IsADirectoryError:
-        name = f'"{shown(path)}" is a folder'
-        raise FileError(name, expected=what, fix="Name the files in it.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        name = f'"{shown(path)}" cannot be read as text'
-        reason = explain_os_error(error) if isinstance(error, OSError) else None
-        fix = "Choose another file."
-        raise FileError(name, expected=what, received=reason, fix=fix) from None
+    return sys.stdin.read() if str(path) == STDIN else read_text(path, what)

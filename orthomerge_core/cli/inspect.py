@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from .. import api
 from ..errors import FileError, HeaderError, OrthoMergeError
 from .bar import Bar
 from .common import FILE, echo_json, json_flag, quiet_flag, shown
 
 if TYPE_CHECKING:
-    from ..keys.normalise import View
+    from ..report.description import FileDescription
 
 __all__ = ["inspect"]
 
@@ -41,9 +41,10 @@ def inspect(
             text = compat_text(aligned)
             good = not aligned.skipped
     else:
-        found = [_describe(path) for path in _expanded(files)]
-        good = all("error" not in item for item in found)
-        text = "\n\n".join(_words(item) for item in found)
+        items = [_described(path) for path in _expanded(files)]
+        found = [_plain(item) for item in items]
+        good = not any(isinstance(item, dict) for item in items)
+        text = "\n\n".join(map(_text, items))
     if as_json:
         echo_json(found)
     else:
@@ -64,68 +65,18 @@ def _expanded(files: tuple[Path, ...]) -> list[Path]:
     return paths
 
 
-def _describe(path: Path) -> dict[str, Any]:
-    from ..execute.output.provenance import RECIPE
-    from ..io.opening import open_source
-    from ..keys.normalise import normalise_shapes
-    from ..report.ancestry_text import ancestry_lines
-
+def _described(path: Path) -> dict[str, Any] | FileDescription:
+    """The file's description, or the error that stands in for it."""
     try:
-        source = open_source(path)
+        return api.describe(path)
     except OrthoMergeError as error:
         kind = {"kind": error.kind} if isinstance(error, HeaderError) else {}
         return {"file": path.name, "error": str(error), **kind}
-    with source:
-        view = normalise_shapes({key: entry.shape for key, entry in source.entries.items()})
-        entries = list(source.entries.values())
-        return {
-            "file": source.name,
-            "architecture": view.architecture.name,
-            "architecture_label": view.architecture.label,
-            "tensors": len(entries),
-            "parameters": sum(entry.numel for entry in entries),
-            "bytes": sum(entry.n_bytes for entry in entries),
-            "dtypes": dict(Counter(entry.dtype for entry in entries).most_common()),
-            "quantised": dict(Counter(entry.quant for entry in entries if entry.quant)),
-            "prefix": view.prefix,
-            "left_out": {reason: len(keys) for reason, keys in view.left_out.items()},
-            "not_weights": dict(Counter(source.dropped.values())),
-            "has_recipe": RECIPE in source.metadata,
-            "components": _components(view),
-            "ancestry": ancestry_lines(source.metadata),
-        }
 
 
-def _components(view: View) -> list[str]:
-    """What a checkpoint holds beside the diffusion model, in words."""
-    from ..keys.components import component_label, component_of
-
-    return [component_label(n) for n in dict.fromkeys(component_of(key) for key in view.parts)]
+def _text(item: dict[str, Any] | FileDescription) -> str:
+    return f"{item['file']}: {item['error']}" if isinstance(item, dict) else str(item)
 
 
-def _words(item: dict[str, Any]) -> str:
-    if "error" in item:
-        return f"{item['file']}: {item['error']}"
-    lines = [
-        f"{item['file']}: {item['architecture_label']}",
-        f"  {item['tensors']} tensors, {item['parameters'] / 1e6:,.1f} M parameters, "
-        f"{item['bytes'] / 2**20:,.0f} MiB",
-        "  stored as " + _counts(item["dtypes"]),
-    ]
-    if item["quantised"]:
-        lines.append("  quantized: " + _counts(item["quantised"]))
-    if item["prefix"]:
-        lines.append(f"  prefix {item['prefix']}")
-    for kind in ("left_out", "not_weights"):
-        if item[kind]:
-            lines.append(f"  {kind.replace('_', ' ')}: {_counts(item[kind])}")
-    if item["components"]:
-        lines.append("  components: " + ", ".join(item["components"]))
-    if item["has_recipe"]:
-        lines.append("  holds the recipe it was merged with (see export)")
-    lines += [f"  {line}" for line in item["ancestry"]]
-    return "\n".join(lines)
-
-
-def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} ({count})" for name, count in counts.items())
+def _plain(item: dict[str, Any] | FileDescription) -> dict[str, Any]:
+    return item if isinstance(item, dict) else item.to_json()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .. import api
 from ..errors import Cancelled, HeaderError, OrthoMergeError
 from ..io.rawfile import explain_os_error
 from ..recipe.components import changed
@@ -18,7 +19,7 @@ from .bar import Bar
 from .common import (
     FILE,
     FOLDER,
-    Caches,
+    cache_folder,
     cache_options,
     echo_json,
     json_flag,
@@ -127,7 +128,7 @@ def merge(
 ) -> int:
     """Merge as RECIPES say (JSON, or a merged file to repeat). One that fails stops no other."""
     details = read_details(**told)
-    caches = Caches(cache_dir, no_cache)
+    cache = cache_folder(cache_dir, no_cache)
     variants = list(_variants(recipes, sweep))
     targets = _targets([variant.name for variant in variants], output, folder=bool(sweep))
     if not dry_run:
@@ -157,7 +158,7 @@ def merge(
             sha256,
         )
         with Bar(quiet=quiet) as bar:
-            results.append(_attempt(job, caches, bar, alone=len(variants) == 1))
+            results.append(_attempt(job, cache, bar, alone=len(variants) == 1))
         if not as_json:
             _say(results[-1], many=len(variants) > 1)
     if as_json:
@@ -202,9 +203,9 @@ def _targets(names: Sequence[str], output: Path, *, folder: bool) -> list[Path]:
     return [output / f"{name}.safetensors" for name in names]
 
 
-def _attempt(job: _Job, caches: Caches, bar: Bar, *, alone: bool) -> dict[str, Any]:
+def _attempt(job: _Job, cache: Path | None, bar: Bar, *, alone: bool) -> dict[str, Any]:
     try:
-        return {"recipe": _name(job), "ok": True} | _merge(job, caches, bar)
+        return {"recipe": _name(job), "ok": True} | _merge(job, cache, bar)
     except Cancelled:
         raise
     except (OrthoMergeError, OSError) as error:
@@ -220,39 +221,33 @@ def _name(job: _Job) -> str:
     return job.recipe.name if job.variant is None else job.target.stem
 
 
-def _merge(job: _Job, caches: Caches, bar: Bar) -> dict[str, Any]:
-    # Read before torch is imported: a recipe that is not valid fails at once.
+def _merge(job: _Job, cache: Path | None, bar: Bar) -> dict[str, Any]:
     recipe = changed(job.variant or read_recipe(job.recipe), job.changes)
-    from ..execute.caches import Caches as MergeCaches
-    from ..execute.output.split import part_files, write_parts
-    from ..execute.plan.planner import plan_merge
-    from ..execute.plan.renamed import resolve_by_content
-    from ..execute.plan.resolve import FolderResolver, spec_from_recipe
-    from ..execute.run import run_merge
-    from ..report.merge_text import merge_summary, plan_summary
-
-    resolve = resolve_by_content(recipe, FolderResolver(job.folders), caches.memo, bar)
-    spec = spec_from_recipe(recipe, resolve)
-    with plan_merge(
+    with api.plan(
         recipe,
-        spec,
+        job.target,
+        folders=job.folders,
         output_dtype=job.dtype,
-        target=job.target,
-        overwrite=job.overwrite,
         layout=job.layout,
+        overwrite=job.overwrite,
+        cache=cache,
+        progress=bar,
     ) as plan:
+        from ..execute.output.split import part_files, write_parts
+        from ..report.merge_text import merge_summary, plan_summary
+
         parts = list(part_files(plan).values()) if job.split else []
         if job.dry_run:
             return {"report": plan.to_json(), "said": plan_summary(plan)}
-        done = run_merge(
+        done = api.run(
             plan,
-            MergeCaches(caches.folder),
-            progress=bar,
             device=job.device,
             provenance=job.provenance,
             details=job.details,
             sha256=job.sha256,
-        ).report
+            cache=cache,
+            progress=bar,
+        )
         if job.split:
             write_parts(plan, bar)
     if job.report is not None:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..api import analyze_set
 from ..recipe.codec import dumps, to_json
 from ..recipe.model import Recipe
 from .bar import Bar
 from .common import (
     FILE,
     FOLDER,
-    Caches,
+    cache_folder,
     cache_options,
     echo_json,
     json_flag,
@@ -112,7 +113,7 @@ def tune(
         require_text_target(output)
     if report is not None:
         make_folder(report)
-    read, caches = read_recipe(recipe), Caches(cache_dir, no_cache)
+    read, cache = read_recipe(recipe), cache_folder(cache_dir, no_cache)
     from ..tune.parameters import parse_parameters
     from ..tune.search import search
     from ..tune.storage import MEMORY, Storage, storage_url
@@ -124,12 +125,12 @@ def tune(
             scoring = _by_workflow(workflow, api, scores, timeout)
         else:
             around = (*folders, recipe.parent)
-            scoring = _by_forecast(read, analysis_file, around, scores, caches, bar)
+            scoring = _by_forecast(read, analysis_file, around, scores, cache, bar)
         plan = Plan(read, found, scoring.names, sampler, seed)
         # What needs no merge is as fast again as it can be read, and is kept only on request.
         forgets = no_cache or (workflow is None and study is None)
         place = MEMORY if forgets and not storage else storage
-        url = storage_url(place, (caches.folder or Path()) / "studies")
+        url = storage_url(place, (cache or Path()) / "studies")
         made = Study(Storage(url), study or recipe.stem, plan)
         search(made, lambda trial: scoring.compute(trial.recipe, bar), trials, bar)
     return _show(made, scoring, output, report, as_json=as_json)
@@ -150,13 +151,13 @@ def _by_forecast(
     analysis_file: Path | None,
     folders: tuple[Path, ...],
     texts: Sequence[str],
-    caches: Caches,
+    cache: Path | None,
     bar: Bar,
 ) -> _Scoring:
     from ..tune.scores import ForecastScores, parse_score
 
     scores = [parse_score(text) for text in texts]
-    found = ForecastScores(_analysis(recipe, analysis_file, folders, caches, bar), scores)
+    found = ForecastScores(_analysis(recipe, analysis_file, folders, cache, bar), scores)
     return _Scoring(
         tuple((score.name, score.direction) for score in scores),
         lambda recipe, _: found(recipe),
@@ -166,27 +167,23 @@ def _by_forecast(
 
 
 def _analysis(
-    recipe: Recipe, file: Path | None, folders: tuple[Path, ...], caches: Caches, bar: Bar
+    recipe: Recipe, file: Path | None, folders: tuple[Path, ...], cache: Path | None, bar: Bar
 ) -> Analysis:
     """The analysis of every model that has a row, also of those that are off."""
     if file is not None:
         from ..analysis.codec import from_json
 
         return from_json(read_json(file, "an analysis"))
-    from ..analysis.cache import analyze_cached
     from ..execute.plan.renamed import resolve_by_content
     from ..execute.plan.resolve import FolderResolver, spec_from_recipe
-    from ..keys.opening import open_set
+    from ..io.hash_memo import HashMemo
 
-    whole = replace(
-        recipe, rows=tuple(replace(row, enabled=True, alpha=1.0) for row in recipe.rows)
-    )
-    resolve = resolve_by_content(whole, FolderResolver(folders), caches.memo, bar)
+    rows = tuple(replace(row, enabled=True, alpha=1.0) for row in recipe.rows)
+    whole = replace(recipe, rows=rows)
+    memo = HashMemo(None if cache is None else cache / "hashes")
+    resolve = resolve_by_content(whole, FolderResolver(folders), memo, bar)
     spec = replace(spec_from_recipe(whole, resolve), components="diffusion")
-    with open_set(spec, progress=bar) as aligned:
-        return analyze_cached(
-            aligned, caches.analysis, rank_samples=0, memo=caches.memo, progress=bar
-        )
+    return analyze_set(spec, rank_samples=0, cache=cache, progress=bar)
 
 
 def _show(

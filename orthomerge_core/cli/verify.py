@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .. import api
 from .bar import Bar
 from .common import FILE, echo_json, json_flag, quiet_flag
 
@@ -18,10 +19,8 @@ __all__ = ["verify"]
 @quiet_flag
 def verify(file: Path, as_json: bool, quiet: bool) -> int:
     """Compute the content hash of FILE again and compare it with the one in its header."""
-    from ..execute.output.verify import verify_file
-
     with Bar(quiet=quiet) as bar:
-        found = verify_file(file, bar)
+        found = api.verify(file, progress=bar)
     if as_json:
         echo_json(found.to_json())
     else:

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from orthomerge_core import api
-from orthomerge_core.errors import FileError, PlanError
+from orthomerge_core.errors import FileError, PlanError, RecipeError
 from orthomerge_core.recipe.codec import dumps
 
 
@@ -64,8 +64,35 @@ def test_what_is_wrong_is_told_as_everywhere(folder):
     api.merge(recipe, "there.safetensors")
     with pytest.raises(PlanError, match=r"there\.safetensors"):
         api.merge(recipe, "there.safetensors")
-    with pytest.raises(FileError, match=r'"no\.json" cannot be read as a recipe'):
+    with pytest.raises(FileError, match=r'"no\.json" does not exist'):
         api.merge("no.json", "x.safetensors")
+
+
+def test_one_file_is_described(folder):
+    found = api.describe("base.safetensors")
+    assert (found.tensors, found.parameters, found.bytes) == (3, 3 * 256, 3 * 1024)
+    assert found.dtypes == {"F32": 3} and not found.has_recipe
+    assert str(found).startswith("base.safetensors: ")
+    assert found.to_json()["file"] == "base.safetensors"
+
+
+def test_a_plan_says_what_a_merge_will_write_and_runs_once(folder):
+    recipe = api.optimize(api.analyze("base.safetensors", MODELS))
+    with api.plan(recipe, "planned.safetensors") as planned:
+        assert planned.to_json()["tensors"] == 3
+        assert not (folder / "planned.safetensors").exists()
+        report = api.run(planned, provenance=False)
+    assert report.content_hash == api.merge(recipe, "merged.safetensors").content_hash
+    with pytest.raises(RecipeError, match=r'"planned\.safetensors" holds no recipe'):
+        api.read_recipe("planned.safetensors")
+
+
+def test_what_was_left_out_is_known_before_the_pass(folder):
+    save_file({"other.weight": torch.zeros(2, 2)}, "odd.safetensors")
+    seen = []
+    found = api.analyze("base.safetensors", [*MODELS, "odd.safetensors"], on_opened=seen.append)
+    assert [report.name for report in seen[0].skipped] == ["odd"]
+    assert found.names == ("detail", "style")
 
 
 def test_importing_it_imports_no_torch():

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from .progress import Progress
 from .recipe.model import Recipe
+from .recipe_file import read_recipe_file
 
 if TYPE_CHECKING:
     from .analysis.result import Analysis
@@ -43,7 +44,6 @@ __all__ = [
     "merge",
     "optimize",
     "plan",
-    "read_recipe",
     "run",
     "verify",
 ]
@@ -210,7 +210,7 @@ def plan(
     from .io.hash_memo import HashMemo
 
     beside = Path() if isinstance(recipe, Recipe) else Path(recipe).parent
-    read = recipe if isinstance(recipe, Recipe) else read_recipe(Path(recipe))
+    read = recipe if isinstance(recipe, Recipe) else read_recipe_file(Path(recipe))
     memo = HashMemo(None if cache is None else Path(cache) / "hashes")
     finder = FolderResolver([*(Path(folder) for folder in folders), beside])
     spec = spec_from_recipe(read, resolve_by_content(read, finder, memo, progress))
@@ -293,38 +293,3 @@ def verify(file: AnyPath, *, progress: Progress | None = None) -> VerifyReport:
     from .execute.output.verify import verify_file
 
     return verify_file(Path(file), progress)
-
-
-def read_recipe(file: AnyPath) -> Recipe:
-    """A recipe from its JSON, the header of a merged safetensors file, or sd-mecha's `.mecha`.
-
-    Raises:
-        FileError: the file cannot be read. RecipeError: it holds no recipe, or one that is wrong.
-    """
-    path = Path(file)
-    if path.suffix.lower() in (".safetensors", ".sft"):
-        from .execute.output.provenance import recipe_from_metadata
-        from .io.header import read_header
-
-        return recipe_from_metadata(read_header(path).metadata, path.name)
-    from .io.text import read_text
-
-    return recipe_from_text(read_text(path, "a recipe"), path)
-
-
-def recipe_from_text(text: str, path: Path) -> Recipe:
-    """A recipe from the text of `path`, whose name decides the format; errors name the file."""
-    if path.suffix.lower() == ".mecha":
-        from .mecha import recipe_from_text as from_mecha
-
-        return from_mecha(text)
-    from .errors import RecipeError
-    from .recipe.codec import loads
-
-    try:
-        return loads(text)
-    except RecipeError as error:
-        what = f'"{path.name}": {error.what}'
-        raise RecipeError(
-            what, expected=error.expected, received=error.received, fix=error.fix
-        ) from None

@@ -125,8 +125,8 @@ def naive_sce(base, deltas, alphas, repeats, density):
 
 
 def naive_orthonormal(columns):
-    left, _, right = torch.linalg.svd(columns, full_matrices=False)
-    return left @ right
+    left, values, right = torch.linalg.svd(columns, full_matrices=False)
+    return left @ torch.diag((values > 3e-5 * values.max()).double()) @ right
 
 
 def naive_tsv_m(base, deltas, alphas, repeats):

@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 import click
 
-from .. import api
 from ..errors import FileError, WriteError
 from ..io.cachedir import default_cache_dir
 from ..io.rawfile import explain_os_error
 from ..io.temp import replace_file
 from ..io.text import read_text, shown
 from ..recipe.model import Recipe
+from ..recipe_file import parse_recipe, read_recipe_file
 
 __all__ = [
     "FILE",
@@ -83,10 +83,10 @@ def read_json(path: Path, what: str) -> Any:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """`api.read_recipe`, or a recipe from the JSON of stdin for `-`."""
+    """A recipe from a file in any of their formats, or from the JSON of stdin for `-`."""
     if str(path) == STDIN:
-        return api.recipe_from_text(sys.stdin.read(), path)
-    return api.read_recipe(path)
+        return parse_recipe(sys.stdin.read(), path)
+    return read_recipe_file(path)
 
 
 def write_text(path: Path, text: str) -> None:

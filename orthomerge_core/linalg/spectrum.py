@@ -13,6 +13,8 @@ __all__ = ["Svd", "as_matrix", "nearest_orthonormal", "square_of_side", "svd_flo
 
 _LEAST = 1e-5
 """Of the largest singular value: what is smaller has no direction that rounding leaves alone."""
+_LEAST_SQUARE = 9e-10
+"""Of the largest squared singular value of columns that are to become orthonormal."""
 
 
 class Svd(NamedTuple):
@@ -49,12 +51,13 @@ def thin_svd(matrix: Float64[Tensor, "m n"]) -> Svd:
 
 
 def nearest_orthonormal(columns: Float64[Tensor, "d k"]) -> Float64[Tensor, "d k"]:
-    """C (CᵀC)^(−1/2): P Qᵀ of the SVD C = P S Qᵀ, within the span of dependent columns.
+    """C (CᵀC)^(−1/2): P Qᵀ of the SVD C = P S Qᵀ, without directions with s below 3e-5 of the largest.
 
-    N equal columns become N columns that add up to √N of one.
+    Such directions are float32's rounding of dependent columns: N equal columns become N columns
+    that add up to √N of one.
     """
     values, vectors = torch.linalg.eigh(columns.T @ columns)
-    keep = values > 1e-9 * values.max().clamp_min(torch.finfo(torch.float64).tiny)
+    keep = values > _LEAST_SQUARE * values.max().clamp_min(torch.finfo(torch.float64).tiny)
     inverse = torch.where(keep, values.clamp_min(1e-300).rsqrt(), torch.zeros_like(values))
     return columns @ ((vectors * inverse) @ vectors.T)
 

@@ -84,7 +84,7 @@ def test_a_plan_says_what_a_merge_will_write_and_runs_once(folder):
         report = api.run(planned, provenance=False)
     assert report.content_hash == api.merge(recipe, "merged.safetensors").content_hash
     with pytest.raises(RecipeError, match=r'"planned\.safetensors" holds no recipe'):
-        api.read_recipe("planned.safetensors")
+        api.merge("planned.safetensors", "again.safetensors")
 
 
 def test_what_was_left_out_is_known_before_the_pass(folder):

@@ -51,10 +51,10 @@ def thin_svd(matrix: Float64[Tensor, "m n"]) -> Svd:
 
 
 def nearest_orthonormal(columns: Float64[Tensor, "d k"]) -> Float64[Tensor, "d k"]:
-    """C (CᵀC)^(−1/2): P Qᵀ of the SVD C = P S Qᵀ, without directions with s below 3e-5 of the largest.
+    """C (CᵀC)^(−1/2): P Qᵀ of the SVD C = P S Qᵀ, without the directions of dependent columns.
 
-    Such directions are float32's rounding of dependent columns: N equal columns become N columns
-    that add up to √N of one.
+    Those have an s below 3e-5 of the largest. N equal columns become N columns that add up to √N
+    of one.
     """
     values, vectors = torch.linalg.eigh(columns.T @ columns)
     keep = values > _LEAST_SQUARE * values.max().clamp_min(torch.finfo(torch.float64).tiny)

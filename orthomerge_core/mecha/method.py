@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +21,7 @@ from ..methods.contract import Rows
 from ..methods.registry import get_method
 from ..methods.seeds import key_generator
 from ..recipe.codec import from_json
-from ..recipe.layers import parse_layers
+from ..recipe.layers import LayerWeights, parse_layers
 from ..recipe.model import BASE, MERGE, Recipe
 
 __all__ = ["METHOD", "merge_tensor", "register", "used_models"]
@@ -40,7 +42,7 @@ def merge_tensor(
 
     Args:
         key: canonical.
-        block: the key's block, for `layers`; `blocks`: all of the model's.
+        block: the key's block, for `layers`; `blocks`: all that the model has.
         models: name → weights of the base's shape; a model that is absent there has no delta.
     """
     component = component_of(key)
@@ -56,7 +58,7 @@ def merge_tensor(
 
     acting: list[tuple[Tensor, float, int, Tensor | None]] = []
     for row in recipe.active_rows:
-        alpha = row.alpha_in(component) * parse_layers(row.layers, blocks).weight(key, block)
+        alpha = row.alpha_in(component) * _layers(row.layers, tuple(blocks)).weight(key, block)
         delta = between(row.model, row.delta_from)
         if alpha == 0.0 or not bool(torch.isfinite(delta).all()):
             continue
@@ -97,16 +99,14 @@ def register() -> None:
         kind = known[key].dtype if key in known else None
         if kind is not None and not kind.is_floating_point:
             return own
-        shapes = tuple((k, tuple(v.shape)) for k, v in known.items())
-        architecture, canonical = _layout(shapes, plan.architecture)
-        name = canonical.get(key)
+        layout = _layout(base.model_config, plan.architecture)
+        name = layout.names.get(key)
         if name is None:  # a schedule, a marker, or what no component claims
             return own
         present = {n: m[key] for n, m in zip(names, models, strict=True) if key in m}
         fitting = {n: t for n, t in present.items() if t.shape == own.shape}
-        layered = any(row.layers.strip() for row in plan.active_rows)
-        blocks = tuple(map(architecture.block, canonical.values())) if layered else ()
-        return merge_tensor(plan, name, architecture.block(name), own, fitting, blocks)
+        block = layout.architecture.block(name)
+        return merge_tensor(plan, name, block, own, fitting, layout.blocks)
 
     orthomerge_studio.__annotations__ = {
         "base": parameter(weights, "weight"),
@@ -145,16 +145,29 @@ def _plan(text: str) -> tuple[Recipe, tuple[str, ...]]:
     return recipe, used_models(recipe)
 
 
+@lru_cache(maxsize=64)
+def _layers(text: str, blocks: tuple[str, ...]) -> LayerWeights:
+    return parse_layers(text, blocks)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What a config's keys mean: key → canonical name of what is merged, and all their blocks."""
+
+    architecture: Architecture
+    names: Mapping[str, str]
+    blocks: tuple[str, ...]
+
+
 @lru_cache(maxsize=4)
-def _layout(
-    shapes: tuple[tuple[str, tuple[int, ...]], ...], architecture: str
-) -> tuple[Architecture, Mapping[str, str]]:
-    """The architecture behind a config's keys, and key → canonical name of what is merged."""
-    view = normalise_shapes(dict(shapes), components=True)
+def _layout(config: Any, architecture: str) -> _Layout:
+    """The layout of a model config, which sd-mecha hands over with every key."""
+    shapes = {key: tuple(known.shape) for key, known in config.keys().items()}
+    view = normalise_shapes(shapes, components=True)
     known = view.architecture if architecture == "auto" else get_architecture(architecture)
     names = {}
     for name, piece in {**view.pieces, **view.parts}.items():
         state = is_marker(name) or is_buffer(name) or is_schedule(name)
         if len(piece.segments) == 1 and not state:
             names[piece.segments[0].key] = name
-    return known, names
+    return _Layout(known, names, tuple(dict.fromkeys(map(known.block, names.values()))))

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .errors import RecipeError, did_you_mean
+from .errors import RecipeError, did_you_mean, shown_value
 
 __all__ = ["Param", "choice", "flag", "integer", "number"]
 
@@ -70,7 +70,7 @@ class Param:
     def _error(self, value: Any, expected: str, word: str | None = None) -> RecipeError:
         fix = did_you_mean(word, self.choices) if word else f"The default is {self.default}."
         return RecipeError(
-            f'option "{self.name}"', expected=expected, received=repr(value)[:80], fix=fix
+            f'option "{self.name}"', expected=expected, received=shown_value(value), fix=fix
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import AnalysisError
+from ..errors import AnalysisError, shown_value
 from ..keys.components import DIFFUSION
 from ..keys.setspec import COMPONENTS
 from .clusters import clusters
@@ -147,7 +147,7 @@ def from_json(data: Mapping[str, Any]) -> Analysis:
         raise AnalysisError(
             "this analysis is of another version",
             expected=f"version 1 or {_VERSION}",
-            received=repr(data.get("version"))[:40],
+            received=shown_value(data.get("version")),
             fix="Update OrthoMerge Studio, or run analyze again to make a new one.",
         )
     try:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..concurrency.device import usable_device
 from ..concurrency.pool import Ticker, default_workers, run_pool
-from ..errors import AnalysisError
+from ..errors import AnalysisError, shown_value
 from ..io.hash_memo import HashMemo
 from ..keys.aligned import AlignedSet
 from ..keys.content import (
@@ -126,7 +126,7 @@ def check_arguments(
             raise AnalysisError(
                 name,
                 expected=f"a whole number of at least {least}",
-                received=repr(value),
+                received=shown_value(value),
                 fix="Leave it out for the default.",
             )
 

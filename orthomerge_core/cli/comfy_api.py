@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..errors import OrthoMergeError, RecipeError, WriteError
-from ..io.rawfile import explain_os_error
+from ..errors import OrthoMergeError, RecipeError, shown_value
+from ..io.temp import replace_file, write_failure
 from ..progress import Progress
 
 __all__ = ["ComfyApi", "Run"]
@@ -48,7 +48,7 @@ class ComfyApi:
             raise RecipeError(
                 "address of ComfyUI",
                 expected="http://host:port",
-                received=repr(address[:80]),
+                received=shown_value(address),
                 fix="Correct --api or COMFYUI_API.",
             )
         self._address = address.rstrip("/")
@@ -84,11 +84,9 @@ class ComfyApi:
             path = folder / f"{Path(name).stem} ({number}){Path(name).suffix}"
             number += 1
         try:
-            path.write_bytes(data)
+            replace_file(path, data)
         except OSError as error:
-            reason = explain_os_error(error)
-            what = f'"{path.name}" cannot be written'
-            raise WriteError(what, received=reason, fix="Choose another folder.") from None
+            raise write_failure(path.name, error) from None
         return path
 
     def _wait(self, prompt_id: str, progress: Progress, timeout_s: float) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import click
 from ..errors import FileError, WriteError
 from ..io.cachedir import default_cache_dir
 from ..io.rawfile import explain_os_error
-from ..io.temp import replace_file
+from ..io.temp import replace_file, write_failure
 from ..io.text import read_text, shown
 from ..recipe.model import Recipe
 from ..recipe_file import parse_recipe, read_recipe_file
@@ -95,9 +95,7 @@ def write_text(path: Path, text: str) -> None:
     try:
         replace_file(path, text.encode())
     except OSError as error:
-        what = f'"{path.name}" cannot be written'
-        reason = explain_os_error(error)
-        raise WriteError(what, received=reason, fix="Choose another folder.") from None
+        raise write_failure(path.name, error) from None
 
 
 def make_folder(folder: Path) -> None:

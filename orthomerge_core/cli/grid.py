@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import OrthoMergeError, WriteError
+from ..errors import OrthoMergeError
 from ..recipe.codec import dumps
 from ..recipe.model import Recipe
 from .bar import Bar
@@ -172,17 +172,14 @@ class _Pictures:
     def _write(self, name: str, pixels: Any, about: Any) -> None:
         from PIL import Image
 
-        from ..io.rawfile import explain_os_error
-        from ..io.temp import replace_file
+        from ..io.temp import replace_file, write_failure
 
         stored = io.BytesIO()
         Image.fromarray(pixels).save(stored, format="PNG", pnginfo=about, compress_level=4)
         try:
             replace_file(self._folder / name, stored.getvalue())
         except OSError as error:
-            reason = explain_os_error(error)
-            what = f'"{name}" cannot be written'
-            raise WriteError(what, received=reason, fix="Choose another folder.") from None
+            raise write_failure(name, error) from None
 
 
 def _name(number: int, cell: Cell, made: Grid) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import OrthoMergeError, RecipeError, did_you_mean
+from ..errors import OrthoMergeError, RecipeError, did_you_mean, shown_value
 from ..progress import OnlyChecks, Progress
 from ..recipe.codec import dumps
 from ..recipe.model import Recipe
@@ -129,6 +129,6 @@ def _number(texts: Sequence[Any], score: NodeScore) -> float:
     raise RecipeError(
         f'score "{score.name}": output {score.output} of node {score.node} is no number',
         expected="a FLOAT",
-        received=repr(text[:60]),
+        received=shown_value(text, 60),
         fix="Name an output of type FLOAT as NODE.OUTPUT.",
     )

@@ -6,7 +6,7 @@ import math
 import re
 from decimal import Decimal, DecimalException
 
-from ..errors import RecipeError
+from ..errors import RecipeError, shown_value
 
 __all__ = ["EACH", "MAX_VALUES", "number_of", "split_values"]
 
@@ -100,7 +100,7 @@ def _decimal(text: str, axis: str) -> Decimal:
         value = Decimal("nan")
     if not value.is_finite() or abs(value) > Decimal(10) ** 9 or not math.isfinite(float(value)):
         raise RecipeError(
-            f'axis "{axis}"', expected="a finite number", received=repr(text[:40]), fix=_FIX
+            f'axis "{axis}"', expected="a finite number", received=shown_value(text, 40), fix=_FIX
         )
     return value
 

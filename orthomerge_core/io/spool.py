@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import WriteError
 from .closing import Closing
 from .hashing import tensor_bytes
-from .rawfile import explain_os_error
+from .temp import write_failure
 
 __all__ = ["Spool"]
 
@@ -30,7 +29,7 @@ class Spool(Closing):
         try:
             self._file = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115  closed by `close`
         except OSError as error:
-            raise self._failure(error) from None
+            raise write_failure(self._path.name, error) from None
 
     def __len__(self) -> int:
         return len(self._places)
@@ -41,7 +40,7 @@ class Spool(Closing):
             start = self._file.seek(0, 2)
             self._file.write(data)
         except OSError as error:
-            raise self._failure(error) from None
+            raise write_failure(self._path.name, error) from None
         self._places[name] = (tensor.dtype, tuple(tensor.shape), start, len(data))
 
     def shapes(self) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
@@ -59,10 +58,3 @@ class Spool(Closing):
     def close(self) -> None:
         """Remove the file."""
         self._file.close()
-
-    def _failure(self, error: OSError) -> WriteError:
-        return WriteError(
-            f'"{self._path.name}" cannot be written',
-            received=explain_os_error(error),
-            fix="Free some space or choose another folder.",
-        )

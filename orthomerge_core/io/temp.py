@@ -6,6 +6,7 @@ to the same target takes that for the sign that the file may go.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -15,7 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["create_temp", "remove_stale", "replace_file"]
+from ..errors import WriteError
+from .rawfile import explain_os_error
+
+__all__ = ["create_temp", "remove_stale", "replace_file", "write_failure"]
 
 _MAX_STEM_BYTES = 200
 """Of a target's name within the name of its temporary file; systems take 255 bytes in all."""
@@ -53,6 +57,16 @@ def replace_file(path: Path, content: bytes) -> None:
         with suppress(OSError):
             temp.unlink(missing_ok=True)
         raise
+
+
+def write_failure(name: str, error: OSError) -> WriteError:
+    """The error for a file that is absent now because the system refused to write it."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        what = f'the disk is full while writing "{name}"'
+        return WriteError(what, fix="Nothing was left behind. Free some space and try again.")
+    fix = "Nothing was left behind. Choose a folder that exists and can be written to."
+    received = explain_os_error(error)
+    return WriteError(f'"{name}" cannot be written', received=received, fix=fix)
 
 
 def remove_stale(folder: Path, name: str | None = None) -> None:

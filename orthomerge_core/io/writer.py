@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -20,8 +19,7 @@ from .closing import Closing
 from .dtypes import dtype_named, dtype_of, n_bytes_of
 from .hashing import tensor_bytes
 from .header import TensorInfo
-from .rawfile import explain_os_error
-from .temp import create_temp, remove_stale
+from .temp import create_temp, remove_stale, write_failure
 
 __all__ = ["SafetensorsWriter", "build_header", "refuse_existing"]
 
@@ -108,14 +106,14 @@ class SafetensorsWriter(Closing):
         try:
             self._temp, self._file = create_temp(path)
         except OSError as error:
-            raise self._failure(error) from None
+            raise write_failure(self.path.name, error) from None
         try:
             self._write_at(memoryview(self._head), 0)
             self._file.truncate(self.n_bytes)
         except BaseException as error:
             self.abandon()
             if isinstance(error, OSError):
-                raise self._failure(error) from None
+                raise write_failure(self.path.name, error) from None
             raise
 
     def header(self, metadata: Mapping[str, str]) -> tuple[bytes, dict[str, TensorInfo]]:
@@ -163,7 +161,7 @@ class SafetensorsWriter(Closing):
             self._sync_folder()
         except OSError as error:
             self.abandon()
-            raise self._failure(error) from None
+            raise write_failure(self.path.name, error) from None
         except WriteError:
             self.abandon()
             raise
@@ -197,7 +195,7 @@ class SafetensorsWriter(Closing):
         try:
             self._write_at(data, info.start + start)
         except OSError as error:
-            raise self._failure(error) from None
+            raise write_failure(self.path.name, error) from None
         with self._lock:
             self._written[key] = _joined([*self._written[key], (start, start + len(data))])
         self._begin_writeback(info, start, start + len(data))
@@ -245,7 +243,7 @@ class SafetensorsWriter(Closing):
         try:
             free = shutil.disk_usage(self.path.parent).free
         except OSError as error:
-            raise self._failure(error) from None
+            raise write_failure(self.path.name, error) from None
         if free < self.n_bytes:
             raise WriteError(
                 f'there is no room for "{self.path.name}"',
@@ -253,14 +251,6 @@ class SafetensorsWriter(Closing):
                 received=f"{math.floor(free / 2**20)} MiB",
                 fix="Free some space, or choose another disk or a smaller dtype.",
             )
-
-    def _failure(self, error: OSError) -> WriteError:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            what = f'the disk is full while writing "{self.path.name}"'
-            return WriteError(what, fix="Nothing was left behind. Free some space and try again.")
-        what = f'"{self.path.name}" cannot be written'
-        fix = "Nothing was left behind. Choose a folder that exists and can be written to."
-        return WriteError(what, received=explain_os_error(error), fix=fix)
 
     def _sync_folder(self) -> None:
         """Make the rename itself durable, where folders can be opened."""

@@ -107,7 +107,7 @@ def test_texture_repeat_switch_and_dtype():
         ("ink.alpha = 7", "expected numbers in -5..5, received 7"),
         ("method = slrep", 'unknown value "slrep". Did you mean "slerp"?'),
         ("theta_agg = mode", 'option "theta_agg": expected one of mean, median, max, sum'),
-        ("damping = a", "expected a finite number, received 'a'"),
+        ("damping = a", 'expected a finite number, received "a"'),
         ("models = paint", 'no enabled row of "paint"'),
         ("ink.delta_from = ink.fine", 'unknown value "ink.fine"'),
         ("texture = 0.1", "the recipe has no texture model"),

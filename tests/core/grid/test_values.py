@@ -37,7 +37,7 @@ def test_lists_and_ranges_are_written_out(text: str, found: list[str]):
         ("0..1/1", "expected a whole number in 2..64, received 1"),
         ("0..1/" + "9" * 5000, "expected a whole number in 2..64"),
         ("0..1 step 0.0001", "at most 64, received 10001"),
-        ("a..b", "expected a finite number, received 'a'"),
+        ("a..b", 'expected a finite number, received "a"'),
         ("0..1e400", "expected a finite number"),
         (", ".join(["1"] * 65), "has too many values"),
     ],

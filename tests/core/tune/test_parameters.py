@@ -88,7 +88,7 @@ def test_an_option_counts_only_for_a_method_that_has_it():
         (["alpha = 1"], "has one value, so there is nothing to search"),
         (["method = avrage, slerp"], 'parameter "method": unknown value "avrage"'),
         (["alpha = 0:1", "alpha = 0:2"], 'two parameters set "alpha"'),
-        (["alpha = 0:x"], "parameter \"alpha\": expected a finite number, received 'x'"),
+        (["alpha = 0:x"], 'parameter "alpha": expected a finite number, received "x"'),
     ],
 )
 def test_what_cannot_be_understood_is_named(phrases: list[str], words: str):

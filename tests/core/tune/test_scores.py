@@ -65,7 +65,7 @@ def test_what_has_no_forecast_has_no_score():
     [
         ("wekest", 'score: nothing is called "wekest". Did you mean "weakest"?'),
         ("retention", 'score: nothing is called "retention"'),
-        ("retention=x", "expected a finite number, received 'x'"),
+        ("retention=x", 'expected a finite number, received "x"'),
         ("retention[ink]", 'score: "ink" names no target'),
     ],
 )

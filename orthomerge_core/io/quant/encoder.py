@@ -99,18 +99,21 @@ class Encoder(ABC):
     ) -> Encoded:
         """Quantize a layer that `fits`, calling `listen` between pieces of it.
 
-        Cost: a few passes over the values.
+        Cost: a few passes over the values. Memory: the result, and some copies of a million values.
         """
         scale = self.scale_of(values)
-        codes, own, clipped = [], [], 0
+        weight: Tensor | None = None
+        own, first, clipped = [], 0, 0
         for part in pieces(values):
             code, row_scale, lost = self.encode_rows(part, scale)
-            codes.append(code)
+            if weight is None:
+                length = len(values) * (len(code) // len(part))
+                weight = torch.empty((length, *code.shape[1:]), dtype=code.dtype)
+            weight[first : first + len(code)] = code
             own += [] if row_scale is None else [row_scale]
-            clipped += lost
+            first, clipped = first + len(code), clipped + lost
             listen()
-        weight = codes[0] if len(codes) == 1 else torch.cat([c.view(torch.uint8) for c in codes])
-        weight = weight.view(codes[0].dtype)
+        assert weight is not None  # a layer has rows  # noqa: S101
         return Encoded(weight, self.pack(scale, torch.cat(own) if own else None), clipped)
 
     def announced(self, name: str, shape: tuple[int, ...]) -> dict[str, Announced]:

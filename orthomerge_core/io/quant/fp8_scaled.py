@@ -9,7 +9,6 @@ tensor, max |W| / 448.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -19,7 +18,7 @@ from torch import Tensor
 from ..dtypes import torch_dtype
 from ..upcast import upcast
 from .contract import LayerSpec, QuantLayer, Scales
-from .encoder import Announced, Encoder
+from .encoder import ENCODED_AT_ONCE, Announced, Encoder, finite_top
 from .registry import register
 
 __all__ = ["FP8_MAX", "ScaledFp8", "ScaledFp8Encoder", "fp8_scale"]
@@ -103,9 +102,10 @@ def fp8_scale(values: Tensor) -> float:
 
     Weights that are not finite (a damaged base's) do not count.
     """
-    top = float(values.abs().max()) if values.numel() else 0.0
-    if not math.isfinite(top):
-        top = float(values.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).abs().max())
+    if not values.numel():
+        return 1.0
+    parts = values.reshape(1, -1).split(ENCODED_AT_ONCE, dim=1)
+    top = max(float(finite_top(part)) for part in parts)
     scale = torch.tensor(top / FP8_MAX, dtype=torch.float32)
     if not bool(torch.isfinite(scale * FP8_MAX)):  # the largest weights of all: do not read as inf
         scale = torch.nextafter(scale, torch.zeros_like(scale))

@@ -134,8 +134,9 @@ def planned(
     """
     if target is None:
         host.require_format(dtype)
+    pace = Caches(host.cache_dir()).pace
     with plan_merge(
-        wire.recipe, wire.spec, output_dtype=dtype, target=target, layout=layout
+        wire.recipe, wire.spec, output_dtype=dtype, target=target, layout=layout, pace=pace
     ) as plan:
         text = "\n".join(["Dry run: nothing was merged.", *plan_summary(plan)])
         return {"kind": "plan", "plan": plan.to_json(), "text": text}

@@ -204,6 +204,7 @@ def plan(
     Raises:
         PlanError: everything that is wrong with the merge, before a tensor is read.
     """
+    from .execute.plan.pace import Pace
     from .execute.plan.planner import plan_merge
     from .execute.plan.renamed import resolve_by_content
     from .execute.plan.resolve import FolderResolver, spec_from_recipe
@@ -221,6 +222,7 @@ def plan(
         target=Path(target),
         overwrite=overwrite,
         layout=layout,
+        pace=Pace(None if cache is None else Path(cache) / "pace"),
     ) as planned:
         yield planned
 

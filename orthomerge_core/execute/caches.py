@@ -7,6 +7,7 @@ from pathlib import Path
 from ..io.hash_memo import HashMemo
 from .decomposition_cache import DecompositionCache
 from .linear.gram_cache import GramCache
+from .plan.pace import Pace
 
 __all__ = ["Caches"]
 
@@ -15,8 +16,8 @@ class Caches:
     """The caches of a merge; `Caches()` keeps nothing.
 
     `memo` remembers the content hashes of files. `decompositions` holds the costly half of methods
-    such as orthomerge. `grams` holds the rows' Grams for methods whose coefficients need them. All
-    of it may be deleted at any time.
+    such as orthomerge. `grams` holds the rows' Grams for methods whose coefficients need them.
+    `pace` knows how fast merges were. All of it may be deleted at any time.
 
     Args:
         folder: made when first written to; None for no caches.
@@ -31,6 +32,7 @@ class Caches:
         decompositions: DecompositionCache | None = None,
         grams: GramCache | None = None,
     ) -> None:
+        self.pace = Pace(folder / "pace" if folder else None)
         self.memo = memo or HashMemo(folder / "hashes" if folder else None)
         self.decompositions, self.grams = decompositions, grams
         if folder is not None:

@@ -77,7 +77,7 @@ def run_merge(
         try:
             emitter = Emitter(sink, plan.aligned.base, plan.vae)
             work = Work(plan, emitter, _retention(plan), progress)
-            _merge_all(work, where, caches)
+            reused = _merge_all(work, where, caches)
             hashes = _source_hashes(plan, caches.memo, progress)
             for model in plan.sources():
                 model.source.check_unchanged()
@@ -87,6 +87,9 @@ def run_merge(
         except BaseException:
             sink.abort()
             raise
+    taken_s = time.perf_counter() - begun
+    if not reused and not sha256:
+        caches.pace.learn(plan.recipe.method, where.type, plan.stated.seconds, taken_s)
     if sha256 and plan.target is not None:
         files[plan.target.name] = file_sha256(plan.target, caches.memo, OnlyChecks(progress))
     report = replace(_report(work, digest, hashes, time.perf_counter() - begun), sha256=files)
@@ -103,7 +106,8 @@ def _retention(plan: Plan) -> Retention:
     return Retention([row.label for row in plan.rows])
 
 
-def _merge_all(work: Work, device: torch.device, caches: Caches) -> None:
+def _merge_all(work: Work, device: torch.device, caches: Caches) -> bool:
+    """Merge and emit every tensor; whether some of the work came from a cache."""
     plan, progress = work.plan, work.progress
     base = plan.aligned.base
     n_carried = [base.entry(key).n_bytes for key in plan.carried.values()]
@@ -120,6 +124,7 @@ def _merge_all(work: Work, device: torch.device, caches: Caches) -> None:
     for name, added in plan.markers.added.items():
         work.emitter.raw(name, added, dtype_of(added.dtype), tuple(added.shape))
     merge.run()
+    return merge.reused
 
 
 def _source_hashes(plan: Plan, memo: HashMemo | None, progress: Progress) -> dict[str, str]:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from ..concurrency.background import BackgroundCalls
-from ..concurrency.pool import usable_cores
 from ..io.scratch import Scratch
 from ..linalg.gram import last_products, row_gram
 from ..messages import Message
@@ -18,13 +17,11 @@ from .decomposition_cache import DecompositionCache, decomposition_key
 from .deltas import CHUNK, Job, chunk_readers, fill_chunk, row_deltas
 from .fallback import TEXTURE, Fate, Outcome, Work, is_finite, only_finite
 from .output.tensor_writer import TensorOut
-from .plan.cost import TOGETHER_BYTES
+from .plan.cost import Need, fills_memory, has_room, tensors_at_once
 from .plan.model import TensorPlan
 from .whole_values import Loaded, Merged, WholeValues
 
 __all__ = ["WholeMerge"]
-
-_MAX_AT_ONCE = 8
 
 
 class WholeMerge:
@@ -46,7 +43,7 @@ class WholeMerge:
         self._work, self._device, self._cache = work, device, cache
         self._values = WholeValues(work.plan, device, cache)
         self._own = work.plan.has_own_rows()
-        self._at_once = min(usable_cores(), _MAX_AT_ONCE) if device.type == "cpu" else 1
+        self._at_once = tensors_at_once() if device.type == "cpu" else 1
         self._loaded: dict[int, Loaded] = {}
         self._spare: list[tuple[Tensor, Tensor]] = []
         self._outcomes: dict[int, Outcome] = {}
@@ -58,7 +55,7 @@ class WholeMerge:
         plan = self._work.plan
         with BackgroundCalls[Merged](self._at_once) as calls:
             for index, tensor in enumerate(plan.tensors):
-                self._make_room(calls, plan.whole_bytes(tensor))
+                self._make_room(calls, plan.need(tensor))
                 self._begin(calls, index, tensor)
             while calls.open:
                 self._settle(calls)
@@ -70,6 +67,11 @@ class WholeMerge:
             values = {"count": self.on_cpu, "device": str(self._device)}
             self._work.notes.append(Message("merge.on_cpu", values))
 
+    @property
+    def reused(self) -> bool:
+        """Whether some of the work came from a cache."""
+        return self._values.reused
+
     def total(self) -> float:
         """Progress units: bytes to read, and FLOPs, ten to a byte."""
         plan = self._work.plan
@@ -79,12 +81,12 @@ class WholeMerge:
         rows = len(tensor.acting_rows)
         return self._work.plan.method.flops(tensor.shape, rows) / 10.0 if rows else 0.0
 
-    def _make_room(self, calls: BackgroundCalls[Merged], need: int) -> None:
-        """Settle what has to be out of memory before a tensor that needs so many bytes comes in."""
+    def _make_room(self, calls: BackgroundCalls[Merged], need: Need) -> None:
+        """Settle what has to be out of memory before a tensor with that need comes in."""
         plan = self._work.plan
         while calls.open:
-            held = sum(plan.whole_bytes(loaded.tensor) for loaded in self._loaded.values())
-            if calls.open <= self._at_once and held + need <= TOGETHER_BYTES:
+            inside = [plan.need(loaded.tensor) for loaded in self._loaded.values()]
+            if has_room(inside, need, self._at_once):
                 return
             self._settle(calls)
 
@@ -99,7 +101,7 @@ class WholeMerge:
         if self._cache and isinstance(plan.method, DecomposedMethod) and found.rows:
             found.key = decomposition_key(plan, plan.method, tensor, found.rows)
         self._loaded[index] = found
-        large = plan.whole_bytes(tensor) > TOGETHER_BYTES // 2
+        large = fills_memory(plan.need(tensor))
         alone = large or self._device.type != "cpu"
         calls.start(index, lambda: self._values(found), calls.threads if alone else 1)
 

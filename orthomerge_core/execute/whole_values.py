@@ -58,6 +58,8 @@ class WholeValues:
     ) -> None:
         self._plan, self._device, self._cache = plan, device, cache
         self._own = plan.has_own_rows()
+        self.reused = False
+        """Whether a decomposition came from the cache."""
 
     def __call__(self, loaded: Loaded) -> Merged:
         """The merged values, texture included. Runs on a thread of its own."""
@@ -140,10 +142,12 @@ class WholeValues:
         self, method: DecomposedMethod, key: str, base: Tensor, deltas: Sequence[Tensor]
     ) -> dict[str, Tensor]:
         parts = self._cache.get(key) if self._cache else None
-        if parts is None:
-            parts = method.decompose(base, deltas, self._plan.options)
-            if self._cache:
-                self._cache.put(key, parts)
+        if parts is not None:
+            self.reused = True
+            return parts
+        parts = method.decompose(base, deltas, self._plan.options)
+        if self._cache:
+            self._cache.put(key, parts)
         return parts
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ["BLOCK", "KINDS", "WORTH_COMPILING_BYTES", "loops"]
+__all__ = ["BLOCK", "KINDS", "WORTH_COMPILING_BYTES", "can_compile", "loops"]
 
 BLOCK = 1024
 """Columns that are summed at a time: `loops.BLOCK`, which cannot be asked without numba."""
@@ -24,6 +24,11 @@ _NAME = "_orthomerge_loops"
 
 _LOADING = threading.Lock()
 """A call that was stopped may still be loading when the next one asks."""
+
+
+def can_compile() -> bool:
+    """Whether numba is installed; imports nothing."""
+    return importlib.util.find_spec("numba") is not None
 
 
 def loops() -> ModuleType | None:

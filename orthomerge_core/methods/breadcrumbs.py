@@ -64,11 +64,11 @@ class Breadcrumbs(Method):
 
     def flops(self, shape: tuple[int, ...], rows: int) -> float:
         """Two selections per row."""
-        return 60.0 * rows * float(torch.Size(shape).numel())
+        return 650.0 * rows * float(torch.Size(shape).numel())
 
     def work_bytes(self, shape: tuple[int, ...], rows: int) -> int:
         """Change, sizes and what a selection holds: values and their places."""
-        return 4 * 8 * torch.Size(shape).numel()
+        return 4 * 7 * torch.Size(shape).numel()
 
 
 def _between(delta: Tensor, density: float, gamma: float) -> Tensor:

@@ -25,6 +25,7 @@ class _Cosine(Method):
 
     max_rows = 1
     continuous = False
+    flops_per_value = 570.0
 
     def merge(
         self,
@@ -48,7 +49,7 @@ class _Cosine(Method):
 
     def work_bytes(self, shape: tuple[int, ...], rows: int) -> int:
         """The float64 forms of B and M, or the change and the result."""
-        return 4 * 7 * torch.Size(shape).numel()
+        return 4 * 6 * torch.Size(shape).numel()
 
 
 @register

@@ -35,6 +35,7 @@ class Dare(Method):
     order_matters = True  # rows draw their masks in turn
     params = (_DROP, _SEED)
     forecast = ForecastRule("nominal", drop="drop")
+    flops_per_value = 1700.0
 
     def merge(
         self,
@@ -67,6 +68,7 @@ class Della(Method):
     reference = "Deep et al. 2024, arXiv:2406.11617; sd-mecha ties_sum_with_dropout"
     order_matters = True  # rows draw their masks in turn
     forecast = ForecastRule("nominal", drop="drop", spread="spread")
+    flops_per_value = 1700.0
     params = (
         _DROP,
         _SEED,

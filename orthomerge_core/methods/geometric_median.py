@@ -37,6 +37,7 @@ class GeometricMedian(Method):
     averages = True
     forecast = ForecastRule("median")
     params = (integer("iterations", 100, 1, 1000, "Steps at most; stops by itself earlier."),)
+    flops_per_value = 2400.0
 
     def merge(
         self,
@@ -65,4 +66,4 @@ class GeometricMedian(Method):
 
     def work_bytes(self, shape: tuple[int, ...], rows: int) -> int:
         """The scaled copies, and the iteration's points."""
-        return 4 * (rows + 5) * torch.Size(shape).numel()
+        return 4 * (rows + 4) * torch.Size(shape).numel()

@@ -59,4 +59,4 @@ class IsoC(Method):
 
     def work_bytes(self, shape: tuple[int, ...], rows: int) -> int:
         """Sum, its Gram, vectors on both sides and the product, in float64."""
-        return 4 * (10 * torch.Size(shape).numel() + 5 * square_of_side(shape))
+        return 4 * (9 * torch.Size(shape).numel() + 4 * square_of_side(shape))

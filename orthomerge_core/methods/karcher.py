@@ -70,7 +70,7 @@ class Karcher(Method):
 
     def flops(self, shape: tuple[int, ...], rows: int) -> float:
         """The Gram of base and deltas in float64."""
-        return 4.0 * (rows + 1) ** 2 * float(torch.Size(shape).numel())
+        return 200.0 * (rows + 1) * float(torch.Size(shape).numel())
 
     def work_bytes(self, shape: tuple[int, ...], rows: int) -> int:
         """The change, and some pieces of the Gram in float64."""

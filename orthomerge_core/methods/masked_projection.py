@@ -77,8 +77,8 @@ class MaskedProjection(Method):
 
     def flops(self, shape: tuple[int, ...], rows: int) -> float:
         """A selection and some passes per row, and the Gram of the masked rows."""
-        return (40.0 * rows + 4.0 * rows**2) * float(torch.Size(shape).numel())
+        return (600.0 * rows + 4.0 * rows**2) * float(torch.Size(shape).numel())
 
     def work_bytes(self, shape: tuple[int, ...], rows: int) -> int:
         """Every row's masked delta, the sum, and a selection's values and places."""
-        return 4 * (rows + 5) * torch.Size(shape).numel()
+        return 4 * (rows + 3) * torch.Size(shape).numel()

@@ -37,6 +37,7 @@ class ModelStock(Method):
     order_matters = True
     averages = True
     forecast = ForecastRule("stock")
+    flops_per_value = 600.0
 
     def merge(
         self,
@@ -76,4 +77,4 @@ class ModelStock(Method):
 
     def work_bytes(self, shape: tuple[int, ...], rows: int) -> int:
         """The scaled copies, their mean, and what makes the cosines."""
-        return 4 * (rows + 10) * torch.Size(shape).numel()
+        return 4 * (rows + 9) * torch.Size(shape).numel()

@@ -74,11 +74,11 @@ class Sce(Method):
 
     def flops(self, shape: tuple[int, ...], rows: int) -> float:
         """Passes over every row, and one selection."""
-        return (16.0 * rows + 40.0) * float(torch.Size(shape).numel())
+        return (260.0 * rows + 560.0) * float(torch.Size(shape).numel())
 
     def work_bytes(self, shape: tuple[int, ...], rows: int) -> int:
         """Mean, variance and a selection's values and places; or sums, signs and one row."""
-        return 4 * 7 * torch.Size(shape).numel()
+        return 4 * 6 * torch.Size(shape).numel()
 
 
 def _selected(rows: Rows, density: float) -> Tensor:

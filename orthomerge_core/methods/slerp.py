@@ -40,6 +40,7 @@ class Slerp(Method):
             "What is turned as one vector: the whole tensor, or every output row by itself.",
         ),
     )
+    flops_per_value = 370.0
 
     def merge(
         self,

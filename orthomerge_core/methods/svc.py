@@ -73,4 +73,4 @@ class Svc(Method):
 
     def work_bytes(self, shape: tuple[int, ...], rows: int) -> int:
         """Sum, its Gram, vectors on both sides and a row along them, in float64."""
-        return 4 * (9 * torch.Size(shape).numel() + 5 * square_of_side(shape))
+        return 4 * (8 * torch.Size(shape).numel() + 4 * square_of_side(shape))

@@ -45,6 +45,7 @@ class Ties(Method):
             "Elect the sign by the sum of the changes (the paper); off: by counting heads.",
         ),
     )
+    flops_per_value = 950.0
 
     def merge(
         self,
@@ -64,4 +65,4 @@ class Ties(Method):
 
     def work_bytes(self, shape: tuple[int, ...], rows: int) -> int:
         """The scaled copies, their stack, and signs, agreement and counts of it."""
-        return 4 * (5 * rows + 3) * torch.Size(shape).numel()
+        return 4 * (5 * rows + 2) * torch.Size(shape).numel()

@@ -43,6 +43,7 @@ class TrainDifference(Method):
             "Factor g on every change; 1.8 is usual, 2 adds a change from the base whole.",
         ),
     )
+    flops_per_value = 260.0
 
     def merge(
         self,
@@ -68,4 +69,4 @@ class TrainDifference(Method):
 
     def work_bytes(self, shape: tuple[int, ...], rows: int) -> int:
         """Change, |δ|, distance, their sum, the quotient, and one on its way."""
-        return 4 * 7 * torch.Size(shape).numel()
+        return 4 * 6 * torch.Size(shape).numel()

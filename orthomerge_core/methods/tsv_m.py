@@ -74,4 +74,4 @@ class TsvM(Method):
 
     def work_bytes(self, shape: tuple[int, ...], rows: int) -> int:
         """Both sets and what makes them orthonormal, in float64."""
-        return 4 * (13 * torch.Size(shape).numel() + 10 * square_of_side(shape))
+        return 4 * (12 * torch.Size(shape).numel() + 8 * square_of_side(shape))

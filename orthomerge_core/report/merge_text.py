@@ -53,8 +53,9 @@ def merge_summary(report: MergeReport) -> list[str]:
         f"{_count(keys['extra'], 'key')} of the models not in the base" if keys["extra"] else "",
     ]
     said.append("; ".join(c for c in counts if c) + ".")
-    peak = f" Peak memory {report.peak_rss_mib:.0f} MiB." if report.peak_rss_mib else ""
-    said.append(f"Content hash {report.content_hash}.{peak}")
+    said.append(f"Content hash {report.content_hash}.")
+    if report.peak_rss_mib:
+        said[-1] += f" Peak memory of the process: {report.peak_rss_mib:.0f} MiB."
     return said
 
 

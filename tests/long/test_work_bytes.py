@@ -34,4 +34,4 @@ def test_a_merge_holds_no_more_than_it_says(found, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_what_it_says_is_no_multiple_of_what_it_holds_on_matrices(found, name):
     held, said = found[name]["square"]
-    assert said <= 1.6 * held + SLACK
+    assert said <= 1.3 * held + SLACK

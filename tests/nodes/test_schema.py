@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import json
 import os
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -135,3 +136,20 @@ def test_linked_inputs_are_not_validated(pack: ModuleType):
     assert pack.OrthoMixer.validate_inputs(table=None) is True
     assert pack.OrthoModelSet.validate_inputs(models=None) is True
     assert pack.OrthoAddModel.validate_inputs(name=None) is True
+
+
+def test_every_wire_of_ours_has_a_colour():
+    nodes = json.loads(GOLDEN.read_text(encoding="utf-8")).values()
+    wires = {t for node in nodes for t in _texts(node) if t.startswith("ORTHO_")}
+    script = (Path(__file__).parents[2] / "web/js/comfy/wire_colors.mjs").read_text("utf-8")
+    colours = dict(re.findall(r'(ORTHO_\w+): "(#[0-9a-f]{6})"', script))
+    assert set(colours) == wires
+    assert len(set(colours.values())) == len(wires)
+
+
+def _texts(value: Any) -> list[str]:
+    """Every text in a JSON value."""
+    if isinstance(value, str):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for one in inner for text in _texts(one)]

@@ -42,6 +42,8 @@ class LinearMerge:
         self._work, self._method, self._chunk = work, method, -(-chunk // BLOCK) * BLOCK
         self._threads = threads or default_workers()
         self._grams = grams if method.needs_gram else None
+        self.reused = False
+        """Whether some of the work came from a cache."""
 
     def total(self) -> float:
         """Progress units: bytes to read."""
@@ -54,6 +56,7 @@ class LinearMerge:
         progress = self._work.progress
         kernels = self._kernels()
         known = self._grams.find(plan) if self._grams else None
+        self.reused = known is not None
         grams = RowGrams(known, len(plan.tensors))
 
         def worker() -> _Task:

@@ -11,10 +11,10 @@ from typing import Any
 from ...io.closing import Closing
 from ...io.dtypes import dtype_of, n_bytes_of
 from ...keys.aligned import AlignedModel, AlignedSet
-from ...methods.contract import Method
+from ...methods.contract import LinearMethod, Method
 from ...recipe.layers import LayerWeights
 from ...recipe.model import Recipe, Row
-from .cost import Estimate, Workload, estimate
+from .cost import Estimate, Need, Workload, estimate, need_of
 from .prediction import Markers
 from .storage import Stored
 
@@ -78,6 +78,7 @@ class Plan(Closing):
     order;
     empty where the result is a diffusion model, which keeps the canonical keys. `vae`: the model
     whose VAE is taken whole. `markers`: what the result predicts. `paths`: the sources' files.
+    `pace`: how many times as long as stated this method takes on this machine.
     """
 
     recipe: Recipe
@@ -95,6 +96,7 @@ class Plan(Closing):
     vae: AlignedModel | None = None
     markers: Markers = field(default_factory=Markers)
     paths: Mapping[str, Path] = field(default_factory=dict, repr=False)
+    pace: float = 1.0
 
     @property
     def is_checkpoint(self) -> bool:
@@ -152,30 +154,39 @@ class Plan(Closing):
         """Bytes of the result's tensors."""
         return sum(n_bytes_of(dtype, shape) or 0 for dtype, shape in self.layout().values())
 
-    def whole_bytes(self, tensor: TensorPlan) -> int:
-        """Bytes that a tensor holds which is merged whole: base, models, rows and the method's."""
-        held = 4 * tensor.numel * (len(self.models) + len(self.rows) + 4)
-        return held + self.method.work_bytes(tensor.shape, self._copies)
-
-    @property
-    def _copies(self) -> int:
-        return sum(row.row.repeat for row in self.rows)
+    def need(self, tensor: TensorPlan) -> Need:
+        """What a tensor needs that is merged whole: base, models, rows, the method's memory."""
+        buffers = len(self.models) + 2 + (0 if self.has_own_rows() else len(self.rows) + 1)
+        acting = sum(self.rows[i].row.repeat for i in tensor.acting_rows)
+        return need_of(self.method, tensor.shape, acting, buffers)
 
     @cached_property
     def estimate(self) -> Estimate:
-        """What the merge will need."""
+        """What the merge will need on this machine."""
+        return self.stated.at_pace(self.pace)
+
+    @cached_property
+    def stated(self) -> Estimate:
+        """What the merge will need, in seconds of a common desktop computer."""
         acting = [t for t in self.tensors if self.acts_on(t)]
+        rows = len(self.rows)
         return estimate(
             Workload(
                 method=self.method,
-                models=len(self.models),
-                rows=len(self.rows),
+                rows=rows,
+                buffers=len(self.models)
+                + (3 if self.has_own_rows() else rows + 4)
+                + (self.texture is not None),
                 read_bytes=self.read_bytes,
                 output_bytes=self.output_bytes,
                 shapes=tuple(t.shape for t in self.tensors if any(t.alphas)),
+                tensors=len(self.tensors),
                 largest=max((t.numel for t in acting), default=0),
                 largest_scaled=max((t.numel for t in self.tensors if t.stored.scheme), default=0),
-                whole_bytes=tuple(self.whole_bytes(t) for t in acting),
+                rounds=any(t.stored.dtype != "F32" for t in acting),
+                wholes=()
+                if isinstance(self.method, LinearMethod)
+                else tuple(self.need(t) for t in acting),
                 target=self.target,
             )
         )

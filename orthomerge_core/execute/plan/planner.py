@@ -22,6 +22,7 @@ from .destination import room_problems, target_problems
 from .gguf_file import ggml_encoder, gguf_problems, layout_problems
 from .model import Plan, PlanRow, TensorPlan
 from .notes import plan_notes
+from .pace import Pace
 from .prediction import settle_markers
 from .storage import stored_as
 from .vae import vae_model
@@ -48,6 +49,7 @@ def plan_merge(
     target: Path | None = None,
     overwrite: bool = False,
     layout: str = "auto",
+    pace: Pace | None = None,
 ) -> Plan:
     """Check a recipe against its files; headers are read, tensors are not.
 
@@ -58,6 +60,7 @@ def plan_merge(
         overwrite: whether an existing target is replaced.
         layout: "checkpoint", "diffusion" for the diffusion model alone, or "auto": a checkpoint
             where the base is one and the recipe merges its components.
+        pace: how fast earlier merges were, for the estimate of time.
 
     Raises:
         PlanError: every problem of the recipe, the files and the target, collected.
@@ -84,7 +87,8 @@ def plan_merge(
     try:
         if layout == "checkpoint" and len(aligned.components) < 2:
             raise PlanError([_no_checkpoint(recipe)])
-        return _lay_out(settled, aligned, used, Destination(target, overwrite), wanted)
+        plan = _lay_out(settled, aligned, used, Destination(target, overwrite), wanted)
+        return plan if pace is None else replace(plan, pace=pace.factor(plan.recipe.method))
     except BaseException:
         aligned.close()
         raise

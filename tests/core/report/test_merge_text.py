@@ -33,7 +33,7 @@ def test_the_summary_is_sentences():
         "Rounding to the output's dtype moves the weights by 3.1 % of the merge's own change.",
         "2 tensors are the base's own; 1 tensor not finite and replaced; "
         "3 keys of the models not in the base.",
-        f"Content hash {'c' * 32}. Peak memory 512 MiB.",
+        f"Content hash {'c' * 32}. Peak memory of the process: 512 MiB.",
     ]
 
 

@@ -6,6 +6,7 @@ export const WIRE_COLORS = {
   ORTHO_MIX: "#8fbf5f",
   ORTHO_RECIPE: "#e27d9c",
   ORTHO_GRID: "#a794f2",
+  ORTHO_TRIAL: "#6f9bd8",
 };
 
 /** Give our types their colours, in both renderers and under every palette. */

@@ -29,10 +29,12 @@ from scripts.support.examples import EXAMPLES, file_name
 from scripts.support.family import make_family
 
 WORKFLOWS = env.ROOT / "example_workflows"
+README_GRID = env.ROOT / "docs" / "images" / "merge_grid.png"
 SIZE_PX, MAX_BYTES = (640, 400), 60_000
 GROUND, INK = (27, 28, 33), (232, 232, 236)
 LABEL_PX, GAP_PX, MOST = 34, 16, 3
 KINDS = ("SaveImage", "PreviewImage")  # results first
+OWN_KINDS = {"grid": ("OrthoGridPicture",)}
 
 
 def main() -> None:
@@ -42,7 +44,10 @@ def main() -> None:
         make_family(Path(place) / "models")
         with ComfyHost(env.ensure_comfyui(), Path(place)).start() as host:
             for name in names:
-                sheet = _sheet(_pictures(host, name))
+                pictures = _pictures(host, name)
+                sheet = _sheet(pictures)
+                if name == "grid":  # the README's as well
+                    pictures[0][1].save(README_GRID, optimize=True)
                 env.say(f"{name}: {_save(sheet, WORKFLOWS / f'{file_name(name)}.jpg')} bytes")
 
 
@@ -51,7 +56,7 @@ def _pictures(host: ComfyHost, name: str) -> list[tuple[str, Image.Image]]:
     graph = json.loads((WORKFLOWS / "api" / f"{name}.json").read_text(encoding="utf-8"))
     outputs = host.prompt(graph, timeout_s=900)["outputs"]
     found = []
-    for kind in KINDS:
+    for kind in OWN_KINDS.get(name, KINDS):
         for key, node in graph.items():
             if node["class_type"] != kind or not outputs.get(key, {}).get("images"):
                 continue

@@ -23,6 +23,7 @@ MAX_SIDE = 8192
 """Pixels; images are scaled down until neither side of the picture is longer."""
 
 _LEAST_CELL = 160
+_TITLE_LINE = 1.7  # height of the rows' title, in heights of the text
 _PAPER, _INK, _FAINT = (255, 255, 255), (26, 26, 26), (89, 89, 89)
 
 
@@ -83,6 +84,9 @@ def grid_picture(
     for number, (title, cells) in enumerate(grid.pages()):
         offset = number * page_height
         _labels(draw, grid, layout, offset, title, width)
+        if len(grid.axes) > 1:
+            high = layout.place(0, rows, offset)[1] - offset - layout.top
+            _row_title(canvas, grid.axes[1].name, layout, offset, high)
         for y, row in enumerate(cells):
             for x, cell in enumerate(row):
                 image = by_place[cell.place] if cell is not None else None
@@ -109,6 +113,7 @@ def _layout(grid: Grid, width: int, height: int, captions: bool) -> _Layout:
         text = min(max(cell[0] // 16, 13), 28)
         longest = max(map(len, grid.axes[1].labels)) if len(grid.axes) > 1 else 0
         left = text + round(text * 0.66 * min(longest, 24))
+        left += round(text * _TITLE_LINE) if len(grid.axes) > 1 else 0
         found = _Layout(
             cell, left, round(text * 4.2), round(text * 1.5) * captions, text // 2, text
         )
@@ -131,13 +136,24 @@ def _labels(
         _text(draw, spot, label, layout.text, _INK, layout.cell[0])
     if len(grid.axes) < 2:
         return
-    room = layout.left - layout.text
-    spot = (layout.text // 2, offset + layout.top - round(layout.text * 1.6))
-    _text(draw, spot, grid.axes[1].name, layout.text, _FAINT, room)
+    first = round(layout.text * (0.5 + _TITLE_LINE))
     for y, label in enumerate(grid.axes[1].labels):
         _, top = layout.place(0, y, offset)
-        spot = (layout.text // 2, top + layout.cell[1] // 2 - layout.text)
-        _text(draw, spot, label, layout.text, _INK, room)
+        spot = (first, top + layout.cell[1] // 2 - layout.text)
+        _text(draw, spot, label, layout.text, _INK, layout.left - first - layout.text // 2)
+
+
+def _row_title(canvas: Image, name: str, layout: _Layout, offset: int, high: int) -> None:
+    """The name of the rows' axis, read from below, beside the middle of the rows."""
+    from PIL import Image, ImageDraw
+
+    line = Image.new("RGB", (high, round(layout.text * _TITLE_LINE)), _PAPER)
+    draw = ImageDraw.Draw(line)
+    bold = layout.text + 3
+    start = max((high - round(draw.textlength(name, font=_font(bold)))) // 2, 0)
+    _text(draw, (start, 0), name, bold, _INK, high)
+    place = (layout.text // 2, offset + layout.top)
+    canvas.paste(line.transpose(Image.Transpose.ROTATE_90), place)
 
 
 def _cell(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .checkpoints import bake_vae, checkpoint_merge
 from .classic import add_difference, block_weights, selective, slerp, weighted_sum
+from .explore import extract_lora, grid, tune
 from .files import quantised_models, recipe_from_merged_file, save
 from .first import app_mode, quickstart
 from .pieces import Studio
@@ -60,6 +61,9 @@ EXAMPLES = (
     Example(checkpoint_merge, "Merge checkpoints"),
     Example(bake_vae, "Bake a VAE in"),
     Example(lora_file_as_a_row, "LoRA file as a row"),
+    Example(grid, "Grid of merges"),
+    Example(tune, "Tune a merge"),
+    Example(extract_lora, "Extract a LoRA"),
 )
 
 

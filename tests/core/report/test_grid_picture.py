@@ -20,6 +20,19 @@ def box_of(picture: np.ndarray, color: tuple[int, ...]) -> tuple[int, int, int, 
     return int(xs.min()), int(ys.min()), int(np.ptp(xs)) + 1, int(np.ptp(ys)) + 1
 
 
+def test_both_axes_are_named_in_full():
+    pictures = []
+    for word in ("x", "a rather long name"):
+        recipe = Recipe("base", {word: ModelRef(word)}, (Row(word),), method="average")
+        grid = make_grid(recipe, ["strength = 0.5, 1", f"{word}.alpha = 0, 1"])
+        pictures.append(grid_picture(grid, [tinted(i) for i in range(4)]))
+    short, long = (
+        picture[:, : picture.shape[1] // 20].min(axis=(1, 2)) < 128 for picture in pictures
+    )
+    assert np.nonzero(long)[0].min() < np.nonzero(short)[0].min()
+    assert long.sum() > 3 * short.sum()  # rows of pixels with ink in them: it stands upright
+
+
 @pytest.mark.parametrize(
     "phrases",
     [

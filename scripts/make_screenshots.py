@@ -2,9 +2,9 @@
 
     python scripts/make_screenshots.py
 
-Writes docs/images/quickstart.png (the graph, moved together so that all of it can be read) and
-docs/images/table.png (the mixer after an edit). Same models, same seed, same window: the pictures
-change only with the pack. Look at them before they are published.
+Writes docs/images/quickstart.png (the graph with three rows overruled, moved together so that all
+of it can be read) and docs/images/table.png (the mixer after an edit). Same models, same seed, same
+window: the pictures change only with the pack. Look at them before they are published.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ PLACES = {
     "Compatibility Fix": (0, 370, 380, 540),
     "Delta Gram Analyzer": (410, 0, 400, 540),
     "Delta Base Optimizer": (410, 590, 400, 620),
-    "Ortho Merge Mixer": (840, 0, 880, 560),
-    "Heatmaps": (840, 610, 440, 600),
-    "Lineage": (1310, 610, 410, 230),
-    "Ortho Merge Execute": (1750, 0, 400, 440),
-    "KSampler": (1750, 490, 400, 290),
-    "VAE Decode": (1750, 820),
-    "Merge": (1750, 880, 400, 330),
-    "Load CLIP": (1310, 900),
-    "Prompt": (1310, 950),
-    "Negative prompt": (1310, 1000),
-    "EmptySD3LatentImage": (1310, 1050),
-    "Load VAE": (1310, 1100),
+    "Ortho Merge Mixer": (840, 0, 880, 590),
+    "Heatmaps": (840, 640, 440, 570),
+    "Lineage": (1310, 640, 410, 230),
+    "Ortho Merge Execute": (1750, 0, 400, 480),
+    "KSampler": (1750, 530),
+    "VAE Decode": (1750, 580),
+    "Merge": (1750, 640, 400, 570),
+    "Load CLIP": (1310, 930),
+    "Prompt": (1310, 980),
+    "Negative prompt": (1310, 1030),
+    "EmptySD3LatentImage": (1310, 1080),
+    "Load VAE": (1310, 1130),
 }
 ARRANGE = """(places) => {
   for (const group of [...app.graph._groups]) app.graph.remove(group);
@@ -74,6 +74,12 @@ ARRANGE = """(places) => {
     else node.collapse(true);
   }
 }"""
+SAY = """(text) => {
+  const prompt = app.graph._nodes.find(({ title }) => title === "Prompt");
+  prompt.widgets.find(({ name }) => name === "text").value = text;
+}"""
+OVERRULED = ("ink", "ink-fine", "star")
+"""Switched off by the person, so that the picture shows what the two others do together."""
 EDITS = {"photo": "0.6"}
 
 
@@ -109,8 +115,16 @@ def _take(base: Path, options: argparse.Namespace) -> None:
 
 
 def _graph(studio: Studio, folder: Path) -> None:
-    _open(studio).graph().run()
+    _open(studio).graph()
+    studio.page.evaluate(SAY, "a red circle")
+    studio.run()
+    for model in OVERRULED:
+        studio.row(model).get_by_role("checkbox").uncheck()
+    studio.settle()
+    studio.run()
     studio.row("photo").wait_for()
+    studio.row("ink").scroll_into_view_if_needed()
+    studio.page.evaluate("app.canvas.deselectAll()")
     studio.page.wait_for_function(PICTURES_LOADED)
     studio.page.evaluate(ARRANGE, PLACES)
     _tidy(studio)

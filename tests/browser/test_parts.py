@@ -35,6 +35,18 @@ def test_diffusion_models_show_no_parts(studio: Studio):
     assert (studio.sent()["vae"], studio.sent()["prediction"]) == ("base", "")
 
 
+def test_hidden_fields_take_no_room(studio: Studio):
+    unused = studio.page.evaluate(
+        """() => {
+          const node = app.graph._nodes.find((n) => n.type === "OrthoMixer");
+          const shown = node.widgets.filter((w) => !w.hidden);
+          const table = shown.find((w) => w.name === "table");
+          return LiteGraph.vueNodesMode ? 0 : node.size[1] - table.y - table.computedHeight;
+        }"""
+    )
+    assert 0 <= unused <= 8
+
+
 def test_vae_and_prediction_are_chosen_in_the_table(studio: Studio, picture: Callable[[str], Path]):
     predictions = {"base": "epsilon"} | dict.fromkeys(MODELS, "epsilon") | {"photo": "v"}
     parts = {

@@ -155,9 +155,12 @@ function setWidget(widget, value) {
 /** The table shows these where they matter; by themselves they would be two lines that most never need. */
 const PARTS = ["vae", "prediction"];
 
+/** Older frontends lay out hidden widgets as well, a margin of 4 below each. */
 function hide(widget) {
   if (!widget) return;
   widget.hidden = true;
+  widget.computeLayoutSize = undefined;
+  widget.computeSize = () => [0, -4];
   widget.options = { ...widget.options, hidden: true };
 }
 

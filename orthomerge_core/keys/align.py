@@ -18,7 +18,7 @@ from .laid import laid_base, laid_lora, laid_model
 from .lora.source import is_lora
 from .markers import is_buffer, is_marker
 from .match import Match, match
-from .misfits import what_else
+from .misfits import no_base, what_else
 from .normalise import OUTSIDE_KEYS, View, normalise_shapes
 from .padding import without_padding
 from .parts import base_parts
@@ -171,6 +171,11 @@ def _shapes(source: Source) -> dict[str, tuple[int, ...]]:
 
 def _split_base(base: Source, view: View) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The base's canonical keys that are merged, and those that are carried."""
+    if view.architecture.name == "generic" and (what := no_base(base.entries)):
+        raise CompatibilityError(
+            f'base "{base.name}" is {what}',
+            fix="Choose a diffusion model or a checkpoint as the base.",
+        )
     unread = [key for key in base.dropped if key.endswith(".weight")]
     if unread:
         raise CompatibilityError(

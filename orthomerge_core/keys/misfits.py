@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["what_else"]
+__all__ = ["no_base", "what_else"]
 
 _KINDS: tuple[tuple[str, str], ...] = (
     (
-        r"\.lora_(?:up|down|A|B)\.|(?:^|\.)lora_(?:unet|te|transformer)|\.hada_w1|\.lokr_w1|\.oft_diag",
+        r"\.lora_(?:up|down|A|B)\.|_lora\.(?:up|down)\.|(?:^|\.)lora_(?:unet|te|transformer)|\.hada_w1"
+        r"|\.lokr_w1|\.oft_diag|\.diff(?:_b)?$|\.set_weight$",
         "a LoRA, not a model: load it onto a MODEL and add that to the set",
     ),
     (
@@ -26,11 +27,17 @@ _KINDS: tuple[tuple[str, str], ...] = (
         r"|transformer\.resblocks|cond_stage_model|conditioner|text_encoders?)[.\d]",
         "a text encoder, not a diffusion model",
     ),
+    (r"\.motion_modules\.|^motion_modules\.", "a motion module of AnimateDiff, not a model"),
+    (
+        r"^(?:model\.\d+\.sub\.\d+|body\.\d+|trunk_conv|RRDB_trunk\.\d+)\.(?:RDB|rdb)\d\.",
+        "an upscaler, not a diffusion model",
+    ),
     (r"^string_to_param|^emb_params$|^clip_[lg]$", "a textual-inversion embedding, not a model"),
 )
 
 
-_NAMINGS: tuple[tuple[str, str], ...] = (
+_BY_ONE_KEY: tuple[tuple[str, str], ...] = (
+    (r"^lora_controlnet$", "a control LoRA, not a model: load it as a ControlNet"),
     (
         r"^cond_type_embed\.weight$",
         "HunyuanVideo 1.5 in diffusers names, which are not translated: use the file in original "
@@ -41,13 +48,15 @@ _NAMINGS: tuple[tuple[str, str], ...] = (
         "HunyuanImage in diffusers names, which are not translated: use the file in original names",
     ),
 )
-"""Namings of known architectures that cannot be read; one key is enough to know them."""
+"""What one key is enough to know, such as namings of known architectures that cannot be read."""
+
+_NO_BASES = ("a LoRA", "a control LoRA", "a textual-inversion", "an IP-Adapter", "a motion module")
 
 
 def what_else(keys: Iterable[str]) -> str:
     """What a file is if it is no model to merge ("a LoRA, …"), or "" if that is not known."""
     keys = list(keys)
-    for pattern, words in _NAMINGS:
+    for pattern, words in _BY_ONE_KEY:
         if any(re.search(pattern, key) for key in keys):
             return words
     for pattern, words in _KINDS:
@@ -55,3 +64,9 @@ def what_else(keys: Iterable[str]) -> str:
         if sum(1 for key in keys if found.search(key)) > 0.3 * len(keys):
             return words
     return ""
+
+
+def no_base(keys: Iterable[str]) -> str:
+    """What a file is that holds changes or additions to a model, and so cannot be a base; or ""."""
+    words = what_else(keys)
+    return words if words.startswith(_NO_BASES) else ""

@@ -51,7 +51,9 @@ _PARTS = {
     **{f"lokr_{name}": f"kr_{name}" for name in ("w1", "w2", "w1_a", "w1_b", "w2_a", "w2_b", "t2")},
 }
 _SUFFIX = re.compile(r"^(.+)\.(" + "|".join(re.escape(p) for p in _PARTS) + r")$")
+_OLD_DIFFUSERS = re.compile(r"^(.+)\.processor\.(to_[a-z]+)_lora\.(up|down)\.weight$")
 _REFUSED = (
+    (r"\.set_weight$", "set_weight (whole weights)"),
     (r"\.(?:oft_blocks|oft_diag|boft_\w+)$", "OFT"),
     (r"\.(?:a1|a2|b1|b2)\.weight$", "GLoRA"),
     (r"\.(?:w_norm|b_norm)$", "trained norms (LyCORIS)"),
@@ -75,9 +77,11 @@ def modules(keys: Iterable[str]) -> dict[str, Module]:
     """The adapted layers of a LoRA file, by name in the order of the file."""
     found: dict[str, dict[str, str]] = {}
     for key in keys:
-        match = _SUFFIX.match(key)
-        if match:
+        if match := _SUFFIX.match(key):
             found.setdefault(match[1], {})[_PARTS[match[2]]] = key
+        elif match := _OLD_DIFFUSERS.match(key):
+            layer = "to_out.0" if match[2] == "to_out" else match[2]
+            found.setdefault(f"{match[1]}.{layer}", {})[match[3]] = key
     return {name: Module(name, parts) for name, parts in found.items()}
 
 

@@ -87,6 +87,29 @@ def test_names_of_diffusers_on_sd15(name, key, alpha):
     expect(aligned, model, key, factors)
 
 
+@pytest.mark.parametrize("layer", ["to_k", "to_out"])
+def test_names_of_older_diffusers_on_sd15(layer):
+    base, block = checkpoint("sd15"), "attentions.0.transformer_blocks.0.attn1"
+    key = UNET.replace("to_q", "to_out.0" if layer == "to_out" else layer)
+    factors = lora(align(MemorySource("b", base), []).shapes[key])
+    name = f"unet.down_blocks.0.{block}.processor.{layer}_lora"
+    tensors = {f"{name}.{part}.weight": factors[f"lora_{part}.weight"] for part in ("up", "down")}
+    aligned, model = laid(base, tensors)
+    assert set(model.segments) == {key}
+    factors.pop("alpha", None)
+    expect(aligned, model, key, factors)
+
+
+def test_a_file_of_whole_changes_is_a_lora():
+    base = checkpoint("sd15")
+    delta = torch.randn(align(MemorySource("b", base), []).shapes[UNET])
+    name = "diffusion_model." + UNET.removesuffix(".weight")
+    aligned, model = laid(base, {f"{name}.diff": delta})
+    assert set(model.segments) == {UNET}
+    wanted = aligned.read_base_raw(UNET).float() + delta
+    assert torch.allclose(read(model, UNET, delta.shape), wanted, atol=1e-6)
+
+
 @pytest.mark.parametrize(("part", "place"), [("q_proj", 0), ("k_proj", 1), ("v_proj", 2)])
 @pytest.mark.parametrize(
     "name",
@@ -227,6 +250,7 @@ def test_a_set_keeps_the_loras_file_open_and_closes_it(tmp_path):
             named("lora_unet_x", lora((4, 4)) | {"oft_blocks": torch.ones(4, 1)}),
             "an adapter of the kind OFT",
         ),
+        ({"diffusion_model.a.set_weight": torch.ones(4, 4)}, "an adapter of the kind set_weight"),
         (named("lora_unet_double_blocks_0_x", lora((4, 4))), "a LoRA for another architecture"),
         (named("lora_unet_mid_block_attentions_0_proj_in", lora((4, 4))), "another architecture"),
     ],

@@ -6,15 +6,19 @@ from collections import Counter
 from math import prod
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orthomerge_core.errors import CompatibilityError
+from orthomerge_core.keys.align import align
 from orthomerge_core.keys.detect import all_architectures
-from orthomerge_core.keys.misfits import what_else
+from orthomerge_core.keys.misfits import no_base, what_else
 from orthomerge_core.keys.normalise import View, normalise_shapes
 from orthomerge_core.keys.prefixes import PREFIXES
 from orthomerge_core.keys.remap import remap, whole
 from orthomerge_core.keys.setspec import Repairs
+from tests.fakes import MemorySource
 from tests.inventories import diffusers_names, inventory, small_sd3
 
 REPAIRS = st.builds(Repairs, *[st.booleans()] * len(vars(Repairs())))
@@ -140,6 +144,38 @@ def test_what_else_needs_more_than_one_odd_key():
     assert what_else([]) == ""
     assert what_else(["a.lora_A.weight", "a.lora_B.weight"]).startswith("a LoRA")
     assert what_else(["a.lora_A.weight", *(f"blocks.{i}.w" for i in range(9))]) == ""
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (["unet.a.attn1.processor.to_q_lora.up.weight"], "a LoRA"),
+        (["diffusion_model.a.diff", "diffusion_model.a.diff_b"], "a LoRA"),
+        (["diffusion_model.a.set_weight"], "a LoRA"),
+        (["lora_controlnet", *(f"input_blocks.{i}.0.up" for i in range(9))], "a control LoRA"),
+        (["emb_params"], "a textual-inversion embedding"),
+        (["image_proj.proj.weight", "ip_adapter.1.to_k_ip.weight"], "an IP-Adapter"),
+        (["down_blocks.0.motion_modules.0.proj_in.weight"], "a motion module"),
+    ],
+)
+def test_what_is_no_base_says_what_it_is(keys, words):
+    assert what_else(keys).startswith(words)
+    assert no_base(keys) == what_else(keys)
+    base = MemorySource("b", {key: torch.ones(4, 4) for key in keys})
+    with pytest.raises(CompatibilityError, match=f'base "b" is {words}'):
+        align(base, [])
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (["control_model.a.weight"], "a ControlNet"),
+        (["body.0.rdb1.conv1.weight"], "an upscaler"),
+        (["first_stage_model.encoder.conv_in.weight"], "a VAE"),
+    ],
+)
+def test_models_of_other_kinds_can_be_merged_among_themselves(keys, words):
+    assert what_else(keys).startswith(words) and no_base(keys) == ""
 
 
 STABLE_AUDIO = {

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
 from ...orthomerge_core import errors
 from ...orthomerge_core.io.opening import is_readable_name
+from ...orthomerge_core.io.paths import did_you_mean_file
 from ...orthomerge_core.recipe.codec import MAX_MODELS
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "listing",
     "metadata_allowed",
     "names",
-    "near_words",
     "output_folder",
     "output_target",
     "readable_names",
@@ -32,7 +31,6 @@ __all__ = [
 
 _LONGEST_PREFIX = 200
 """Bytes of a part of a prefix: systems take 255, and a number and a suffix are added."""
-_ALIKE, _LONGEST_NAME = 0.6, 200
 LORAS = "loras"
 GGUF, OWN_GGUF = "unet_gguf", "orthomerge_gguf"
 """The pack that loads GGUF registers the first; without it, the second is ours."""
@@ -114,7 +112,12 @@ def _resolve(name: str, known: Mapping[str, tuple[str, str]]) -> Path:
     if wanted not in known:
         raise errors.FileError(
             f'no model file "{name.strip()}" in the model folders',
-            fix=near_words(wanted, [n for n in known if is_readable_name(n)]),
+            fix=did_you_mean_file(
+                wanted,
+                [n for n in known if is_readable_name(n)],
+                none_known="Put weights into models/diffusion_models or checkpoints first.",
+                none_near="Refresh the model lists (R) if the file is new.",
+            ),
         )
     path = folder_paths.get_full_path(*known[wanted])
     if path is None:
@@ -136,40 +139,6 @@ class ModelFolders:
         """Every readable model file, each once."""
         known = names()
         return list({_resolve(n, known): None for n in sorted(known) if is_readable_name(n)})
-
-
-def near_words(wanted: str, known: Sequence[str], none_known: str = "") -> str:
-    """Up to three names that may have been meant, likeliest first, or what to do for a new file.
-
-    none_known: what to do where there is no file at all.
-
-    The same file name in another folder comes first. After it, names rank by how alike their stems
-    are (0 to 1, at least 0.6), with 0.2 more in the folder that was asked for.
-    """
-    if not known:
-        return none_known or "Put weights into models/diffusion_models or checkpoints first."
-    folder, stem = _split(wanted)
-    asked = f"{stem}.{wanted.rpartition('.')[2]}"
-    alike = SequenceMatcher(b=stem.lower()[:_LONGEST_NAME], autojunk=False)
-    ranked: list[tuple[float, str]] = []
-    for name in known:
-        other_folder, other_stem = _split(name)
-        alike.set_seq1(other_stem.lower()[:_LONGEST_NAME])
-        ratio = alike.ratio() if alike.quick_ratio() >= _ALIKE else 0.0
-        if name.endswith(asked) and other_stem == stem:
-            ratio = 2.0
-        if ratio >= _ALIKE:
-            ranked.append((ratio + (0.2 if other_folder == folder else 0.0), name))
-    best = [name for _, name in sorted(ranked, key=lambda pair: (-pair[0], pair[1]))[:3]]
-    if not best:
-        return "Refresh the model lists (R) if the file is new."
-    return f"Did you mean {' or '.join(chr(34) + name + chr(34) for name in best)}?"
-
-
-def _split(name: str) -> tuple[str, str]:
-    """Folder and stem of a shown name."""
-    folder, _, leaf = name.rpartition("/")
-    return folder, leaf.rpartition(".")[0] or leaf
 
 
 def listing() -> list[dict[str, Any]]:

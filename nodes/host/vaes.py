@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from ...orthomerge_core import errors
-from .files import fingerprint, names, near_words, resolve
+from ...orthomerge_core.io.paths import did_you_mean_file
+from .files import fingerprint, names, resolve
 
 __all__ = ["resolve_vae", "vae_fingerprint", "vae_names"]
 
@@ -39,7 +40,12 @@ def resolve_vae(name: str) -> Path:
         return resolve(wanted)
     raise errors.FileError(
         f'no VAE "{wanted}" in the folders for VAEs and checkpoints',
-        fix=near_words(wanted, there, "Put it into models/vae first."),
+        fix=did_you_mean_file(
+            wanted,
+            there,
+            none_known="Put it into models/vae first.",
+            none_near="Refresh the model lists (R) if the file is new.",
+        ),
     )
 
 

@@ -14,6 +14,9 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 
+from orthomerge_core.errors import FileError
+from orthomerge_core.execute.plan.resolve import FolderResolver
+
 
 def test_names_of_all_folders(host: ModuleType, folders: Path):
     assert host.readable_names() == [
@@ -275,3 +278,26 @@ def test_unknown_device_is_refused(host: ModuleType, errors: ModuleType):
 def test_weights_that_the_host_does_not_know(host: ModuleType, errors: ModuleType):
     with pytest.raises(errors.CompatibilityError, match="does not recognize these weights"):
         host.load_model({"a.weight": torch.ones(2, 2)}, {})
+
+
+@pytest.mark.parametrize("name", ["sub/a.safetensors", "sub\\a.safetensors", "far/b.safetensors"])
+def test_nodes_and_shell_find_the_same_file(host: ModuleType, folders: Path, name: str):
+    models = folders / "diffusion_models"
+    (models / "sub" / "a.safetensors").write_bytes(b"")
+    (folders / "elsewhere").mkdir()
+    (folders / "elsewhere" / "b.safetensors").write_bytes(b"")
+    (models / "far").symlink_to(folders / "elsewhere", target_is_directory=True)
+    assert host.resolve(name).samefile(FolderResolver([models])(name))
+
+
+@pytest.mark.parametrize("name", ["sub/detial.safetensors", "flsh.safetensors", "zzz.safetensors"])
+def test_nodes_and_shell_suggest_the_same_names(
+    host: ModuleType, errors: ModuleType, folders: Path, name: str
+):
+    with pytest.raises(errors.FileError) as ours:
+        host.resolve(name)
+    with pytest.raises(FileError) as theirs:
+        FolderResolver([folders / "diffusion_models"])(name)
+    said = [str(error.value).partition("Did you mean ")[2] for error in (ours, theirs)]
+    assert said[0] == said[1]
+    assert bool(said[0]) == (name != "zzz.safetensors")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...errors import FileError, OrthoMergeError, PlanError, RecipeError, did_you_mean
 from ...io.opening import is_readable_name
-from ...io.paths import is_file
+from ...io.paths import did_you_mean_file, is_file
 from ...io.source import Source
 from ...keys.setspec import ModelSpec, Repairs, SetSpec
 from ...recipe.model import BASE, Recipe
@@ -48,13 +48,17 @@ class FolderResolver:
             return below[0]
         if len(below) > 1:
             raise _several(file, below)
-        names = sorted({p.name for p in self.candidates()})
-        raise FileError(
-            f'"{file}" was not found',
-            fix=did_you_mean(file, names)
-            if names
-            else "Put it beside the recipe, or name its folder (in a shell with --models-dir).",
-        )
+        beside = "Put it beside the recipe, or name its folder (in a shell with --models-dir)."
+        near = did_you_mean_file(wanted, self._names(), none_known=beside, none_near=beside)
+        raise FileError(f'"{file}" was not found', fix=near)
+
+    def _names(self) -> list[str]:
+        """The candidates as a recipe would name them, without the way to the folders."""
+        found = []
+        for path in self.candidates():
+            tops = [top for top in self.folders if path.is_relative_to(top)]
+            found.append(path.relative_to(tops[0]).as_posix() if tops else path.name)
+        return sorted(set(found))
 
     def candidates(self) -> list[Path]:
         """Every readable model file in the folders and below, sorted; looked for once."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from .architecture import Architecture
 from .components import claim
 from .known import all_architectures, detect_canonical
-from .prefixes import CHECKPOINT, without_prefix
+from .prefixes import CHECKPOINT, without_prefix, wrapper_of
 from .remap import Piece, has_marker, remap, whole
 from .setspec import Repairs
 
@@ -40,8 +40,7 @@ class View:
 
     `pieces`: the diffusion model. `parts`: text encoders and VAE, by canonical keys that start with
     their component. `left_out`: reason → keys that are in neither. `repairs`: names of the
-    `Repairs`
-    toggles that did something, in order. `prefix`: what was taken off every diffusion key.
+    `Repairs` toggles that did something, in order. `prefix`: what was taken off diffusion keys.
     """
 
     architecture: Architecture
@@ -69,6 +68,34 @@ def normalise_shapes(
     `components`: whether text encoders and VAE are part of the view, or left out.
     """
     repairs = repairs or Repairs()
+    outer = wrapper_of(shapes) if repairs.fix_prefixes else ""
+    inner = {key.removeprefix(outer): shape for key, shape in shapes.items()}
+    view = _view(inner, repairs, components)
+    return view if not outer else _wrapped(view, outer, dict(zip(inner, shapes, strict=True)))
+
+
+def _wrapped(view: View, outer: str, keys: Mapping[str, str]) -> View:
+    """The view of a file from that of its keys without a wrapper's prefix; `keys` leads back."""
+
+    def back(pieces: Mapping[str, Piece]) -> dict[str, Piece]:
+        return {
+            name: Piece(p.shape, tuple(replace(s, key=keys[s.key]) for s in p.segments))
+            for name, p in pieces.items()
+        }
+
+    left_out = {why: tuple(keys[key] for key in found) for why, found in view.left_out.items()}
+    repairs = tuple(dict.fromkeys(("fix_prefixes", *view.repairs)))
+    return replace(
+        view,
+        pieces=back(view.pieces),
+        parts=back(view.parts),
+        left_out=left_out,
+        repairs=repairs,
+        prefix=outer + view.prefix,
+    )
+
+
+def _view(shapes: Mapping[str, tuple[int, ...]], repairs: Repairs, components: bool) -> View:
     inside, beside, left_out = _split(shapes)
     names, prefix = {k: k for k in inside}, ""
     if repairs.fix_prefixes:

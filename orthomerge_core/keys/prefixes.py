@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from .known import all_architectures, detect_canonical
 from .markers import is_marker
 
-__all__ = ["CHECKPOINT", "PREFIXES", "without_prefix", "without_wrappers"]
+__all__ = ["CHECKPOINT", "PREFIXES", "without_prefix", "without_wrappers", "wrapper_of"]
 
 CHECKPOINT = "model.diffusion_model."
 
@@ -67,6 +67,19 @@ def without_prefix(
 def without_wrappers(key: str) -> str:
     """A key without the names that PyTorch's wrappers put into it."""
     return _WRAPPERS.sub("", key) or key
+
+
+def wrapper_of(keys: Iterable[str]) -> str:
+    """What a wrapper put before the keys of a whole checkpoint ("module.", "state_dict."), or "".
+
+    A hundredth of the keys may be without it, such as a step counter beside the state.
+    """
+    keys = tuple(keys)
+    example = next((k for k in keys if f".{CHECKPOINT}" in k and not k.startswith(CHECKPOINT)), "")
+    outer = example[: example.find(f".{CHECKPOINT}") + 1]
+    inner = {key.removeprefix(outer) for key in keys}
+    bare = sum(not key.startswith(outer) for key in keys)
+    return outer if len(inner) == len(keys) and bare <= 0.01 * len(keys) else ""
 
 
 def _without_wrappers(keys: Iterable[str]) -> dict[str, str]:

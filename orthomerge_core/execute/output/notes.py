@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from ...keys.aligned import AlignedModel
 from ...keys.content import diffusion_part, model_content_hash
+from ...keys.lora.source import LoraSource
 from ...messages import Message
 from ...recipe.model import BASE
 from ..fallback import TEXTURE, Work
@@ -99,6 +100,8 @@ def _unmatched(plan: Plan) -> Iterator[Message]:
 
 
 def _absent(plan: Plan, model: AlignedModel) -> list[str]:
+    if isinstance(model.source, LoraSource):
+        return []  # what it does not change, it does not lack
     odd = set(model.mismatched)
     return [key for key in plan.aligned.keys if not model.has(key) and key not in odd]
 

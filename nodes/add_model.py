@@ -1,4 +1,4 @@
-"""OrthoAddModel: MODEL and CLIP of the graph, LoRAs and patches applied, as one more entry."""
+"""OrthoAddModel: adds a MODEL and CLIP of the graph, with LoRAs and patches applied, to the set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Merges of a grid: MODELs that take turns in one memory, and the report of every cell made."""
+"""Merges of a grid: MODELs that share one memory, and a report per cell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CLIP and VAE beside a MODEL: which a set can give, and why not."""
+"""CLIP and VAE beside a MODEL: which a set can provide, and why not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a MODEL's weights are, without reading them: what was loaded, and its patches by content."""
+"""The identity of a MODEL's weights without reading them: its file and its patches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MODEL and CLIP of the running host as a source of weights, LoRAs and patches applied."""
+"""A MODEL and CLIP of the running host as a source of weights, with patches applied."""
 
 from __future__ import annotations
 

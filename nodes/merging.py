@@ -1,4 +1,4 @@
-"""The one way in which nodes merge: into memory or into a file, the same plan and the same run."""
+"""Merging for all nodes: into memory or into a file, by the same plan and run."""
 
 from __future__ import annotations
 

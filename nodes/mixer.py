@@ -1,4 +1,4 @@
-"""OrthoMixer: the table. What the optimizer proposes and what the person decides, as one recipe."""
+"""OrthoMixer: the table, which combines the optimizer's proposal with the person's edits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which choices a set leaves, for the browser: components, VAE and prediction."""
+"""The choices that a set leaves open, for the browser: components, VAE and prediction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the nodes tell the browser beside their outputs."""
+"""The data that nodes send to the browser beside their outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Merges that are still there, so that the same one is never made twice.
+"""Results of earlier merges that still exist, so that none is computed twice.
 
 A result is a MODEL of the graph or a file that was saved. Nothing here keeps a tensor alive: MODELs
 are held by weak reference, files by name. Whoever stores a result again proves it by its hashes, so

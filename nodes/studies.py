@@ -1,4 +1,4 @@
-"""Studies of this server: where they lie, and the pictures that people compare."""
+"""This server's studies: where they are stored, and the pictures that people compare."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What travels between the nodes, and the names of its sockets.
+"""The values that travel between the nodes, and their socket types.
 
 ORTHO_MODELS carries `keys.setspec.SetSpec` itself. Each value says itself in a few words, because
 ComfyUI shows the text of a node's inputs in every error it reports.

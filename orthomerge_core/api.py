@@ -1,4 +1,4 @@
-"""The core as functions, which the shell's commands call as well.
+"""The Python interface. The shell's commands call the same functions.
 
     from orthomerge_core import api
 

@@ -1,4 +1,4 @@
-"""Every error that a person can cause or meet, and nothing else.
+"""The error classes: one per kind of mistake or failure that a person can cause or meet.
 
     OrthoMergeError
     ├── FileError               a file cannot be used as weights

@@ -1,4 +1,4 @@
-"""A parameter described once: checked by the core, drawn by the node, the table and the shell."""
+"""Parameters of methods: described once for the core, the nodes, the table and the shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a long step says how far it is, and learns that it should stop."""
+"""Progress of a long step, and how it is told to stop."""
 
 from __future__ import annotations
 

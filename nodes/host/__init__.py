@@ -1,4 +1,4 @@
-"""The only place that imports comfy.*, folder_paths and server: the bridge to the running host.
+"""The only package that imports comfy.*, folder_paths and server.
 
 Where releases of ComfyUI differ, the difference ends here. The host's modules are imported inside
 the functions, so that the pack registers quickly and its schemas can be looked at without a loaded

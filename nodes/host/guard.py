@@ -1,4 +1,4 @@
-"""Errors on their way to the person: one clear line, and no path of the disk."""
+"""Turns errors into one clear line without paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MODELs that take turns in one model's memory: each is made when ComfyUI loads it.
+"""MODELs that share the memory of one: each is merged when ComfyUI loads it.
 
 ComfyUI runs a node for every item of a list before the next node sees any of them, so sixteen
 merges would lie in memory before the first is sampled. Here the sixteen MODELs share one module.

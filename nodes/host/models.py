@@ -1,4 +1,4 @@
-"""From a state dict to a MODEL and back, and the device that the host would use."""
+"""Converts a state dict to a MODEL and back, and chooses the device."""
 
 from __future__ import annotations
 

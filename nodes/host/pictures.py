@@ -1,4 +1,4 @@
-"""Pictures that a node saves itself, with texts in their header."""
+"""Pictures that a node saves itself, with text in their header."""
 
 from __future__ import annotations
 

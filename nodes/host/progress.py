@@ -1,4 +1,4 @@
-"""How far a node is, and whether it should stop."""
+"""A node's progress bar and its interruption."""
 
 from __future__ import annotations
 

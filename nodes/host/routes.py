@@ -1,4 +1,4 @@
-"""What the browser asks before any run: which files there are, and who is in a set."""
+"""HTTP routes for the browser: the list of files, and the models of a set."""
 
 from __future__ import annotations
 

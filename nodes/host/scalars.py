@@ -1,4 +1,4 @@
-"""One guard in front of every node: each input is what its schema says, or an error names it.
+"""Checks every input of a node against its schema; an error names the input.
 
 The host converts some values on its way (null at a text becomes "None") and holds none of a newer
 node's lists of choices in its older releases, so a node can be handed anything that JSON can say.

@@ -1,4 +1,4 @@
-"""Which outputs of a node lead anywhere, so that only those are made."""
+"""Which outputs of a node are connected, so that only those are computed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where chunk sums are added up: one slice per tensor, written by one thread at a time."""
+"""Accumulates chunk sums: each tensor has one slice, written by one thread at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Analyses kept on disk under their files' fingerprints, so that a second run reads nothing.
+"""Analyses cached on disk under their files' fingerprints; a repeat run reads no weights.
 
 One entry is one file: a line of JSON that says what it is about and the hash of the rest, then the
 analysis as JSON. A set that is part of an analyzed set is answered from that one.

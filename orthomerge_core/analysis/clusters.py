@@ -1,4 +1,4 @@
-"""Which models change the base alike: groups from the Gram alone."""
+"""Groups of models that change the base alike, from the Gram alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sums of new models' deltas against those of models whose own sums are known already."""
+"""Sums between the deltas of new models and those of models that are analyzed already."""
 
 from __future__ import annotations
 

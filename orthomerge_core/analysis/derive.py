@@ -1,4 +1,4 @@
-"""Everything that follows from an analysis without reading a file: per model and per pair."""
+"""Figures per model and per pair, derived from an analysis without reading a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""New models into a known analysis: only sums that involve a new model are made.
+"""Adds models to a known analysis: only sums that involve a new model are computed.
 
 A pair's inner product and sign counts need the data of both, so the known models cannot stay
 unread altogether; but where a new model lacks a key, or equals the base, every such sum is zero and

@@ -1,4 +1,4 @@
-"""Where a fine-tune lives: how each model's change is spread over blocks or kinds of layer."""
+"""How each model's change is distributed over blocks or kinds of layer."""
 
 from __future__ import annotations
 

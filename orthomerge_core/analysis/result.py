@@ -1,4 +1,4 @@
-"""What one streaming pass leaves: sums per tensor, from which everything else follows."""
+"""Result of the streaming pass: sums per tensor, from which every figure is derived."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which models of a set differ by no more than their stored formats round, from samples."""
+"""Finds, from samples, models that differ by no more than their formats' rounding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Part of an analysis: fewer models, another order, other names."""
+"""Selects, reorders or renames the models of an analysis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often deltas are non-zero together and of opposite sign, counted on packed bits."""
+"""Counts, on packed bits, how often two deltas are non-zero and of opposite sign."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one pass: every float tensor of a base and its models is read once, in chunks, and summed."""
+"""The streaming pass: reads every float tensor of a set once, in chunks, and sums."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One thread's way with a tensor: read a chunk of every model, sum it, again if it is odd."""
+"""Per-thread accumulation of chunk sums; float64 fallback for unusual chunks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The raw sums of all tensors as plain JSON, in columns, and the way back."""
+"""Sums of all tensors as plain JSON in columns, and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tensors of a model that are known to be the base's, byte for byte, without reading either."""
+"""Finds tensors that are byte for byte the base's, without reading them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A progress bar on stderr: amount, rate, time left. Silent where nobody looks."""
+"""A progress bar on stderr: amount, rate, time left. Silent unless stderr is a terminal."""
 
 from __future__ import annotations
 

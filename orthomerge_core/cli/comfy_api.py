@@ -1,4 +1,4 @@
-"""ComfyUI's HTTP interface, as far as a preview needs it; standard library only."""
+"""A minimal client of ComfyUI's HTTP interface; standard library only."""
 
 from __future__ import annotations
 

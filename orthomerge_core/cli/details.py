@@ -1,4 +1,4 @@
-"""Options for what the header of a merged file says to people."""
+"""Options for the descriptive metadata in a merged file's header."""
 
 from __future__ import annotations
 

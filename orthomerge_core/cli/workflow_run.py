@@ -1,4 +1,4 @@
-"""Recipes merged by a running ComfyUI: one posted workflow per recipe."""
+"""Runs a workflow on a running ComfyUI, once per recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many threads torch uses, for a while and on the calling thread only."""
+"""Sets torch's thread count temporarily, for the calling thread only."""
 
 from __future__ import annotations
 

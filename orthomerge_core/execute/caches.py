@@ -1,4 +1,4 @@
-"""Everything that merges keep between runs, below one folder."""
+"""The caches that merges keep between runs, below one folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps the costly half of a method on disk, so that a change of alpha costs a fraction."""
+"""Caches the expensive half of a method on disk, so that changing alpha costs a fraction."""
 
 from __future__ import annotations
 

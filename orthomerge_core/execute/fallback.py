@@ -1,4 +1,4 @@
-"""What became of each tensor, and when the base's takes its place."""
+"""The outcome of each tensor, and when the base's tensor is used instead."""
 
 from __future__ import annotations
 

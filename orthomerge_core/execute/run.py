@@ -1,4 +1,4 @@
-"""The one function that merges, behind previews, files and the shell."""
+"""Executes a plan: the one function behind previews, files and the shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every other method: tensors held whole, computed beside the thread that reads and stores."""
+"""Merges with methods that need whole tensors, computed beside the thread that reads and stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values of a tensor that is merged whole: the method, its cached parts, strength, texture."""
+"""The values of a tensor that is merged whole: method, cached parts, strength, texture."""
 
 from __future__ import annotations
 

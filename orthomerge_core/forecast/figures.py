@@ -1,4 +1,4 @@
-"""What a forecast says: of each row, block and component, and of the whole merge."""
+"""The figures of a forecast: per row, block and component, and for the whole merge."""
 
 from __future__ import annotations
 

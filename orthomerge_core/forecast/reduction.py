@@ -1,4 +1,4 @@
-"""What a table needs of an analysis to forecast a merge: distances between models, per tensor."""
+"""What a table needs of an analysis for its forecasts: distances between models, per tensor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an axis can change in a recipe, by the names that people write.
+"""The parts of a recipe that an axis can change, by the names that people write.
 
 To add a kind: a subclass of `Target` in `kinds` and its line in `find_target`.
 """

@@ -1,4 +1,4 @@
-"""The values of an axis as a person writes them: lists, ranges and the word `each`."""
+"""Parses the values of an axis: lists, ranges and the word `each`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What quantization schemes stand on: a source whose stored bytes can be read as they are."""
+"""Sources whose stored bytes can be read as they are, on which quantization schemes build."""
 
 from __future__ import annotations
 

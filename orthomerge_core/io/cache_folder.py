@@ -1,4 +1,4 @@
-"""One folder under every cache: entries that carry their key and a checksum over all of themselves.
+"""The folder behind every cache: entries with their key and a checksum over the whole entry.
 
     <32 hex digits: XXH3-128 of all that follows>\n
     <JSON: what the entry is about, and its "key">\n

@@ -1,4 +1,4 @@
-"""Things that are closed when their `with` block ends, however it ends."""
+"""Base class of things that are closed when their `with` block ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The GGUF header, parsed here and checked completely, so that a lying file is a named error.
+"""Parses and checks the GGUF header completely, so that a corrupt file is a named error.
 
 Little-endian: magic, version, counts, key-value pairs, then name, dimensions (innermost first),
 type and offset of each tensor; the data begins at the next multiple of `general.alignment`.

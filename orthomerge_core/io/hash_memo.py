@@ -1,4 +1,4 @@
-"""Content hashes of files that were read once, so that no file is read just to be hashed."""
+"""Remembers the content hashes of files, so that no file is read just to be hashed."""
 
 from __future__ import annotations
 

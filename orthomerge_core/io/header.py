@@ -1,4 +1,4 @@
-"""The safetensors header, believed only after every number in it has been checked.
+"""Reads the safetensors header; every number in it is checked before it is used.
 
 A file is: 8 bytes little-endian header length, that many bytes of JSON, then the tensors' bytes.
 The JSON maps names to dtype, shape and data_offsets (relative to the end of the header), and

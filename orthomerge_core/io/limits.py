@@ -1,4 +1,4 @@
-"""What no real file reaches: limits on headers, checked before memory is spent on them.
+"""Limits on headers that no real file reaches, checked before memory is allocated.
 
 The largest diffusion checkpoints have under 10,000 tensors and headers of 2 MB; trainers add up to
 a few megabytes of metadata in under a hundred entries, and tokenizers in GGUF files 800,000 words.

@@ -1,4 +1,4 @@
-"""From a path to a source: the one place that decides what kind of file it is."""
+"""Opens a path as a source; the only place that decides what kind of file it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are called .safetensors and are something else, known by their first bytes."""
+"""Recognizes other types of files under the name .safetensors, by their first bytes."""
 
 from __future__ import annotations
 

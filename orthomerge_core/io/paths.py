@@ -1,4 +1,4 @@
-"""Paths and names of files: what is there, and what may have been meant.
+"""Checks of paths that never raise, and suggestions for file names.
 
 A name that the system cannot have is nothing, not an exception.
 """

@@ -1,4 +1,4 @@
-"""A file read at offsets, never mapped: one that shrinks is an error, not a dead process."""
+"""Reads a file at offsets, never mapped: a file that shrinks is an error, not a dead process."""
 
 from __future__ import annotations
 

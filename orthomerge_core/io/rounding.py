@@ -1,4 +1,4 @@
-"""The step of a stored format: how far apart neighboring values lie where a value is stored."""
+"""The step of a stored format: the distance between neighboring values at a given value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory that stored bytes pass through on their way to float32."""
+"""A buffer that stored bytes pass through on their way to float32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all kinds of weights look like to the rest: named tensors, read lazily and exactly."""
+"""The interface of all sources of weights: named tensors, read lazily and exactly."""
 
 from __future__ import annotations
 

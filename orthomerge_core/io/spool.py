@@ -1,4 +1,4 @@
-"""Tensors put aside on disk until the header that announces them can be written."""
+"""Keeps tensors on disk until the header that describes them can be written."""
 
 from __future__ import annotations
 

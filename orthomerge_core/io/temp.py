@@ -1,4 +1,4 @@
-"""Temporary files beside their target: locked while they are written, swept when nobody does.
+"""Temporary files beside their target: locked while they are written, removed when abandoned.
 
 A process that is killed leaves its file behind, but the system drops its lock. Whoever next writes
 to the same target takes that for the sign that the file may go.

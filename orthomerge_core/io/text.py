@@ -1,4 +1,4 @@
-"""Reading text files that people name."""
+"""Reads text files that a person named."""
 
 from __future__ import annotations
 

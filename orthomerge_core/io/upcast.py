@@ -1,4 +1,4 @@
-"""Stored floats to float32, exactly: the one place that knows how wide each dtype is."""
+"""Converts stored floats to float32, exactly; the one place that knows how wide each dtype is."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Names of tensors: which architecture a file is, and how a model lies over its base."""
+"""Tensor names: detecting the architecture of a file, and aligning models with their base."""

@@ -1,4 +1,4 @@
-"""Laying models over their base: canonical keys, repairs in the reader, and a report per model."""
+"""Aligns models with their base: canonical keys, repairs while reading, and a report per model."""
 
 from __future__ import annotations
 

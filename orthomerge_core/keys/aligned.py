@@ -1,4 +1,4 @@
-"""Models laid over their base: canonical keys, and where each key's elements lie in each file."""
+"""Aligned models: canonical keys, and where each key's elements are stored in each file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Axes that a container lost or gained: a GGUF base gets the shapes that ComfyUI expects back."""
+"""Restores axes that a container dropped or added: a GGUF base gets the shapes ComfyUI expects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models that differ from the base in their input channels only: the shared ones are laid over it.
+"""Models that differ from the base in their input channels only: the shared channels are merged.
 
 Inpainting, editing and control variants take more channels than the standard model, behind those of
 the picture itself. With C and D channels, the first min(C, D) mean the same in both.

@@ -1,4 +1,4 @@
-"""What a set leaves to choose: where the VAE comes from, and what the result predicts."""
+"""The choices that a set leaves open: the source of the VAE and the prediction type."""
 
 from __future__ import annotations
 

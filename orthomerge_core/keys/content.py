@@ -1,4 +1,4 @@
-"""One hash for the weights of a model as a set uses them."""
+"""The content hash of a model's weights as a set uses them."""
 
 from __future__ import annotations
 

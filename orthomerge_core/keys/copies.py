@@ -1,4 +1,4 @@
-"""Fixed copies: a model as the set reads it, written out as a new complete file."""
+"""Fixed copies: writes a model as the set reads it into a new, complete file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Depth: how many blocks a model stacks, and which of them stand for which of the base's."""
+"""Depth: how many blocks a model has, and which of them correspond to which of the base's."""
 
 from __future__ import annotations
 

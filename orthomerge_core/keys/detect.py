@@ -1,4 +1,4 @@
-"""Which architecture a file is, from its keys and shapes alone."""
+"""Detects the architecture of a file from its keys and shapes alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models that are the same weights under two names."""
+"""Finds models with the same weights under two names."""
 
 from __future__ import annotations
 

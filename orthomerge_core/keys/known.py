@@ -1,4 +1,4 @@
-"""The architectures that are described, found by a package walk."""
+"""The architectures that have a description, found by a package walk."""
 
 from __future__ import annotations
 

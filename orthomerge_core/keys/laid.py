@@ -1,4 +1,4 @@
-"""One model laid over the base, with its report: the base itself, a LoRA, or any other model."""
+"""One model aligned with the base, with its report: the base itself, a LoRA, or any other model."""
 
 from __future__ import annotations
 

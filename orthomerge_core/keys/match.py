@@ -1,4 +1,4 @@
-"""Which tensors of a model stand for which keys of the base."""
+"""Matches the tensors of a model with the base's keys."""
 
 from __future__ import annotations
 

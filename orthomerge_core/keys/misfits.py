@@ -1,4 +1,4 @@
-"""Files that are no model to merge, known by their keys, each with a sentence that says so."""
+"""Recognizes, by their keys, files that cannot be merged as models, and says what they are."""
 
 from __future__ import annotations
 

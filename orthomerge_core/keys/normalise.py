@@ -1,4 +1,4 @@
-"""Canonical keys of a file: its components are told apart, and their prefixes are taken off."""
+"""Canonical keys of a file: tells its components apart and removes their prefixes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From paths to a set, and from a set to aligned models with their files open."""
+"""Builds a set from paths, and opens a set as aligned models."""
 
 from __future__ import annotations
 

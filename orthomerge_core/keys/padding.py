@@ -1,4 +1,4 @@
-"""A quantized base whose layers were rounded up in size, cut back to what its fine-tunes hold."""
+"""Removes the padding from a quantized base whose layers were rounded up in size."""
 
 from __future__ import annotations
 

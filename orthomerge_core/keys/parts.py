@@ -1,4 +1,4 @@
-"""Text encoders and VAEs laid over the base's: usable, absent, or of another size."""
+"""Aligns text encoders and VAEs with the base's: usable, absent, or of another size."""
 
 from __future__ import annotations
 

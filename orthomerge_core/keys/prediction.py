@@ -1,4 +1,4 @@
-"""What a model predicts, by the marker tensors from which ComfyUI knows it."""
+"""The prediction type of a model, from the marker tensors by which ComfyUI knows it."""
 
 from __future__ import annotations
 

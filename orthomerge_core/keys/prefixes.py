@@ -1,4 +1,4 @@
-"""Key prefixes: what wrappers and checkpoints put before, and into, the names of a model."""
+"""Key prefixes: what wrappers and checkpoints add to the names of a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one pass over a set reads: how many bytes, and which keys must stay on one thread."""
+"""The reading plan of a pass: how many bytes, and which keys must stay on one thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Diffusers names to canonical ones, as runs of segments: renames, stacked rows, swapped halves."""
+"""Translates diffusers names to canonical ones: renames, stacked rows, swapped halves."""
 
 from __future__ import annotations
 

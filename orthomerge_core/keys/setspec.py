@@ -1,4 +1,4 @@
-"""Which files make a set, before any is opened: what travels between nodes and to the shell."""
+"""The description of a set before any file is opened; it travels between nodes and to the shell."""
 
 from __future__ import annotations
 

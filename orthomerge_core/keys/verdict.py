@@ -1,4 +1,4 @@
-"""What alignment found, in words: one verdict per model and a few findings."""
+"""The result of alignment in words: one verdict per model and a few findings."""
 
 from __future__ import annotations
 

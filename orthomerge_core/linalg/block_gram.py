@@ -1,4 +1,4 @@
-"""Inner products with the same bits whoever sums them: exact within blocks, which come in order."""
+"""Inner products that have the same bits in any order of summation, exact within blocks."""
 
 from __future__ import annotations
 

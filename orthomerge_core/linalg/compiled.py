@@ -1,4 +1,4 @@
-"""Where compiled code comes from: `loops.py`, if the optional numba is installed."""
+"""Loads the compiled inner loops of `loops.py`, if the optional numba is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rotations and their generators: the Cayley transform, both ways."""
+"""Rotations and their generators: the Cayley transform and its inverse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The inner loops, in plain Python that the optional numba turns into vector code.
+"""The inner loops in plain Python, which the optional numba compiles to vector code.
 
 This file is loaded by `compiled.loops`, where numba is installed, and under one name whatever the
 package is called: numba keeps what it compiled on the disk, asks for this name again and looks at

@@ -1,4 +1,4 @@
-"""The best product of two thin matrices for a change, and rules for how thin they may be."""
+"""The best low-rank approximation of a change, and rules for its rank."""
 
 from __future__ import annotations
 

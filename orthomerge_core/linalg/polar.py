@@ -1,4 +1,4 @@
-"""The rotation nearest to a matrix."""
+"""The rotation nearest to a matrix: its polar factor."""
 
 from __future__ import annotations
 

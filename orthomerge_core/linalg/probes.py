@@ -1,4 +1,4 @@
-"""How wrong a rotation is, from products with a few random vectors.
+"""Estimates the error of a rotation from products with a few random vectors.
 
 Vectors are rows: [probes, d] times a matrix is several times faster than the other way round.
 """

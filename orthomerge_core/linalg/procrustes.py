@@ -1,4 +1,4 @@
-"""Rotations of one base towards several targets, by way of the eigenbasis of W0 W0ᵀ.
+"""Rotations of one base towards several targets, through the eigenbasis of W0 W0ᵀ.
 
 With W0 W0ᵀ + λI = V Λ Vᵀ and S = Vᵀ W0, the target of a delta δ is M = Λ + E, E = Vᵀ δ Sᵀ plus what
 V leaves off the diagonal, in that basis, and its rotation is polar(M). W0 and δ are [d, n] with d

@@ -1,4 +1,4 @@
-"""Deltas made orthogonal to each other, as coefficients that need only their Gram.
+"""Makes deltas orthogonal to each other, as coefficients that need only their Gram.
 
 Every function returns T [rows, rows] with δ'_i = Σ_j T_ij δ_j.
 """

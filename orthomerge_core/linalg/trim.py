@@ -1,4 +1,4 @@
-"""Which weights of a delta are large."""
+"""Selects the weights of a delta that are large."""
 
 from __future__ import annotations
 

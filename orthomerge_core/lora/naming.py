@@ -1,4 +1,4 @@
-"""Names of a LoRA's layers that ComfyUI and kohya's tools read."""
+"""Layer names for LoRA files that ComfyUI and kohya's tools read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipes of sd-mecha that say something our table can say."""
+"""Converts recipes of sd-mecha to ours, where our table can express them."""
 
 from __future__ import annotations
 

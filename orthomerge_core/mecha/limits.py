@@ -1,4 +1,4 @@
-"""What sd-mecha cannot say of a merge, told before it runs."""
+"""What sd-mecha cannot express of a merge, reported before it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lines of a `.mecha` text as steps, each of which refers to earlier ones by number.
+"""Parses a `.mecha` text into steps, each of which refers to earlier ones by number.
 
     version 0.1.0
     model "a.safetensors" model_config="sdxl-sgm" merge_space="weight"

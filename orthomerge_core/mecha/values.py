@@ -1,4 +1,4 @@
-"""What a step of a `.mecha` text comes to: values that combine without growing.
+"""The values of the steps of a `.mecha` text; they combine without growing.
 
 `imports` evaluates the steps; the names and defaults of sd-mecha's methods stand here.
 """

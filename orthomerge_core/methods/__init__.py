@@ -1,1 +1,1 @@
-"""Merge methods, one file each; `registry` finds them and `contract` says what one is."""
+"""Merge methods, one file each: `contract` defines them and `registry` finds them."""

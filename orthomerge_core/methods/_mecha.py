@@ -1,4 +1,4 @@
-"""What the methods borrowed from sd-mecha share: its tensor functions, without its executor."""
+"""Access to the tensor functions that some methods borrow from sd-mecha, without its executor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rotations of a tensor's rows in the form they are kept in, and sums over them."""
+"""Rotations of a tensor's rows in their stored form, and sums over them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a merge method is. One file per method; registration by decorator; see `registry`."""
+"""The interface of a merge method. One file per method, registered by a decorator."""
 
 from __future__ import annotations
 

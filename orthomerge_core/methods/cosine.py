@@ -1,4 +1,4 @@
-"""The cosine pair: towards a model as far as its columns are unlike the base's."""
+"""The cosine pair: interpolates each column by its similarity to the base's."""
 
 from __future__ import annotations
 

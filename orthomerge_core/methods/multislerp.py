@@ -1,4 +1,4 @@
-"""MultiSLERP: a mean of changes that does not shrink."""
+"""MultiSLERP: a spherical mean of changes, which keeps their length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orthogonal projection: what two models share is added once."""
+"""Orthogonal projection: what several models share is added once."""
 
 from __future__ import annotations
 

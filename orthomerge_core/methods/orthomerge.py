@@ -1,4 +1,4 @@
-"""OrthoMerge: rotations are merged as rotations, the rest as differences."""
+"""OrthoMerge: merges rotations as rotations, and the rest as differences."""
 
 from __future__ import annotations
 

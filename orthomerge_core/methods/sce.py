@@ -1,4 +1,4 @@
-"""SCE: select what the models differ in, weigh them by it, erase the minority's signs."""
+"""SCE: selects where the models differ, weights them by energy, drops minority signs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SLERP: along the arc from the base to one model."""
+"""SLERP: interpolates along the arc from the base to one model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SVC: singular directions that are counted more than once are scaled back."""
+"""SVC: scales back singular directions that are counted more than once."""
 
 from __future__ import annotations
 

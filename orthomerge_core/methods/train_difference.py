@@ -1,4 +1,4 @@
-"""Train difference: a change counts less where the merge has it already."""
+"""Train difference: a change counts less where the merge already has it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TSV-M: the leading singular directions of every change, made to interfere less."""
+"""TSV-M: the leading singular directions of every change, with less interference."""
 
 from __future__ import annotations
 

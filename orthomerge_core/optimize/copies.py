@@ -1,4 +1,4 @@
-"""Models that merely copy another one, found before the search so that they cannot mislead it."""
+"""Finds models that copy another one, before the search, so that they cannot mislead it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an analysis to a proposal: the best parent of every model, and what to do with its row."""
+"""Turns an analysis into a proposal: the best parent of every model, and the state of its row."""
 
 from __future__ import annotations
 

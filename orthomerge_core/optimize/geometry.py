@@ -1,4 +1,4 @@
-"""Distances and angles between models, all from one (N+1)×(N+1) Gram; no tensor is touched.
+"""Distances and angles between models, all from one (N+1)×(N+1) Gram.
 
 Node 0 is the base, node i ≥ 1 is model i − 1. `parents` is an int array [N+1]: parents[i] is the
 node that model i is measured against, parents[0] = 0.

@@ -1,4 +1,4 @@
-"""Where another component than the diffusion model tells of another parent than the optimizer's."""
+"""Reports where another component suggests a different parent than the diffusion model."""
 
 from __future__ import annotations
 

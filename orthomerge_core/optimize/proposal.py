@@ -1,4 +1,4 @@
-"""What the optimizer suggests: rows with their reasons, and how sure it is of them."""
+"""The optimizer's proposal: rows with their reasons, and how certain they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person may change about the search for delta bases."""
+"""Settings of the search for delta bases."""
 
 from __future__ import annotations
 

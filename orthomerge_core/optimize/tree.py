@@ -1,4 +1,4 @@
-"""The start: every model measured against its nearest relative."""
+"""The initial assignment: every model is measured against its nearest relative."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reasons in words that a person reads in the table."""
+"""The reasons of a proposal in words."""
 
 from __future__ import annotations
 

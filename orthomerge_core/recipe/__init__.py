@@ -1,1 +1,1 @@
-"""Recipes: what decides a merge, as values, as JSON, and as the table that a person edits."""
+"""Recipes: everything that decides a merge, as values, as JSON, and as an editable table."""

@@ -1,4 +1,4 @@
-"""What decides the result of a recipe, as one line that is equal for equal merges."""
+"""One line of text that is equal for recipes with equal results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one row of a recipe says about the others: unknown names, self-parents and cycles."""
+"""Checks rows against each other: unknown names, self-parents and cycles."""
 
 from __future__ import annotations
 

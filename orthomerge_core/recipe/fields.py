@@ -1,4 +1,4 @@
-"""Checks of single JSON values; each error says where the value stands."""
+"""Checks of single JSON values; each error names the place of the value."""
 
 from __future__ import annotations
 

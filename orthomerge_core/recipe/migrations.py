@@ -1,4 +1,4 @@
-"""Recipes of older schema versions, lifted to the newest step by step."""
+"""Migrates recipes of older schema versions, one version at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An analysis as one picture: how alike the models are, where they live, how good they look."""
+"""An analysis as one picture: similarity, location of the change, and quality."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who descends from whom, and how far away: the optimizer's tree as a picture."""
+"""The optimizer's tree as a picture: who descends from whom, and how far away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A search as pictures: its history, what mattered, and its Pareto front."""
+"""A search as pictures: history, importance of parameters, and Pareto front."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one door to Optuna, which is optional and imported when a study is opened."""
+"""The only place that imports Optuna, which is optional; it does so when a study is opened."""
 
 from __future__ import annotations
 

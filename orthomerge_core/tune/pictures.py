@@ -1,4 +1,4 @@
-"""How alike two pictures are: structure at several scales, and color seen from afar."""
+"""Similarity of two pictures: structure at several scales, and color at a coarse one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From comparisons of pairs to one strength per item."""
+"""Estimates one strength per item from pairwise comparisons."""
 
 from __future__ import annotations
 

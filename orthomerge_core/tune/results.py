@@ -1,4 +1,4 @@
-"""What the trials of a study say: the best, the front, and which parameter mattered."""
+"""Results of a study: the best trials, the Pareto front, and the importance of parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study tries next: pure functions of the seed and of the trials told so far."""
+"""Samplers: choose the next trial from the seed and the trials so far."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores that need no merge: each is computed from the forecast of a recipe."""
+"""Scores that need no merge, computed from the forecast of a recipe."""
 
 from __future__ import annotations
 

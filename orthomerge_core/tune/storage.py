@@ -1,4 +1,4 @@
-"""Where studies lie: one SQLite file, or a database that several machines share."""
+"""Where studies are stored: one SQLite file, or a database that several machines share."""
 
 from __future__ import annotations
 

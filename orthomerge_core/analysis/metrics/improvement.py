@@ -1,4 +1,4 @@
-"""Improvement: how much smaller a delta is against another parent. Range (−∞, 1]; 0.72 is 72 %."""
+"""Improvement: how much smaller a delta is from another parent. Range (−∞, 1]; 0.72 is 72 %."""
 
 from __future__ import annotations
 

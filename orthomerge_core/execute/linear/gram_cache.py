@@ -1,4 +1,4 @@
-"""Keeps the Grams of rows on disk, so that a merge of the same rows reads every tensor once."""
+"""Caches the Grams of rows on disk, so that a repeated merge reads every tensor once."""
 
 from __future__ import annotations
 

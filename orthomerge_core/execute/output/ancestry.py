@@ -1,4 +1,4 @@
-"""What a merge is made of, to any depth: the recipes of its ingredients, and theirs."""
+"""The recipes of a merge's ingredients, and of theirs, to any depth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What its maker says about a merged file: title, author, license, trigger words, picture, more."""
+"""Descriptive metadata of a merged file: title, author, license, trigger words, picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a merged file's header takes over from its ingredients: an allow-list, nothing else.
+"""Header fields that a merged file inherits from its ingredients: an allow-list.
 
 Everything else in the base's header would lie about the merge (hashes, step counts, another merge's
 recipe) or tell more than its owner meant to publish (training configurations with paths).

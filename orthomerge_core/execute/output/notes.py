@@ -1,4 +1,4 @@
-"""What a finished merge tells a person beside its figures."""
+"""Notes about a finished merge, beside its figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a merged file says about its making: enough to repeat it, and no path of anybody's disk."""
+"""Header metadata with which a merge can be repeated; it holds no paths."""
 
 from __future__ import annotations
 

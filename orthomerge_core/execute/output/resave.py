@@ -1,4 +1,4 @@
-"""A finished merge stored once more: the tensors are there, so nothing is merged again."""
+"""Stores a finished merge again, without merging again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of each row is in the result, measured while merging."""
+"""Measures, while merging, how much of each row the result contains."""
 
 from __future__ import annotations
 

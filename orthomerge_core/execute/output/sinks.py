@@ -1,4 +1,4 @@
-"""Where merged tensors go: a file or a state dict. All get the same bytes."""
+"""Destinations of merged tensors: a file or a state dict. Both get the same bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One tensor on its way out: cast once or quantized, hashed and stored piece by piece."""
+"""Writes one tensor: cast once or quantized, then hashed and stored piece by piece."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a merged file still hold what was merged? Everything is read and hashed again."""
+"""Verifies a merged file: reads and hashes all of it again."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Everything that can be wrong with a merge, its costs and its files, before a tensor is read."""
+"""Plans of merges: every problem, the costs and the files, before a tensor is read."""

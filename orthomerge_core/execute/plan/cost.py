@@ -1,4 +1,4 @@
-"""What a merge will need: bytes to read and write, memory, time; from numbers alone."""
+"""Estimates for a merge: bytes to read and write, memory, time."""
 
 from __future__ import annotations
 

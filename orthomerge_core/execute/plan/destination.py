@@ -1,4 +1,4 @@
-"""Whether a result can be stored where it is meant to go."""
+"""Checks whether a result can be stored at its target."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan tells a person without stopping."""
+"""Notes about a plan that do not stop it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast this machine merges, learnt from the merges that it made."""
+"""How fast this machine merges, learned from its earlier merges."""
 
 from __future__ import annotations
 

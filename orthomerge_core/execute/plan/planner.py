@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a merge, found before the first tensor is read."""
+"""Checks a merge completely before the first tensor is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the result of a merge predicts, and the marker tensors that say so."""
+"""The prediction type of a merge's result, and the marker tensors that declare it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recipe's sources by their content, where their names have changed."""
+"""Finds a recipe's sources by content where their names have changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the names in a recipe to the files that they stand for."""
+"""Resolves the file names in a recipe to paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which model or file gives the VAE of a merged checkpoint."""
+"""Chooses the model or file that provides a merged checkpoint's VAE."""
 
 from __future__ import annotations
 

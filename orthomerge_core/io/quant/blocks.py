@@ -1,4 +1,4 @@
-"""Block scales as NVIDIA's matrix units want them: tiles of 128 rows by 4 columns, interleaved."""
+"""Block scales as NVIDIA's matrix units need them: tiles of 128 rows by 4 columns, interleaved."""
 
 from __future__ import annotations
 

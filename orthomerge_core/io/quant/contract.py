@@ -1,4 +1,4 @@
-"""What a quantization scheme is: a description of one layer, checked at once, decoded in pieces."""
+"""The interface of a quantization scheme: one layer, checked at once and decoded in pieces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which layers of a file are quantized and how, and which stored tensors are no weights."""
+"""Finds the quantized layers of a file, their schemes, and stored tensors that are not weights."""
 
 from __future__ import annotations
 

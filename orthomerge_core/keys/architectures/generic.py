@@ -1,4 +1,4 @@
-"""Anything nobody has described yet: blocks and layer types by the usual key patterns."""
+"""Any architecture without a description: blocks and layer types by the usual key patterns."""
 
 from __future__ import annotations
 

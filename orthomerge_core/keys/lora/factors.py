@@ -1,4 +1,4 @@
-"""The tensors of a LoRA, and the change that they make to a weight.
+"""The tensors of a LoRA, and the change to a weight that they describe.
 
 With W flattened to [rows, cols] by its first axis and scale = alpha / rank (1 without alpha):
 

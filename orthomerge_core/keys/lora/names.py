@@ -1,4 +1,4 @@
-"""Which weight of the base each layer of a LoRA changes: names of kohya, diffusers and LyCORIS."""
+"""Maps the layers of a LoRA to the base's weights: names of kohya, diffusers and LyCORIS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the changes of a LoRA's layers go in the base's weights."""
+"""Places the changes of a LoRA's layers in the base's weights."""
 
 from __future__ import annotations
 

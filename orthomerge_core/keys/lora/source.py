@@ -1,4 +1,4 @@
-"""A LoRA over its base as one more model, and its report."""
+"""A LoRA on its base as one more model, with its report."""
 
 from __future__ import annotations
 

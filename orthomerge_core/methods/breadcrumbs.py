@@ -36,14 +36,14 @@ class Breadcrumbs(Method):
             0.9,
             0.01,
             1.0,
-            "Share of each delta that is kept; 1 keeps all but the outliers.",
+            "Fraction of each delta that is kept; 1 keeps all but the outliers.",
         ),
         number(
             "gamma",
             0.01,
             0.0,
             0.5,
-            "Share of each delta dropped as outliers, largest first; 0 none.",
+            "Fraction of each delta dropped as outliers, largest first; 0 drops none.",
         ),
     )
 

@@ -19,8 +19,8 @@ __all__ = ["AddCosineA", "AddCosineB"]
 class _Cosine(Method):
     """W = B + k ∘ δ, k = 1 − clamp(s − r α, 0, 1), s a similarity of B and M = B + δ; one row.
 
-    Alpha is no strength here but what is taken off the similarity: at 1 the model is taken whole,
-    near 0 only columns that are unlike the base's move.
+    Alpha is not a strength here: it is subtracted from the similarity. At 1 the whole model is
+    taken; near 0 only columns that differ from the base's move.
     """
 
     max_rows = 1
@@ -54,11 +54,11 @@ class _Cosine(Method):
 
 @register
 class AddCosineA(_Cosine):
-    """As `_Cosine` says, s the cosine of each column: over the first axis, the output rows."""
+    """`_Cosine` with s the cosine of each column, computed over the first axis (output rows)."""
 
     name = "add_cosine_a"
     label = "Cosine A"
-    summary = "Takes a model's columns the more, the less they resemble the base's; one row."
+    summary = "Moves each column toward the model, further where the two are less similar; one row."
     reference = "supermerger's cosineA; sd-mecha add_cosine_a"
 
     def _similarity(self, bb: Tensor, bm: Tensor, mm: Tensor) -> Tensor:
@@ -67,11 +67,11 @@ class AddCosineA(_Cosine):
 
 @register
 class AddCosineB(_Cosine):
-    """As `_Cosine` says, s the mean of each column's cosine and that of the whole tensor."""
+    """`_Cosine` with s the mean of each column's cosine and the cosine of the whole tensor."""
 
     name = "add_cosine_b"
     label = "Cosine B"
-    summary = "As Cosine A, with the whole tensor's likeness counting as much as a column's."
+    summary = "Like Cosine A, with the similarity of the whole tensor averaged in."
     reference = "supermerger's cosineB; sd-mecha add_cosine_b"
 
     def _similarity(self, bb: Tensor, bm: Tensor, mm: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ from .registry import register
 
 __all__ = ["Dare", "Della"]
 
-_DROP = number("drop", 0.5, 0.0, 0.99, "Share of each delta dropped at random; 0 drops none.")
-_SEED = integer("seed", 0, 0, 2**31 - 1, "Another seed drops other weights; keys draw their own.")
+_DROP = number("drop", 0.5, 0.0, 0.99, "Fraction of each delta dropped at random; 0 drops none.")
+_SEED = integer("seed", 0, 0, 2**31 - 1, "A different seed drops different weights.")
 
 
 @register

@@ -32,11 +32,19 @@ class GeometricMedian(Method):
 
     name = "geometric_median"
     label = "Geometric median"
-    summary = "Between all models, with little regard for an outlier."
+    summary = "The point nearest to all models at once; an outlier has little influence."
     reference = "Weiszfeld 1937; sd-mecha geometric_median"
     averages = True
     forecast = ForecastRule("median")
-    params = (integer("iterations", 100, 1, 1000, "Steps at most; stops by itself earlier."),)
+    params = (
+        integer(
+            "iterations",
+            100,
+            1,
+            1000,
+            "Maximum number of steps; it stops earlier once it converges.",
+        ),
+    )
     flops_per_value = 2400.0
 
     def merge(

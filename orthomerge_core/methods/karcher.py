@@ -32,11 +32,19 @@ class Karcher(Method):
 
     name = "karcher"
     label = "Karcher mean"
-    summary = "The middle of all models by angle, at their mean length: SLERP for more than one."
+    summary = "The mean direction of all models at their mean length: SLERP for more than one row."
     reference = "Karcher 1977, doi:10.1002/cpa.3160300502; mergekit karcher"
     averages = True
     forecast = ForecastRule("nominal")  # the sphere is nearly flat where deltas are small
-    params = (integer("iterations", 10, 1, 1000, "Steps at most; stops by itself earlier."),)
+    params = (
+        integer(
+            "iterations",
+            10,
+            1,
+            1000,
+            "Maximum number of steps; it stops earlier once it converges.",
+        ),
+    )
 
     def merge(
         self,

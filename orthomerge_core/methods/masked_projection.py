@@ -33,7 +33,9 @@ class MaskedProjection(Method):
 
     name = "masked_projection"
     label = "Masked projection"
-    summary = "Keeps large changes that agree in sign, then adds what earlier rows do not have."
+    summary = (
+        "Keeps large changes that agree in sign, then adds what earlier rows do not contribute."
+    )
     reference = "Yadav et al. 2023, arXiv:2306.01708, for the mask; Gram–Schmidt for the sum"
     order_matters = True  # only the sequential variant has one
     neutral: ClassVar[Mapping[str, Any]] = MappingProxyType({"density": 1.0})
@@ -43,7 +45,7 @@ class MaskedProjection(Method):
             0.2,
             0.01,
             1.0,
-            "Share of each delta that is kept, largest first; 1 keeps all that agree in sign.",
+            "Fraction of each delta that is kept, largest first; 1 keeps all that agree in sign.",
         ),
         *OrthogonalProjection.params,
     )

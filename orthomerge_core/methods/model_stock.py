@@ -32,7 +32,7 @@ class ModelStock(Method):
 
     name = "model_stock"
     label = "Model Stock"
-    summary = "Averages, and pulls back to the base wherever the models point apart."
+    summary = "Averages, and pulls back to the base where the models disagree."
     reference = "Jang et al. 2024, arXiv:2403.19522; sd-mecha model_stock"
     order_matters = True
     averages = True

@@ -69,7 +69,7 @@ class OrthoMerge(DecomposedMethod):
             "theta_agg",
             ("mean", "median", "max", "sum"),
             "mean",
-            "How far the joint rotation turns, from the rows' own angles.",
+            "How the angle of the joint rotation follows from the rows' angles.",
         ),
         choice(
             "direction_weight",
@@ -82,7 +82,7 @@ class OrthoMerge(DecomposedMethod):
             "residual_agg",
             ("mean", "sum"),
             "mean",
-            "Whether what is not rotation is averaged or added up.",
+            "Whether the part that is not a rotation is averaged or summed.",
         ),
         flag(
             "conflict_aware",
@@ -94,14 +94,14 @@ class OrthoMerge(DecomposedMethod):
             1e-3,
             0.0,
             1.0,
-            "Keeps near-empty directions of the base from spinning; 0 is the scheme as published.",
+            "Keeps near-empty directions of the base from rotating far; 0 is the published scheme.",
         ),
         integer(
             "max_rotation_dim",
             4096,
             1,
             65536,
-            "Matrices whose smaller side is longer are averaged; time grows with its cube.",
+            "Matrices with a longer smaller side are averaged; time grows with its cube.",
         ),
     )
 

@@ -29,7 +29,7 @@ class Sce(Method):
 
     name = "sce"
     label = "SCE"
-    summary = "Keeps what the models differ in, weighs them by how much, erases minority signs."
+    summary = "Keeps the weights that vary most, weights models by energy, drops minority signs."
     reference = "Wan et al. 2024, arXiv:2408.07990"
     averages = True
     neutral: ClassVar[Mapping[str, Any]] = MappingProxyType({"density": 1.0})
@@ -39,7 +39,7 @@ class Sce(Method):
             0.1,
             0.01,
             1.0,
-            "Share of the weights that is kept, those that vary most first; 1 keeps all, "
+            "Fraction of the weights that is kept, those that vary most first; 1 keeps all, "
             "0.1 is the paper's.",
         ),
     )

@@ -28,7 +28,9 @@ class Slerp(Method):
 
     name = "slerp"
     label = "SLERP (spherical)"
-    summary = "Turns the base towards one model and keeps the weights' length; exactly one row."
+    summary = (
+        "Rotates the base toward one model and preserves the weights' length; exactly one row."
+    )
     reference = "Shoemake 1985"
     max_rows = 1
     forecast = ForecastRule("nominal")  # the arc is nearly straight where deltas are small
@@ -37,7 +39,7 @@ class Slerp(Method):
             "slerp_axis",
             ("tensor", "row"),
             "tensor",
-            "What is turned as one vector: the whole tensor, or every output row by itself.",
+            "What is rotated as one vector: the whole tensor, or each output row by itself.",
         ),
     )
     flops_per_value = 370.0

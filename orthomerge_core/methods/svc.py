@@ -36,7 +36,7 @@ class Svc(Method):
             1.0,
             0.01,
             1.0,
-            "Least retention that counts; 1 only ever scales down, less lets weak directions grow.",
+            "Smallest retention that counts; 1 only scales down, less lets weak directions grow.",
         ),
     )
 

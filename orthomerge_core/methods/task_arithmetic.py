@@ -22,7 +22,7 @@ class TaskArithmetic(LinearMethod):
 
     name = "task_arithmetic"
     label = "Add difference (task arithmetic)"
-    summary = "Adds every model's difference at full strength; the honest first try."
+    summary = "Adds every model's difference at full strength; a good first try."
     reference = "Ilharco et al. 2023, arXiv:2212.04089"
     forecast = ForecastRule("nominal", exact=True)
 

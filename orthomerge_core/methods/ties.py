@@ -27,7 +27,7 @@ class Ties(Method):
 
     name = "ties"
     label = "TIES"
-    summary = "Keeps the largest changes, lets the rows vote on each weight's sign, averages those."
+    summary = "Keeps the largest changes, elects a sign per weight, averages those that agree."
     reference = "Yadav et al. 2023, arXiv:2306.01708; sd-mecha ties_sum"
     params = (
         number(
@@ -35,14 +35,14 @@ class Ties(Method):
             1.0,
             0.01,
             1.0,
-            "Share of each delta that is kept, largest first; 1 keeps all. New mixes start with "
+            "Fraction of each delta that is kept, largest first; 1 keeps all. New mixes start with "
             "the paper's 0.2; where nothing is stated it is 1, as it was in older mixes.",
             suggested=0.2,
         ),
         flag(
             "vote_by_size",
             True,
-            "Elect the sign by the sum of the changes (the paper); off: by counting heads.",
+            "Elect the sign by the sum of the changes, as in the paper; off: by counting rows.",
         ),
     )
     flops_per_value = 950.0

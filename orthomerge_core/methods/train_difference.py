@@ -29,7 +29,7 @@ class TrainDifference(Method):
 
     name = "train_difference"
     label = "Train difference"
-    summary = "Adds a change where the merge does not have it yet, as if it were trained there."
+    summary = "Adds each change where the merge does not already have it, as training would."
     reference = "supermerger's trainDifference; sd-mecha train_difference_mask"
     order_matters = True
     needs_origins = True

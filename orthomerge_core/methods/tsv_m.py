@@ -30,7 +30,7 @@ class TsvM(Method):
 
     name = "tsv_m"
     label = "TSV-M"
-    summary = "The leading singular directions of every change, made orthogonal to each other's."
+    summary = "Adds the leading singular directions of every change, made orthogonal to each other."
     reference = "Gargiulo et al. 2024, arXiv:2412.00081"
     neutral: ClassVar[Mapping[str, Any]] = MappingProxyType({"rank_frac": 1.0})
     params = (
@@ -39,7 +39,7 @@ class TsvM(Method):
             0.0,
             0.0,
             1.0,
-            "Share of a change's singular directions that is kept; 0 is 1 over the number of rows.",
+            "Fraction of a change's singular directions that is kept; 0: 1 divided by the rows.",
         ),
     )
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..orthomerge_core.keys.components import TEXT_ENCODER, VAE
 from . import host
 
-__all__ = ["NOT_MADE", "PARTS", "part_outputs", "why_absent", "wired_parts"]
+__all__ = ["PARTS", "Loaded", "load_parts", "part_outputs", "why_absent", "wired_parts"]
 
 _HOLDS: Mapping[str, Callable[[str], bool]] = {
     "clip": lambda name: name.startswith(TEXT_ENCODER),
@@ -18,7 +20,39 @@ _HOLDS: Mapping[str, Callable[[str], bool]] = {
 }
 PARTS = tuple(_HOLDS)
 """What a checkpoint gives beside its MODEL, in the order of the outputs."""
-NOT_MADE = "ComfyUI did not recognize this component of the checkpoint."
+_NOT_MADE = "ComfyUI did not recognize this component of the checkpoint."
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A MODEL with the parts that were asked for. `absent`: why one of them is not there."""
+
+    model: Any
+    clip: Any = None
+    vae: Any = None
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_parts(
+    weights: dict[str, Tensor],
+    metadata: Mapping[str, str],
+    reasons: Mapping[str, str],
+    *,
+    whole: bool,
+) -> Loaded:
+    """Load a MODEL and the parts that were asked for from a state dict.
+
+    reasons: each part that was asked for → why the weights hold none, or "" (see `why_absent`).
+    whole: whether the weights are those of a checkpoint.
+    """
+    absent = {part: reason for part, reason in reasons.items() if reason}
+    if not whole:
+        return Loaded(host.load_model(weights, metadata), absent=absent)
+    wanted = {part: reasons.get(part) == "" for part in PARTS}
+    made = host.load_checkpoint(weights, metadata, **wanted)
+    found = {part: getattr(made, part) for part in PARTS}
+    absent |= {part: _NOT_MADE for part, on in wanted.items() if on and found[part] is None}
+    return Loaded(made.model, **found, absent=absent)
 
 
 def part_outputs(whose: str) -> list[Any]:

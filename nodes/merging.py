@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ..orthomerge_core.execute.plan.planner import plan_merge
 from ..orthomerge_core.execute.run import run_merge
 from ..orthomerge_core.report.merge_text import plan_summary
 from . import host
-from .components import NOT_MADE, PARTS, why_absent
+from .components import Loaded, load_parts, why_absent
 from .results import Results
 from .wire import RecipeWire
 
@@ -35,14 +35,10 @@ _RESULTS = Results()  # weak references and names of what the nodes made, shared
 
 
 @dataclass(frozen=True)
-class Made:
-    """A merge in memory. `absent`: why there is no CLIP or VAE though it was asked for."""
+class Made(Loaded):
+    """A merge in memory."""
 
-    report: MergeReport
-    model: Any
-    clip: Any = None
-    vae: Any = None
-    absent: Mapping[str, str] = field(default_factory=dict)
+    report: MergeReport = field(kw_only=True)
 
 
 def ending(dtype: str) -> str:
@@ -70,16 +66,10 @@ def merge_to_model(
         reasons = {part: why_absent(part, held, takes_all=takes_all) for part in parts}
         merged = _result(plan, device, node_id)
         identity, whole = merge_identity(plan), plan.is_checkpoint
-    absent = {part: reason for part, reason in reasons.items() if reason}
+    loaded = load_parts(merged.state_dict, merged.metadata, reasons, whole=whole)
     if not whole:
-        model = host.load_model(merged.state_dict, merged.metadata)
-        _RESULTS.add_model(identity, merged.report, model)
-        return Made(merged.report, model, absent=absent)
-    wanted = {part: part in parts and part not in absent for part in PARTS}
-    loaded = host.load_checkpoint(merged.state_dict, merged.metadata, **wanted)
-    made = {part: getattr(loaded, part) for part in PARTS}
-    unknown = {part: NOT_MADE for part, on in wanted.items() if on and made[part] is None}
-    return Made(merged.report, loaded.model, **made, absent=absent | unknown)
+        _RESULTS.add_model(identity, merged.report, loaded.model)
+    return Made(**vars(loaded), report=merged.report)
 
 
 def layout_for(parts: Collection[str]) -> str:

@@ -14,7 +14,7 @@ from ..orthomerge_core.keys.opening import open_set
 from ..orthomerge_core.keys.setspec import SetSpec
 from ..orthomerge_core.recipe.model import BASE
 from . import host
-from .components import NOT_MADE, PARTS, part_outputs, why_absent, wired_parts
+from .components import PARTS, load_parts, part_outputs, why_absent, wired_parts
 from .live import LiveSource
 from .widgets import schema
 from .wire import Models
@@ -89,17 +89,12 @@ class OrthoPickModel(io.ComfyNode):
         progress = host.HostProgress(cls.hidden.unique_id)
         with open_set(alone) as aligned:
             takes_all = not alone.diffusion_only
-            absent = {p: why_absent(p, aligned.components, takes_all=takes_all) for p in parts}
+            reasons = {p: why_absent(p, aligned.components, takes_all=takes_all) for p in parts}
             weights = _weights(aligned, name, progress)
             metadata, whole = aligned.base.source.metadata, len(aligned.components) > 1
         progress.finish()
-        wanted = {part: part in parts and not absent[part] for part in PARTS}
-        if not whole:
-            made = host.Checkpoint(host.load_model(weights, metadata))
-        else:
-            made = host.load_checkpoint(weights, metadata, **wanted)
-        absent |= {p: NOT_MADE for p, on in wanted.items() if on and getattr(made, p) is None}
-        rest = [getattr(made, part) or host.blocked(absent.get(part)) for part in PARTS]
+        made = load_parts(weights, metadata, reasons, whole=whole)
+        rest = [getattr(made, part) or host.blocked(made.absent.get(part)) for part in PARTS]
         return io.NodeOutput(made.model, *rest)
 
 

@@ -16,7 +16,6 @@ from ..orthomerge_core.recipe.layers import parse_layers
 from ..orthomerge_core.recipe.model import BASE, MERGE, ModelRef, Recipe, TextureBoost
 from ..orthomerge_core.recipe.table import (
     effective_rows,
-    find_problems,
     method_options,
     parse_table,
 )
@@ -155,11 +154,9 @@ class OrthoMixer(io.ComfyNode):
         found = problems(recipe)
         if found:
             raise found[0] if len(found) == 1 else PlanError(found)
-        marks = [p.to_json() for p in find_problems(recipe.rows, models.names())]
         text = formula_text(recipe)
         payload = mix_payload(mix, models.names()) | {
             "formula": text,
-            "problems": marks,
             "text": text,
             "parts": set_choices(models),
         }

@@ -11,38 +11,22 @@ tested against `tests/fixtures/table_cases.json`. Reading the string is `table_p
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from .model import BASE, Row
+from .model import Row
 from .table_parse import MAX_ROWS, TABLE_VERSION, Table, TableRow, parse_table
 
 __all__ = [
     "MAX_ROWS",
     "TABLE_VERSION",
     "Table",
-    "TableProblem",
     "TableRow",
     "effective_rows",
-    "find_problems",
     "method_options",
     "parse_table",
 ]
-
-
-@dataclass(frozen=True)
-class TableProblem:
-    """Something the table should say in place. `row` counts from 0; −1 is the table as a whole."""
-
-    row: int
-    code: str
-    severity: str
-    text: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON for the browser."""
-        return dict(vars(self))
 
 
 def effective_rows(table: Table, proposal: Sequence[Row], names: Sequence[str]) -> tuple[Row, ...]:
@@ -81,61 +65,6 @@ def effective_rows(table: Table, proposal: Sequence[Row], names: Sequence[str]) 
 def method_options(table: Table, method: str) -> dict[str, Any]:
     """The options stated for `method`; those of other methods are kept in the table, unused."""
     return dict(table.options.get(method, {}))
-
-
-def find_problems(rows: Sequence[Row], names: Sequence[str]) -> tuple[TableProblem, ...]:
-    """What is wrong (`error`) or easily missed (`warning`) in rows that stand beside a set."""
-    problems: list[TableProblem] = []
-    known = {BASE, *names}
-    enabled = [row for row in rows if row.enabled]
-    parents: dict[str, list[str]] = defaultdict(list)
-    for row in enabled:
-        parents[row.model].append(row.delta_from)
-    merged = {row.model for row in rows if row.active}
-    for index, row in enumerate(rows):
-        for code, severity, text in _row_problems(row, known, parents, merged):
-            problems.append(TableProblem(index, code, severity, text))
-    if rows and not any(row.active for row in rows):
-        problems.append(
-            TableProblem(-1, "all_off", "error", "Every row is off: the result would be the base.")
-        )
-    return tuple(problems)
-
-
-def _row_problems(
-    row: Row, known: set[str], parents: Mapping[str, list[str]], merged: set[str]
-) -> Iterable[tuple[str, str, str]]:
-    if not row.enabled:
-        return
-    if row.model not in known or row.model == BASE:
-        yield "unknown_model", "error", f'"{row.model}" is not in the set.'
-    if row.delta_from not in known:
-        yield "missing_parent", "error", f'The parent "{row.delta_from}" is not in the set.'
-    elif row.model != BASE and _leads_back(row.model, row.delta_from, parents):
-        yield (
-            "cycle",
-            "error",
-            f'"{row.model}" is taken from itself, by way of "{row.delta_from}".',
-        )
-    elif row.delta_from != BASE and row.delta_from not in merged and row.active:
-        yield (
-            "parent_off",
-            "warning",
-            f'"{row.delta_from}" is not merged, so its own change is missing here.',
-        )
-
-
-def _leads_back(model: str, parent: str, parents: Mapping[str, list[str]]) -> bool:
-    seen: set[str] = set()
-    queue = [parent]
-    while queue:
-        name = queue.pop()
-        if name == model:
-            return True
-        if name != BASE and name not in seen:
-            seen.add(name)
-            queue.extend(parents.get(name, ()))
-    return False
 
 
 def _settled(entry: TableRow, proposed: Row | None) -> Row:

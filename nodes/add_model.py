@@ -12,7 +12,7 @@ from ..orthomerge_core.recipe.fields import text
 from ..orthomerge_core.recipe.model import BASE
 from . import host
 from .live import LiveSource
-from .widgets import schema, told
+from .widgets import schema, ui_payload
 from .wire import Models
 
 __all__ = ["OrthoAddModel"]
@@ -71,7 +71,7 @@ class OrthoAddModel(io.ComfyNode):
         source = LiveSource(model, name, clip)
         spec = models.with_model(ModelSpec(name, f"MODEL {name}", source=source))
         payload = {"kind": "set", "base": spec.base.file, "models": list(spec.names())}
-        return io.NodeOutput(spec, ui=told(payload))
+        return io.NodeOutput(spec, ui=ui_payload(payload))
 
 
 def _checked(name: str, taken: tuple[str, ...]) -> str:

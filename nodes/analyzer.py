@@ -12,7 +12,7 @@ from ..orthomerge_core.report.analysis_plots import heatmaps
 from ..orthomerge_core.report.analysis_text import analysis_report
 from . import host
 from .payloads import analysis_payload
-from .widgets import picture, schema, told
+from .widgets import picture, schema, ui_payload
 from .wire import AnalysisWire, Models, OrthoAnalysis
 
 __all__ = ["DeltaGramAnalyzer"]
@@ -73,4 +73,6 @@ class DeltaGramAnalyzer(io.ComfyNode):
         text = analysis_report(analysis)
         payload = analysis_payload(analysis, text)
         wire = AnalysisWire(analysis, models)
-        return io.NodeOutput(wire, picture(lambda: heatmaps(analysis)), text, ui=told(payload))
+        return io.NodeOutput(
+            wire, picture(lambda: heatmaps(analysis)), text, ui=ui_payload(payload)
+        )

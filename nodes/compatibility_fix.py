@@ -12,7 +12,7 @@ from ..orthomerge_core.keys.opening import open_set
 from ..orthomerge_core.keys.report import compat_text, reports
 from ..orthomerge_core.keys.setspec import Repairs, SetSpec
 from . import host
-from .widgets import schema, told
+from .widgets import schema, ui_payload
 from .wire import Models
 
 __all__ = ["CompatibilityFix"]
@@ -89,7 +89,7 @@ class CompatibilityFix(io.ComfyNode):
         fitting = tuple(m for m in spec.models if m.name in usable)
         fixed = replace(spec, models=fitting or spec.models)
         payload = {"kind": "compat", "models": found, "text": text}
-        return io.NodeOutput(fixed, text, ui=told(payload))
+        return io.NodeOutput(fixed, text, ui=ui_payload(payload))
 
 
 def _copies(aligned: AlignedSet, progress: host.HostProgress) -> list[str]:

@@ -13,7 +13,7 @@ from ..orthomerge_core.lora.naming import NAMINGS
 from ..orthomerge_core.recipe.model import BASE
 from ..orthomerge_core.report.lora_text import lora_report
 from . import host
-from .widgets import schema, told
+from .widgets import schema, ui_payload
 from .wire import Models
 
 __all__ = ["OrthoExtractLoRA"]
@@ -133,7 +133,7 @@ class OrthoExtractLoRA(io.ComfyNode):
         progress.finish()
         text = lora_report(found, shown)
         payload = {"kind": "lora", "report": found.to_json(), "file": shown, "text": text}
-        return io.NodeOutput(shown, ui=told(payload, text=[text]))
+        return io.NodeOutput(shown, ui=ui_payload(payload, text=[text]))
 
 
 def _known(models: SetSpec, name: str, more: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ..orthomerge_core.grid.cells import make_grid
 from . import host
-from .widgets import schema, told
+from .widgets import schema, ui_payload
 from .wire import GridSocket, GridWire, RecipeSocket, RecipeWire
 
 __all__ = ["OrthoGrid"]
@@ -78,4 +78,4 @@ class OrthoGrid(io.ComfyNode):
         labels = [cell.caption(grid.axes) for cell in grid.cells]
         text = f"{len(grid.cells)} merges: {' × '.join(f'{len(a)} {a.name}' for a in grid.axes)}"
         payload = {"kind": "grid_axes", "text": text, "labels": labels}
-        return io.NodeOutput(recipes, GridWire(grid, group), labels, ui=told(payload))
+        return io.NodeOutput(recipes, GridWire(grid, group), labels, ui=ui_payload(payload))

@@ -14,7 +14,7 @@ from ..orthomerge_core.errors import RecipeError
 from ..orthomerge_core.report.grid_picture import cell_caption, grid_picture
 from . import host
 from .cells import cell_report
-from .widgets import picture, schema, told
+from .widgets import picture, schema, ui_payload
 from .wire import GridSocket, GridWire
 
 __all__ = ["OrthoGridPicture"]
@@ -73,7 +73,7 @@ class OrthoGridPicture(io.ComfyNode):
         texts = {"orthomerge.grid": json.dumps(facts, allow_nan=False)} | _workflow(cls.hidden)
         saved = host.save_png(drawn, prefix, texts)
         payload = {"kind": "grid", "text": f"{len(shown)} cells", **facts}
-        return io.NodeOutput(picture(lambda: drawn), ui=told(payload, images=[saved]))
+        return io.NodeOutput(picture(lambda: drawn), ui=ui_payload(payload, images=[saved]))
 
 
 def _pixels(image: torch.Tensor) -> np.ndarray:

@@ -14,7 +14,7 @@ from . import host
 from .cells import merge_cell
 from .components import PARTS, part_outputs, wired_parts
 from .merging import ending, layout_for, merge_to_model, planned
-from .widgets import device_input, dry_run_input, picture, schema, told
+from .widgets import device_input, dry_run_input, picture, schema, ui_payload
 from .wire import RecipeSocket, RecipeWire
 
 __all__ = ["OrthoMergeExecute"]
@@ -105,12 +105,12 @@ class OrthoMergeExecute(io.ComfyNode):
         parts = wired_parts(cls.hidden, _CLIP_SLOT)
         if dry_run:
             plan, nothing = planned(recipe, output_dtype, layout=layout_for(parts)), host.blocked()
-            ui = told(plan)
+            ui = ui_payload(plan)
             return io.NodeOutput(nothing, nothing, plan["text"], nothing, nothing, nothing, ui=ui)
         if recipe.group is not None:
             plan, model = merge_cell(recipe, output_dtype, device)
             words = f"Merged when it is sampled.\n\n{plan['text']}"
-            ui = told(plan | {"text": words})
+            ui = ui_payload(plan | {"text": words})
             rest = [host.blocked(_CELL) for _ in PARTS]
             return io.NodeOutput(model, recipe, words, host.blocked(), *rest, ui=ui)
         made = merge_to_model(recipe, output_dtype, device, cls.hidden.unique_id, parts)
@@ -125,4 +125,4 @@ class OrthoMergeExecute(io.ComfyNode):
         wire = replace(recipe, recipe=merged, content_hash=report.content_hash)
         drawn = picture(lambda: retention_picture(report))
         rest = [getattr(made, part) or host.blocked(made.absent.get(part)) for part in PARTS]
-        return io.NodeOutput(made.model, wire, text, drawn, *rest, ui=told(payload))
+        return io.NodeOutput(made.model, wire, text, drawn, *rest, ui=ui_payload(payload))

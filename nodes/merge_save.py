@@ -9,7 +9,7 @@ from ..orthomerge_core.recipe.model import OUTPUT_DTYPES
 from ..orthomerge_core.report.merge_text import merge_report
 from . import host
 from .merging import ending, merge_to_file, planned, writes_checkpoint
-from .widgets import device_input, dry_run_input, schema, told
+from .widgets import device_input, dry_run_input, schema, ui_payload
 from .wire import RecipeSocket, RecipeWire
 
 __all__ = ["OrthoMergeSave"]
@@ -92,8 +92,8 @@ class OrthoMergeSave(io.ComfyNode):
         path, shown = host.output_target(filename_prefix, suffix)
         if dry_run:
             plan = planned(recipe, dtype, path, layout)
-            return io.NodeOutput(host.blocked(), ui=told(plan))
+            return io.NodeOutput(host.blocked(), ui=ui_payload(plan))
         report = merge_to_file(recipe, dtype, device, cls.hidden.unique_id, path, layout)
         text = f"Saved {shown}\n\n{merge_report(report)}"
         payload = {"kind": "merge", "report": report.to_json(), "file": shown, "text": text}
-        return io.NodeOutput(shown, ui=told(payload))
+        return io.NodeOutput(shown, ui=ui_payload(payload))

@@ -23,7 +23,7 @@ from ..orthomerge_core.report.formula import formula_text
 from . import host
 from .parts import set_choices
 from .payloads import mix_payload
-from .widgets import extended, schema, told
+from .widgets import extended, schema, ui_payload
 from .wire import Mix, MixWire, Models, RecipeSocket, RecipeWire
 
 __all__ = ["OrthoMixer"]
@@ -161,7 +161,7 @@ class OrthoMixer(io.ComfyNode):
             "parts": set_choices(models),
         }
         wire = RecipeWire(recipe, _with_vae(models, recipe.vae_file))
-        return io.NodeOutput(wire, text, ui=told(payload))
+        return io.NodeOutput(wire, text, ui=ui_payload(payload))
 
 
 def _chosen(prediction: str) -> str | None:

@@ -14,7 +14,7 @@ from ..orthomerge_core.keys.opening import open_set, spec_from_paths
 from ..orthomerge_core.keys.setspec import COMPONENTS, SetSpec
 from . import host
 from .parts import set_choices
-from .widgets import extended, schema, told
+from .widgets import extended, schema, ui_payload
 from .wire import Models
 
 __all__ = ["OrthoModelSet", "members"]
@@ -132,7 +132,7 @@ class OrthoModelSet(io.ComfyNode):
             "files": {m.name: m.file for m in spec.models},
             "skipped": skipped,
         }
-        return io.NodeOutput(spec, ui=told(payload))
+        return io.NodeOutput(spec, ui=ui_payload(payload))
 
 
 def _lines(text: str | None) -> list[str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..orthomerge_core.optimize.delta_base import optimise
+from ..orthomerge_core.optimize.delta_base import optimize_parents
 from ..orthomerge_core.optimize.settings import PARAMS, OptimizeSettings
 from ..orthomerge_core.report.lineage_plot import lineage
 from ..orthomerge_core.report.optimizer_text import optimizer_report
 from . import host
 from .payloads import mix_payload
-from .widgets import param_input, picture, schema, told
+from .widgets import param_input, picture, schema, ui_payload
 from .wire import AnalysisWire, Mix, MixWire, OrthoAnalysis
 
 __all__ = ["DeltaBaseOptimizer"]
@@ -55,10 +55,12 @@ class DeltaBaseOptimizer(io.ComfyNode):
     def execute(cls, analysis: AnalysisWire, **settings: object) -> io.NodeOutput:
         """Search, and say why."""
         progress = host.HostProgress(cls.hidden.unique_id)
-        proposal = optimise(analysis.analysis, OptimizeSettings.from_json(settings), progress)
+        proposal = optimize_parents(
+            analysis.analysis, OptimizeSettings.from_json(settings), progress
+        )
         progress.finish()
         wire = MixWire(proposal, analysis.analysis)
         text = optimizer_report(proposal)
         payload = mix_payload(wire, proposal.names) | {"text": text}
         drawn = picture(lambda: lineage(analysis.analysis, proposal))
-        return io.NodeOutput(wire, drawn, text, ui=told(payload))
+        return io.NodeOutput(wire, drawn, text, ui=ui_payload(payload))

@@ -116,8 +116,8 @@ def _weights(
         )
         for key in aligned.keys
     }
-    carried = (key for key in aligned.carried if not is_marker(key))
-    weights |= {names.get(key, key): aligned.read_base_raw(key) for key in carried}
+    passthrough = (key for key in aligned.passthrough if not is_marker(key))
+    weights |= {names.get(key, key): aligned.read_base_raw(key) for key in passthrough}
     marks = model.markers.items()
     return weights | {aligned.marker_name(m): model.source.read_raw(key) for m, key in marks}
 

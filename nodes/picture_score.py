@@ -7,7 +7,7 @@ from comfy_api.latest import io
 
 from ..orthomerge_core.tune.pictures import agreement
 from . import host
-from .widgets import schema, told
+from .widgets import schema, ui_payload
 
 __all__ = ["OrthoPictureScore"]
 
@@ -44,4 +44,4 @@ class OrthoPictureScore(io.ComfyNode):
         """Compare picture by picture, and take the mean."""
         found = agreement(images, reference)
         payload = {"kind": "score", "text": f"agreement {found:.4f}, drift {1.0 - found:.4f}"}
-        return io.NodeOutput(found, 1.0 - found, ui=told(payload))
+        return io.NodeOutput(found, 1.0 - found, ui=ui_payload(payload))

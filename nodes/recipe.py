@@ -15,7 +15,7 @@ from ..orthomerge_core.report.card import model_card
 from ..orthomerge_core.report.formula import formula_text
 from . import host
 from .texts import FORMATS, read_text, write_text
-from .widgets import schema, told
+from .widgets import schema, ui_payload
 from .wire import RecipeSocket, RecipeWire
 
 __all__ = ["OrthoRecipe"]
@@ -111,7 +111,7 @@ class OrthoRecipe(io.ComfyNode):
         wire = recipe or _loaded(json, file, cls.hidden.unique_id)
         text = _card(wire.recipe, file) if export == "card" else write_text(wire.recipe, export)
         payload = {"kind": "recipe", "formula": formula_text(wire.recipe), "text": text}
-        return io.NodeOutput(wire, text, ui=told(payload))
+        return io.NodeOutput(wire, text, ui=ui_payload(payload))
 
 
 def _read(text: str, file: str) -> Recipe:

@@ -12,7 +12,7 @@ from ..orthomerge_core.tune.samplers import SAMPLERS
 from ..orthomerge_core.tune.study import MODES, Plan
 from . import host
 from .studies import answer, open_study, read_goals
-from .widgets import schema, told
+from .widgets import schema, ui_payload
 from .wire import RecipeSocket, RecipeWire, TrialSocket, TrialWire
 
 __all__ = ["OrthoTune"]
@@ -131,4 +131,4 @@ class OrthoTune(io.ComfyNode):
         label = f"best of {count}, {trial.label}" if done else f"{trial.label} ({count} complete)"
         wire = replace(recipe, recipe=trial.recipe, content_hash=None)
         payload = {"kind": "trial", "text": label, "number": trial.number, "complete": count}
-        return io.NodeOutput(wire, TrialWire(opened, trial, done), label, ui=told(payload))
+        return io.NodeOutput(wire, TrialWire(opened, trial, done), label, ui=ui_payload(payload))

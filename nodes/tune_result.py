@@ -24,7 +24,7 @@ from ..orthomerge_core.tune.scores import ForecastScores
 from ..orthomerge_core.tune.study import Study
 from . import host
 from .studies import opponent, side_by_side, store_picture
-from .widgets import picture, schema, told
+from .widgets import picture, schema, ui_payload
 from .wire import Mix, MixWire, RecipeSocket, RecipeWire, TrialSocket, TrialWire
 
 __all__ = ["OrthoTuneResult"]
@@ -108,7 +108,7 @@ class OrthoTuneResult(io.ComfyNode):
             payload |= {"pair": pair["number"], "text": f"{pair['text']}\n\n{text}"}
             more = {"images": [host.save_png(pair["pixels"], "OrthoMerge/pair", {})]}
         proposal = nothing if chosen is None or mix is None else _proposed(mix, chosen)
-        return io.NodeOutput(wire, proposal, text, *drawn, ui=told(payload, **more))
+        return io.NodeOutput(wire, proposal, text, *drawn, ui=ui_payload(payload, **more))
 
 
 def _rated(trial: TrialWire, images: torch.Tensor | None) -> dict[str, Any] | None:

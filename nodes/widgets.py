@@ -23,7 +23,7 @@ __all__ = [
     "param_input",
     "picture",
     "schema",
-    "told",
+    "ui_payload",
 ]
 
 logger = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ def picture(draw: Callable[[], np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels)).float().div_(255.0).unsqueeze(0)
 
 
-def told(payload: dict[str, Any], **more: Any) -> dict[str, Any]:
+def ui_payload(payload: dict[str, Any], **more: Any) -> dict[str, Any]:
     """The `ui` of a node: our payload for the browser, and what else ComfyUI shows.
 
     Numbers that JSON cannot hold become null: one of them would make the whole of /history

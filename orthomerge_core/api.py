@@ -158,11 +158,11 @@ def optimize(analysis: Analysis, *, method: str | None = None, **settings: Any) 
         settings: fields of `OptimizeSettings`, such as `search` and `redundancy`.
     """
     from .methods.registry import DEFAULT_METHOD
-    from .optimize.delta_base import optimise
+    from .optimize.delta_base import optimize_parents
     from .optimize.proposal import proposal_recipe
     from .optimize.settings import OptimizeSettings
 
-    proposal = optimise(analysis, OptimizeSettings.from_json(settings))
+    proposal = optimize_parents(analysis, OptimizeSettings.from_json(settings))
     return proposal_recipe(analysis, proposal, method or DEFAULT_METHOD)
 
 

@@ -39,7 +39,7 @@ def optimize(
 ) -> int:
     """Find the best delta base of every model in ANALYSIS, the JSON that analyze wrote."""
     from ..analysis.codec import from_json
-    from ..optimize.delta_base import optimise
+    from ..optimize.delta_base import optimize_parents
     from ..optimize.proposal import proposal_recipe
     from ..optimize.settings import OptimizeSettings
     from ..report.optimizer_text import optimizer_report
@@ -54,7 +54,7 @@ def optimize(
     )
     found = from_json(read_json(analysis, "the JSON of an analysis"))
     with Bar(quiet=quiet) as bar:
-        proposal = optimise(found, settings, bar)
+        proposal = optimize_parents(found, settings, bar)
     recipe = proposal_recipe(found, proposal, method)
     if output is not None:
         write_text(output, dumps(recipe))

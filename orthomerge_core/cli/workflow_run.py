@@ -110,7 +110,7 @@ class WorkflowRunner:
         return run
 
     def score(self, recipe: Recipe, progress: Progress) -> tuple[float, ...]:
-        """The scores that the workflow computes for this recipe; NaN for what is no number."""
+        """The scores that the workflow computes for this recipe; NaN for what is not a number."""
         run = self.run(recipe, progress)
         return tuple(
             _number(run.outputs.get(f"{_SCORE}{i}", {}).get("text", [""]), score)
@@ -127,7 +127,7 @@ def _number(texts: Sequence[Any], score: NodeScore) -> float:
     if text.strip().lower() in ("nan", "inf", "-inf"):
         return math.nan
     raise RecipeError(
-        f'score "{score.name}": output {score.output} of node {score.node} is no number',
+        f'score "{score.name}": output {score.output} of node {score.node} is not a number',
         expected="a FLOAT",
         received=shown_value(text, 60),
         fix="Name an output of type FLOAT as NODE.OUTPUT.",

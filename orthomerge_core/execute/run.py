@@ -110,14 +110,14 @@ def _merge_all(work: Work, device: torch.device, caches: Caches) -> bool:
     """Merge and emit every tensor; whether some of the work came from a cache."""
     plan, progress = work.plan, work.progress
     base = plan.aligned.base
-    n_carried = [base.entry(key).n_bytes for key in plan.carried.values()]
+    n_passthrough = [base.entry(key).n_bytes for key in plan.passthrough.values()]
     if isinstance(plan.method, LinearMethod):
         merge: LinearMerge | WholeMerge = LinearMerge(work, plan.method, grams=caches.grams)
     else:
         merge = WholeMerge(work, device, caches.decompositions)
-    total = float(sum(n_carried)) + merge.total()
+    total = float(sum(n_passthrough)) + merge.total()
     progress.start(total, f"Merging {len(plan.tensors)} tensors ({plan.method.label})")
-    for (name, key), n_bytes in zip(plan.carried.items(), n_carried, strict=True):
+    for (name, key), n_bytes in zip(plan.passthrough.items(), n_passthrough, strict=True):
         stored = read_stored(base, key)
         work.emitter.raw(name, stored, base.entry(key).dtype, plan.aligned.shapes[key])
         progress.advance(n_bytes)
@@ -148,7 +148,7 @@ def _report(work: Work, digest: str, hashes: Mapping[str, str], seconds: float) 
     plan, kept, messages = work.plan, work.retention, merge_notes(work, hashes)
     keys = {
         "merged": work.counts[Fate.MERGED],
-        "from_base": work.counts[Fate.FROM_BASE] + len(plan.carried),
+        "from_base": work.counts[Fate.FROM_BASE] + len(plan.passthrough),
         "repaired": work.counts[Fate.REPAIRED],
         "extra": sum(model.report.extra for model in plan.models),
     }

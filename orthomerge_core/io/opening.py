@@ -39,7 +39,7 @@ def open_source(path: Path, *, name: str | None = None, dequantize: bool = True)
             `.gguf` file.
         name: what messages call it; the file's name by default.
         dequantize: read quantized layers as the float32 weights they stand for. Without it they are
-            left out and listed in `dropped`, since their stored integers are no weights.
+            left out and listed in `dropped`, since their stored integers are not weights.
 
     Raises:
         FileError: it does not exist or cannot be opened.

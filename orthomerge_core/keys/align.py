@@ -18,8 +18,8 @@ from .laid import laid_base, laid_lora, laid_model
 from .lora.source import is_lora
 from .markers import is_buffer, is_marker
 from .match import Match, match
-from .misfits import no_base, what_else
-from .normalise import OUTSIDE_KEYS, View, normalise_shapes
+from .normalize import OUTSIDE_KEYS, View, normalize_shapes
+from .other_files import no_base, what_else
 from .padding import without_padding
 from .parts import base_parts
 from .prefixes import without_wrappers
@@ -49,26 +49,26 @@ def align(
     compare models that agree in every sampled element to the end (reads only those).
     """
     repairs = repairs or Repairs()
-    view = normalise_shapes(_shapes(base), repairs, components=components)
+    view = normalize_shapes(_shapes(base), repairs, components=components)
     known = view.architecture if architecture == "auto" else get_architecture(architecture)
-    keys, carried = _split_base(base, view)
+    keys, passthrough = _split_base(base, view)
     view = _with_axes(base, view, known, models, repairs)
-    found = _match_all(view, known, models, repairs, (keys, carried), components=components)
+    found = _match_all(view, known, models, repairs, (keys, passthrough), components=components)
     sources = [source for _, source in models]
     cut = without_padding(base, view, list(zip(sources, found, strict=True)))
     if cut is not view:
         view = cut
-        found = _match_all(cut, known, models, repairs, (keys, carried), components=components)
+        found = _match_all(cut, known, models, repairs, (keys, passthrough), components=components)
     beside, kept = base_parts(view.parts, base)
     outside = _outside(base, view) if beside else {}
     pieces = {**view.pieces, **view.parts, **outside}
-    carried = (*carried, *kept, *outside)
-    shapes = {k: pieces[k].shape for k in (*keys, *beside, *carried)}
+    passthrough = (*passthrough, *kept, *outside)
+    shapes = {k: pieces[k].shape for k in (*keys, *beside, *passthrough)}
     left = {
         why: found for why, found in view.left_out.items() if why != OUTSIDE_KEYS or not outside
     }
     whole_view = replace(view, pieces=pieces, left_out=left)
-    own = laid_base(base, whole_view, known, (*keys, *beside), carried)
+    own = laid_base(base, whole_view, known, (*keys, *beside), passthrough)
     ours, others = shapes_of(keys, shapes), shapes_of(beside, shapes)
     laid = [
         laid_lora(spec, source, own, known, ours | others)
@@ -81,7 +81,7 @@ def align(
         base=own,
         models=tuple(m for m in laid if m.report.ok),
         keys=(*keys, *beside),
-        carried=carried,
+        passthrough=passthrough,
         shapes=shapes,
         skipped=tuple(m.report for m in laid if not m.report.ok),
         outside=frozenset(outside),
@@ -99,7 +99,7 @@ def _with_axes(
     repairs: Repairs,
 ) -> View:
     """The base's view with the axes that its container lost; see `keys.axes`."""
-    theirs = [(s, normalise_shapes(_shapes(s), repairs, components=False)) for _, s in models]
+    theirs = [(s, normalize_shapes(_shapes(s), repairs, components=False)) for _, s in models]
     return with_axes(base, view, known, theirs)
 
 
@@ -142,19 +142,19 @@ def _match_all(
     *,
     components: bool,
 ) -> list[Match]:
-    """Every source laid over the base's merged keys; `names`: those, and the carried ones."""
-    keys, carried = names
+    """Every source over the base's merged keys; `names`: those, and those copied unchanged."""
+    keys, passthrough = names
     wanted = {k: view.pieces[k].shape for k in keys}
     known_names = {"generic", known.name, view.architecture.name}
     found = []
     for spec, source in models:
-        theirs = normalise_shapes(_shapes(source), repairs, components=components)
+        theirs = normalize_shapes(_shapes(source), repairs, components=components)
         foreign = known.name != "generic" and theirs.architecture.name not in known_names
         mapped: tuple[str, ...] = ()
         block_map = "" if isinstance(spec, str) else spec.block_map
         if block_map.strip():
             theirs, mapped = apply_block_map(theirs, wanted, parse_block_map(block_map))
-        laid = match(wanted, known, theirs, source, repairs, carried)
+        laid = match(wanted, known, theirs, source, repairs, passthrough)
         depth = width = ""
         same = known.name != "generic" and theirs.architecture.name == known.name
         if (laid.ok or same) and not foreign:
@@ -170,7 +170,7 @@ def _shapes(source: Source) -> dict[str, tuple[int, ...]]:
 
 
 def _split_base(base: Source, view: View) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The base's canonical keys that are merged, and those that are carried."""
+    """The base's canonical keys that are merged, and those that are copied unchanged."""
     if view.architecture.name == "generic" and (what := no_base(base.entries)):
         raise CompatibilityError(
             f'base "{base.name}" is {what}',
@@ -184,12 +184,12 @@ def _split_base(base: Source, view: View) -> tuple[tuple[str, ...], tuple[str, .
             fix="Switch dequantise on.",
         )
     keys: list[str] = []
-    carried: list[str] = []
+    passthrough: list[str] = []
     for name, piece in view.pieces.items():
         entries = [base.entries[s.key] for s in piece.segments]
         state = is_marker(name) or is_buffer(name)
         weights = all(e.is_float and e.numel for e in entries) and not state
-        (keys if weights else carried).append(name)
+        (keys if weights else passthrough).append(name)
     if not keys:
         what = what_else(base.entries)
         raise CompatibilityError(
@@ -197,7 +197,7 @@ def _split_base(base: Source, view: View) -> tuple[tuple[str, ...], tuple[str, .
             received=what or f"{len(base.entries)} tensors, none of them a float weight",
             fix="Choose a diffusion model or a checkpoint as the base.",
         )
-    return tuple(keys), tuple(carried)
+    return tuple(keys), tuple(passthrough)
 
 
 def _check(models: Sequence[AlignedModel], repairs: Repairs) -> None:

@@ -92,7 +92,7 @@ class AlignedModel:
     """One model of the set by canonical keys. A key absent from `segments` is missing in it.
 
     `markers`: marker of the prediction → its key in the file; see `keys.prediction`.
-    `mismatched`: keys that it holds in another shape, or as numbers that are no weights.
+    `mismatched`: keys that it holds in another shape, or as numbers that are not weights.
     `channels`: its input channels, where they are not as many as the base's; else 0.
     """
 
@@ -182,10 +182,10 @@ class AlignedSet(Closing):
 
     `keys`: canonical float keys: what is analyzed and merged. The diffusion model's come first,
     then those of the other components, both in the base's order.
-    `carried`: the base's other keys (int, bool, schedules, markers), copied byte for byte.
+    `passthrough`: the base's other keys (int, bool, schedules, markers), copied byte for byte.
     `shapes`: canonical key → shape in the base.
     `stored_names`: canonical key → the base's own name for it, in the order of the base's file.
-    `outside`: carried keys of a checkpoint that belong to no component, such as schedules.
+    `outside`: passthrough keys of a checkpoint that belong to no component, such as schedules.
     `skipped`: reports of models that were left out, with the reason.
     """
 
@@ -193,7 +193,7 @@ class AlignedSet(Closing):
     base: AlignedModel
     models: tuple[AlignedModel, ...]
     keys: tuple[str, ...]
-    carried: tuple[str, ...]
+    passthrough: tuple[str, ...]
     shapes: Mapping[str, tuple[int, ...]]
     skipped: tuple[ModelReport, ...] = field(default=())
     stored_names: Mapping[str, str] = field(default_factory=dict)
@@ -228,7 +228,7 @@ class AlignedSet(Closing):
         raise KeyError(name)
 
     def read_base_raw(self, key: str) -> Tensor:
-        """The base's tensor as stored: for `carried` keys and byte-identical copies."""
+        """The base's tensor as stored: for `passthrough` keys and byte-identical copies."""
         return self.base.read_raw(key, self.shapes[key])
 
     def numel(self, key: str) -> int:

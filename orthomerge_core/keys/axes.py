@@ -10,7 +10,7 @@ from math import prod
 from ..errors import CompatibilityError
 from ..io.source import Source
 from .architecture import Architecture
-from .normalise import View
+from .normalize import View
 from .remap import Piece
 
 __all__ = ["with_axes"]

@@ -133,7 +133,7 @@ def _dtype(holder: AlignedModel, key: str) -> str:
 def _carried(aligned: AlignedSet, model: AlignedModel) -> list[str]:
     """The base's bookkeeping, without its markers where the model has its own, or none."""
     silent = model.source.is_live or isinstance(model.source, LoraSource)
-    return [key for key in aligned.carried if silent or not is_marker(key)]
+    return [key for key in aligned.passthrough if silent or not is_marker(key)]
 
 
 def _carrier(aligned: AlignedSet, model: AlignedModel, key: str) -> tuple[AlignedModel, str]:

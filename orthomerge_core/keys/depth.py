@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from ..errors import CompatibilityError, did_you_mean
-from .normalise import View
+from .normalize import View
 from .remap import Piece
 
 __all__ = ["BlockMap", "apply_block_map", "depth_words", "parse_block_map", "stacks", "width_words"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from .architecture import Architecture
 from .known import all_architectures, get_architecture
-from .normalise import normalise_shapes
+from .normalize import normalize_shapes
 
 __all__ = ["all_architectures", "detect", "get_architecture"]
 
@@ -16,4 +16,4 @@ def detect(shapes: Mapping[str, tuple[int, ...]]) -> Architecture:
 
     `generic` if none fits. Cost: a few milliseconds per thousand keys; reads no tensor.
     """
-    return normalise_shapes(shapes).architecture
+    return normalize_shapes(shapes).architecture

@@ -14,7 +14,7 @@ from .components import DIFFUSION, component_label, component_of
 from .lora.source import lora_model
 from .markers import disagreement, markers_of
 from .match import Match
-from .normalise import View
+from .normalize import View
 from .parts import match_parts
 from .prediction import markers as stored_markers
 from .setspec import ModelSpec
@@ -24,13 +24,15 @@ __all__ = ["laid_base", "laid_lora", "laid_model"]
 
 
 def laid_base(
-    source: Source, view: View, known: Architecture, keys: Sequence[str], carried: Sequence[str]
+    source: Source, view: View, known: Architecture, keys: Sequence[str], passthrough: Sequence[str]
 ) -> AlignedModel:
-    """The base over itself; `keys` are merged, `carried` are copied."""
-    segments = {k: view.pieces[k].segments for k in (*keys, *carried)}
+    """The base over itself; `keys` are merged, `passthrough` are copied."""
+    segments = {k: view.pieces[k].segments for k in (*keys, *passthrough)}
     entries = _entries(source, {k: segments[k] for k in keys})
     found = Match(view, segments, (), {}, {}, (), _repairs(view.repairs, entries))
-    words = [f"carried as they are: {len(carried)} keys that are no weights."] if carried else []
+    words = (
+        [f"copied unchanged: {len(passthrough)} keys that are not weights."] if passthrough else []
+    )
     if known.name != view.architecture.name:
         words.append(
             f"taken for {known.label} as asked; its keys look like {view.architecture.label}."

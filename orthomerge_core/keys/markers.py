@@ -42,7 +42,7 @@ def is_marker(name: str) -> bool:
 def is_buffer(name: str) -> bool:
     """Whether a canonical key is a computed table or a counter.
 
-    Position tables differ in length between files of one model, so they are carried from the base,
+    Position tables differ in length between files of one model, so they are copied from the base,
     never compared and never merged.
     """
     return _BUFFER.search(name) is not None

@@ -14,7 +14,7 @@ from .aligned import Segment
 from .architecture import Architecture
 from .channels import shared_channels
 from .markers import is_buffer, is_marker
-from .normalise import View
+from .normalize import View
 from .remap import Piece, remap
 from .setspec import Repairs
 
@@ -70,16 +70,18 @@ def match(
     view: View,
     source: Source,
     repairs: Repairs,
-    carried: Collection[str] = (),
+    passthrough: Collection[str] = (),
 ) -> Match:
     """Lay a model over the base's canonical `base` keys (key → shape).
 
-    Keys of `carried` (the base's, never merged) do not count as extra.
+    Keys of `passthrough` (the base's, never merged) do not count as extra.
 
     If less than half of them are found, the remaps are tried: a prefix learned by comparing names,
     and the base architecture's diffusers naming. The reading with most keys wins.
     """
-    lay = partial(_match, base, architecture, source=source, repairs=repairs, carried=carried)
+    lay = partial(
+        _match, base, architecture, source=source, repairs=repairs, passthrough=passthrough
+    )
     found = lay(view=view)
     if found.coverage_frac >= MIN_COVERAGE_FRAC:
         return found
@@ -94,7 +96,7 @@ def _match(
     view: View,
     source: Source,
     repairs: Repairs,
-    carried: Collection[str],
+    passthrough: Collection[str],
 ) -> Match:
     pairs, done = _pairs(base, architecture, view.pieces, repairs)
     segments: dict[str, tuple[Segment, ...]] = {}
@@ -121,7 +123,7 @@ def _match(
             mismatched[key] = piece.shape
         else:
             segments[key] = fitted
-    used = {*pairs.values(), *carried}
+    used = {*pairs.values(), *passthrough}
     state = {n for n in view.pieces if is_marker(n) or is_buffer(n)}
     extra = tuple(name for name in view.pieces if name not in used | state)
     repaired = (*view.repairs, *(r for r in done if r not in view.repairs))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..io.source import Source
 from .match import Match, fit
-from .normalise import View
+from .normalize import View
 from .remap import Piece
 
 __all__ = ["without_padding"]

@@ -27,15 +27,15 @@ class PartMatch:
 def base_parts(parts: Mapping[str, Piece], source: Source) -> tuple[list[str], list[str]]:
     """The base's canonical keys outside the diffusion model: those to merge, and those to carry.
 
-    Buffers, empty tensors and tensors that are no floats are carried.
+    Buffers, empty tensors and tensors that are not floats are copied unchanged.
     """
     keys: list[str] = []
-    carried: list[str] = []
+    passthrough: list[str] = []
     for name, piece in parts.items():
         entries = [source.entries[s.key] for s in piece.segments]
         weights = all(e.is_float and e.numel for e in entries) and not is_schedule(name)
-        (keys if weights else carried).append(name)
-    return keys, carried
+        (keys if weights else passthrough).append(name)
+    return keys, passthrough
 
 
 def match_parts(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from .markers import is_marker
-from .normalise import View
+from .normalize import View
 
 __all__ = ["MARKERS_OF", "markers", "prediction_of"]
 

@@ -21,7 +21,7 @@ def compat_json(aligned: AlignedSet) -> dict[str, Any]:
         "architecture": aligned.architecture.name,
         "architecture_label": aligned.architecture.label,
         "keys": len(aligned.keys),
-        "carried": len(aligned.carried),
+        "carried": len(aligned.passthrough),
         "components": list(aligned.components),
         "base": aligned.base.report.to_json(),
         "models": [m.report.to_json() for m in aligned.models],
@@ -70,7 +70,7 @@ def _paragraph(report: ModelReport) -> str:
         lines.append("  parts: " + "; ".join(part_words(part) for part in report.parts))
     if report.markers:
         names = ", ".join(report.markers)
-        lines.append(f"  - Markers: {names} ({marker_words(report.markers)}); carried, not merged.")
+        lines.append(f"  - Markers: {names} ({marker_words(report.markers)}); copied, not merged.")
     return "\n".join([*lines, *(f"  - {line}" for line in report.findings)])
 
 

@@ -8,7 +8,7 @@ from ..io.source import Entry, Source
 from .architecture import Architecture
 from .channels import channel_words
 from .match import Match
-from .misfits import what_else
+from .other_files import what_else
 
 __all__ = ["dtype_words", "findings", "quantisation_words", "verdict"]
 
@@ -82,7 +82,7 @@ def _misfit(
         return f"other size of the same architecture: {key} is {here}, base has {there}"
     if found.unreadable:
         dtype = next(iter(found.unreadable.values()))
-        return f"stored as {dtype} without scales, so that its numbers are no weights"
+        return f"stored as {dtype} without scales, so that its numbers are not weights"
     share = found.coverage_frac
     return f"unknown architecture: it holds {share:.0%} of the base's tensors ({base.label})"
 

@@ -95,7 +95,7 @@ def _reasons(model: AlignedModel, aligned: AlignedSet) -> list[OrthoMergeError]:
     whole = len(aligned.components) > 1
     names = aligned.stored_names if whole else {}
     if isinstance(model.source, LoraSource) or model.source.is_live:
-        what = f'"{file}" is no file of weights'
+        what = f'"{file}" is not a file of weights'
         return [UnsupportedError(what, received="a LoRA or a live model", fix=_HERE)]
     used = {seg.key for run in model.segments.values() for seg in run}
     stored = {key: names.get(key, key) for key in model.segments}
@@ -106,12 +106,12 @@ def _reasons(model: AlignedModel, aligned: AlignedSet) -> list[OrthoMergeError]:
     ]
     odd = [k for k in used if entries[k].quant is not None]
     left = [k for k in entries if k not in used] if model is aligned.base else []
-    carried = aligned.carried if model is aligned.base and not whole else ()
+    passthrough = aligned.passthrough if model is aligned.base and not whole else ()
     told = (
         (odd, "is quantized, and sd-mecha reads no scales"),
         (moved, "names its tensors in another way than the base's canonical keys"),
         (left, "holds more than the diffusion model, and sd-mecha would merge that as well"),
-        (carried, "holds tensors that are no weights, and sd-mecha would cast them"),
+        (passthrough, "holds tensors that are not weights, and sd-mecha would cast them"),
     )
     return [
         UnsupportedError(f'"{file}" {words}', received=f"{len(keys)} such tensors", fix=_HERE)

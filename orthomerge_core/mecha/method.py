@@ -16,7 +16,7 @@ from ..keys.architecture import Architecture
 from ..keys.components import DIFFUSION, VAE, component_of, is_schedule
 from ..keys.known import get_architecture
 from ..keys.markers import is_buffer, is_marker
-from ..keys.normalise import normalise_shapes
+from ..keys.normalize import normalize_shapes
 from ..methods.contract import Rows
 from ..methods.registry import get_method
 from ..methods.seeds import key_generator
@@ -163,7 +163,7 @@ class _Layout:
 def _layout(config: Any, architecture: str) -> _Layout:
     """The layout of a model config, which sd-mecha hands over with every key."""
     shapes = {key: tuple(known.shape) for key, known in config.keys().items()}
-    view = normalise_shapes(shapes, components=True)
+    view = normalize_shapes(shapes, components=True)
     known = view.architecture if architecture == "auto" else get_architecture(architecture)
     names = {}
     for name, piece in {**view.pieces, **view.parts}.items():

@@ -23,10 +23,10 @@ from .settings import OptimizeSettings
 from .tree import nearest_tree
 from .words import notices, reasons
 
-__all__ = ["optimise"]
+__all__ = ["optimize_parents"]
 
 
-def optimise(
+def optimize_parents(
     analysis: Analysis,
     settings: OptimizeSettings | None = None,
     progress: Progress | None = None,

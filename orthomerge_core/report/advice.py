@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..optimize.proposal import Proposal
 from ..recipe.model import BASE
-from .findings import Doubt
+from .findings import Concern
 
 __all__ = ["advice"]
 
@@ -15,13 +15,13 @@ _MANY = 4
 
 
 def advice(
-    proposal: Proposal, doubts: Sequence[Doubt], unused: Mapping[str, str] | None = None
+    proposal: Proposal, doubts: Sequence[Concern], unused: Mapping[str, str] | None = None
 ) -> list[str]:
     """Three sentences in Markdown, one a paragraph; `unused`: name → why that file is not in it."""
     return [_merge(proposal, doubts), _leave_out(proposal, unused or {}), _suspicious(doubts)]
 
 
-def _merge(proposal: Proposal, doubts: Sequence[Doubt]) -> str:
+def _merge(proposal: Proposal, doubts: Sequence[Concern]) -> str:
     on = [row for row in proposal.rows if row.enabled]
     if not on:
         return "**Merge** nothing: no model of this set changes anything of its own."
@@ -68,7 +68,7 @@ def _leave_out(proposal: Proposal, unused: Mapping[str, str]) -> str:
     return f"**Leave out** {reasons}."
 
 
-def _suspicious(doubts: Sequence[Doubt]) -> str:
+def _suspicious(doubts: Sequence[Concern]) -> str:
     if not doubts:
         return "**Suspicious**: nothing."
     more = f" (and {len(doubts) - 1} more, below)" if len(doubts) > 1 else ""

@@ -16,7 +16,7 @@ from ..analysis.profile import home_labels, profile
 from ..analysis.result import Analysis
 from ..errors import WriteError
 from ..io.rawfile import explain_os_error
-from ..optimize.delta_base import optimise
+from ..optimize.delta_base import optimize_parents
 from ..optimize.proposal import Proposal
 from .advice import advice
 from .analysis_parts import parts_report
@@ -45,7 +45,7 @@ def analysis_report(analysis: Analysis, proposal: Proposal | None = None) -> str
     The advice is that of `proposal`, by default the optimizer's with its usual settings. Cost:
     under a second for 32 models.
     """
-    proposal = proposal or optimise(analysis)
+    proposal = proposal or optimize_parents(analysis)
     found = derive(analysis)
     doubts = suspicions(analysis, found, proposal)
     lines = [f"# {_plural(len(analysis.names), 'model')} against {_cell(analysis.base)}", ""]

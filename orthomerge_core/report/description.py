@@ -11,7 +11,7 @@ from typing import Any
 from ..execute.output.provenance import RECIPE
 from ..io.opening import open_source
 from ..keys.components import component_label, component_of
-from ..keys.normalise import normalise_shapes
+from ..keys.normalize import normalize_shapes
 from .ancestry_text import ancestry_lines
 
 __all__ = ["FileDescription", "describe_file"]
@@ -78,7 +78,7 @@ def describe_file(path: Path) -> FileDescription:
         FileError: the file cannot be opened. HeaderError: its header is damaged.
     """
     with open_source(path) as source:
-        view = normalise_shapes({key: entry.shape for key, entry in source.entries.items()})
+        view = normalize_shapes({key: entry.shape for key, entry in source.entries.items()})
         entries = list(source.entries.values())
         parts = dict.fromkeys(component_of(key) for key in view.parts)
         return FileDescription(

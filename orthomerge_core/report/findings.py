@@ -10,7 +10,7 @@ from ..analysis.derive import Derived
 from ..analysis.result import Analysis
 from ..optimize.proposal import Proposal
 
-__all__ = ["Doubt", "suspicions"]
+__all__ = ["Concern", "suspicions"]
 
 _LOW_COVERAGE_FRAC = 0.98
 _FAR_FRAC = 0.5
@@ -28,7 +28,7 @@ _ROUNDED_FRAC = 0.1
 
 
 @dataclass(frozen=True)
-class Doubt:
+class Concern:
     """One sentence about some models.
 
     `grave`: they should not be merged before a look at it. `opposed`: two that undo each other.
@@ -40,14 +40,14 @@ class Doubt:
     opposed: bool = False
 
 
-def suspicions(analysis: Analysis, found: Derived, proposal: Proposal) -> list[Doubt]:
+def suspicions(analysis: Analysis, found: Derived, proposal: Proposal) -> list[Concern]:
     """Broken weights, foreign models, outliers, opposition, and what a merge would lack."""
     said = _broken(analysis, found)
     for i, name in enumerate(found.names):
         if found.relative_norm[i] > _FAR_FRAC:
             share = f"{100 * found.relative_norm[i]:.0f} %"
             text = f"{name} lies {share} of the base's norm away from it, which is more like "
-            said.append(Doubt((name,), text + "another model than a fine-tune.", grave=True))
+            said.append(Concern((name,), text + "another model than a fine-tune.", grave=True))
         if _has_lone_outlier(analysis, found, i):
             largest = np.where(analysis.keys_in(), analysis.max_abs[:, i], -1.0)
             key = analysis.keys[int(largest.argmax())]
@@ -55,13 +55,15 @@ def suspicions(analysis: Analysis, found: Derived, proposal: Proposal) -> list[D
                 f"{name} changes one weight of {key} by {found.outlier[i]:.3g}, "
                 f"{found.outlier_ratio[i]:.0f} times its usual change."
             )
-            said.append(Doubt((name,), text, grave=True))
+            said.append(Concern((name,), text, grave=True))
     said += _coarse(analysis) + _opposed(found)
     pairs = {frozenset(doubt.models) for doubt in said if len(doubt.models) == 2}
     for notice in proposal.warnings:
         repeated = notice.kind == "opposed" and frozenset(notice.models) in pairs
         if notice.kind in _WORTH_A_LOOK and not repeated:
-            said.append(Doubt(tuple(notice.models), notice.text, opposed=notice.kind == "opposed"))
+            said.append(
+                Concern(tuple(notice.models), notice.text, opposed=notice.kind == "opposed")
+            )
     return said
 
 
@@ -73,12 +75,12 @@ def _has_lone_outlier(analysis: Analysis, found: Derived, i: int) -> bool:
     return changed > 1000 and found.outlier[i] ** 2 > _LONE_ENERGY_FRAC * energy
 
 
-def _broken(analysis: Analysis, found: Derived) -> list[Doubt]:
+def _broken(analysis: Analysis, found: Derived) -> list[Concern]:
     said = []
     counts = analysis.nonfinite.sum(axis=0)
     if counts[0]:
         text = f"The base holds {int(counts[0]):,} values that are not finite."
-        said.append(Doubt((), text))
+        said.append(Concern((), text))
     for i, name in enumerate(found.names):
         if counts[i + 1]:
             held = int((analysis.nonfinite[:, i + 1] > 0).sum())
@@ -87,14 +89,14 @@ def _broken(analysis: Analysis, found: Derived) -> list[Doubt]:
                 f"{name} holds {int(counts[i + 1]):,} values that are not finite, in "
                 f"{tensors}: where it is merged, those come out as the base's; get a sound copy."
             )
-            said.append(Doubt((name,), text, grave=True))
+            said.append(Concern((name,), text, grave=True))
         if found.coverage_frac[i] < _LOW_COVERAGE_FRAC:
             share = f"{100 * found.coverage_frac[i]:.1f} %"
-            said.append(Doubt((name,), f"{name} holds only {share} of the base's weights."))
+            said.append(Concern((name,), f"{name} holds only {share} of the base's weights."))
     return said
 
 
-def _coarse(analysis: Analysis) -> list[Doubt]:
+def _coarse(analysis: Analysis) -> list[Concern]:
     """Models of which much of the change is what their format rounds, copies left out."""
     rounding, said = analysis.rounding, []
     copies = {node for pair in rounding.copies for node in pair[1:]} if rounding else set()
@@ -104,11 +106,11 @@ def _coarse(analysis: Analysis) -> list[Doubt]:
             text = (
                 f"{name}: about {100 * frac:.0f} % of its change is rounding of its stored format."
             )
-            said.append(Doubt((name,), f"{text} A more exact copy of it merges better."))
+            said.append(Concern((name,), f"{text} A more exact copy of it merges better."))
     return said
 
 
-def _opposed(found: Derived) -> list[Doubt]:
+def _opposed(found: Derived) -> list[Concern]:
     said = []
     for i, a in enumerate(found.names):
         for j in range(i):
@@ -117,5 +119,5 @@ def _opposed(found: Derived) -> list[Doubt]:
                     f"{found.names[j]} and {a} pull against each other (cosine "
                     f"{found.cosine[i, j]:.2f}), so that a merge of both undoes much of either."
                 )
-                said.append(Doubt((found.names[j], a), text, opposed=True))
+                said.append(Concern((found.names[j], a), text, opposed=True))
     return said

@@ -140,7 +140,7 @@ def test_a_score_of_a_workflow_is_a_number(monkeypatch):
     monkeypatch.setattr(Comfy, "answers", ("nan",))
     assert math.isnan(runner.score(recipe, Progress())[0])
     monkeypatch.setattr(Comfy, "answers", ("a cat",))
-    words = 'output 0 of node 1 is no number: expected a FLOAT, received "a cat"'
+    words = 'output 0 of node 1 is not a number: expected a FLOAT, received "a cat"'
     with pytest.raises(RecipeError, match=words):
         runner.score(recipe, Progress())
 

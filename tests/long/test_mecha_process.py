@@ -217,7 +217,7 @@ class TestRefusals:
         with pytest.raises(PlanError) as caught:
             mecha.require_plain_files(recipe_for("average"), tmp_path)
         text = str(caught.value)
-        assert '"base.safetensors" holds tensors that are no weights' in text
+        assert '"base.safetensors" holds tensors that are not weights' in text
         assert '"detail.safetensors" names its tensors in another way' in text
         assert '"style.safetensors" is quantized, and sd-mecha reads no scales' in text
         assert "(and 2 more problems)" in text and str(tmp_path) not in text
@@ -237,5 +237,5 @@ class TestRefusals:
             check=False,
         )
         assert done.returncode == 1
-        assert done.stderr.startswith('"base.safetensors" holds tensors that are no weights')
+        assert done.stderr.startswith('"base.safetensors" holds tensors that are not weights')
         assert not (tmp_path / "o.sft").exists()

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from orthomerge_core.keys.aligned import AlignedModel, Segment
-from orthomerge_core.keys.normalise import normalise_shapes
+from orthomerge_core.keys.normalize import normalize_shapes
 from tests.fakes import MemorySource
 from tests.inventories import diffusers_names, inventory
 
@@ -88,7 +88,7 @@ def expected(
 def test_every_key_goes_where_the_host_puts_it(tables: Any, name: str, prefix: str) -> None:
     shapes = inventory(name)
     stored, runs = expected(tables(name), shapes)
-    view = normalise_shapes({prefix + key: shape for key, shape in stored.items()})
+    view = normalize_shapes({prefix + key: shape for key, shape in stored.items()})
     assert view.diffusers and "remap_diffusers" in view.repairs
     assert set(shapes) - set(view.pieces) == FAMILIES[name][1]
     found = {
@@ -127,7 +127,7 @@ def test_the_hosts_converter_gives_the_same_tensors(pack: Any, tables: Any, name
         shape = narrow[target] if rows is None else (_small(rows, *width), *narrow[target][1:])
         state[key] = torch.randn(shape, generator=generator)
     theirs = converted(pack, state)
-    view = normalise_shapes({k: tuple(t.shape) for k, t in state.items()})
+    view = normalize_shapes({k: tuple(t.shape) for k, t in state.items()})
     assert set(theirs) == set(view.pieces)
     segments = {k: p.segments for k, p in view.pieces.items()}
     ours = AlignedModel("m", MemorySource("m", state), segments, None)  # type: ignore[arg-type]

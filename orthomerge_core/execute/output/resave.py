@@ -96,11 +96,11 @@ def store_again(
 
 
 def _copied(plan: Plan, sink: Sink, first: MergeReport, read: Read, progress: Progress) -> bool:
-    layout, carried, added = plan.layout(), plan.carried, plan.markers.added
+    layout, passthrough, added = plan.layout(), plan.passthrough, plan.markers.added
     progress.start(float(len(layout)), f"Storing {len(layout)} merged tensors")
     for key, (dtype, shape) in layout.items():
-        if key in carried:
-            tensor: Tensor | None = read_stored(plan.aligned.base, carried[key])
+        if key in passthrough:
+            tensor: Tensor | None = read_stored(plan.aligned.base, passthrough[key])
         else:
             tensor = added[key] if key in added else read(key)
         expected = first.tensor_hashes.get(key)

@@ -109,9 +109,9 @@ class Plan(Closing):
         return "checkpoint" if self.is_checkpoint else "diffusion"
 
     @cached_property
-    def carried(self) -> Mapping[str, str]:
+    def passthrough(self) -> Mapping[str, str]:
         """Name in the result → the base's canonical key, of what is copied byte for byte."""
-        kept = (key for key in self.aligned.carried if key not in self.markers.dropped)
+        kept = (key for key in self.aligned.passthrough if key not in self.markers.dropped)
         return {self.names.get(key, key): key for key in kept}
 
     def acts_on(self, tensor: TensorPlan) -> bool:
@@ -134,7 +134,7 @@ class Plan(Closing):
         found: dict[str, Mapping[str, tuple[str, tuple[int, ...]]]] = {}
         for tensor in self.tensors:
             found[tensor.name] = tensor.stored.announced(tensor.name, tensor.shape)
-        for name, key in self.carried.items():
+        for name, key in self.passthrough.items():
             found[name] = {name: (self.aligned.base.entry(key).dtype, self.aligned.shapes[key])}
         out: dict[str, tuple[str, tuple[int, ...]]] = {}
         for name in [n for n in self.names.values() if n in found] or found:
@@ -146,8 +146,8 @@ class Plan(Closing):
     @cached_property
     def read_bytes(self) -> int:
         """Stored bytes that the merge reads, once."""
-        carried = sum(self.aligned.base.entry(key).n_bytes for key in self.carried.values())
-        return carried + sum(tensor.read_bytes for tensor in self.tensors)
+        passthrough = sum(self.aligned.base.entry(key).n_bytes for key in self.passthrough.values())
+        return passthrough + sum(tensor.read_bytes for tensor in self.tensors)
 
     @cached_property
     def output_bytes(self) -> int:

@@ -16,7 +16,7 @@ from ...io.source import Entry, Read, Source
 from ..aligned import AlignedModel, ModelReport, PartReport, Segment
 from ..architecture import Architecture
 from ..components import DIFFUSION, component_label, component_of
-from ..misfits import what_else
+from ..other_files import what_else
 from .decomposed import Lengths, is_decomposed, lengths_of
 from .factors import Delta, Module, bias_delta, delta_of, modules, refusal
 from .placing import Placed, place

@@ -10,7 +10,7 @@ import pytest
 
 from orthomerge_core.analysis.clusters import clusters
 from orthomerge_core.analysis.result import Analysis
-from orthomerge_core.optimize.delta_base import optimise
+from orthomerge_core.optimize.delta_base import optimize_parents
 from orthomerge_core.optimize.settings import OptimizeSettings
 from orthomerge_core.report.analysis_text import analysis_report
 from tests.core.optimize.builders import analysis_of
@@ -138,9 +138,9 @@ def test_json_and_report_tell_the_groups() -> None:
 def test_the_optimizer_keeps_one_of_each_group_only_where_it_is_told_to() -> None:
     analysis = family({"a": 0, "b": 0, "c": 1, "d": 1, "e": 1}, shared=1.2)
     quality = [0.3, 0.6, 0.5, 0.9, 0.9]
-    usual = optimise(analysis, quality=quality)
+    usual = optimize_parents(analysis, quality=quality)
     assert all(row.enabled for row in usual.rows)
-    told = optimise(analysis, OptimizeSettings(one_per_group=True), quality=quality)
+    told = optimize_parents(analysis, OptimizeSettings(one_per_group=True), quality=quality)
     assert [row.model for row in told.rows if row.enabled] == ["b", "d"]
     info = {row.model: row.info for row in told.rows}
     assert info["a"] == "one of its group is enough: b stays"

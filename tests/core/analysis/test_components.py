@@ -18,7 +18,7 @@ from orthomerge_core.execute.run import run_merge
 from orthomerge_core.forecast.forecast import forecast, reduce_for_table
 from orthomerge_core.keys.components import is_schedule
 from orthomerge_core.keys.opening import open_set, spec_from_paths
-from orthomerge_core.optimize.delta_base import optimise
+from orthomerge_core.optimize.delta_base import optimize_parents
 from orthomerge_core.optimize.proposal import proposal_recipe
 from orthomerge_core.recipe.model import Row, VaeChoice
 from orthomerge_core.report.analysis_plots import heatmaps
@@ -130,7 +130,7 @@ def test_quality_of_each_component_rests_on_its_own_matrices(family):
 
 def test_the_optimizer_chooses_on_the_diffusion_model_and_reports_other_lineages(family):
     *_, analysis = family
-    proposal = optimise(analysis)
+    proposal = optimize_parents(analysis)
     assert proposal.parents["child"] in ("a", "bare")
     said = {w.kind: w for w in proposal.warnings}
     assert said["lineage"].models == ("child", "base")
@@ -170,7 +170,7 @@ def test_the_forecast_is_what_the_merge_measures_in_every_component(family, meth
         Row("tagger", alpha=0.8, text=0.0),
         Row("child", alpha=0.4, layers="text_encoder.l.layers.0-5=0.5"),
     )
-    recipe = proposal_recipe(analysis, optimise(analysis), method)
+    recipe = proposal_recipe(analysis, optimize_parents(analysis), method)
     recipe = replace(recipe, rows=rows, vae=VaeChoice(vae))
     spec = spec_from_recipe(recipe, FolderResolver([folder]))
     with plan_merge(recipe, spec) as plan:

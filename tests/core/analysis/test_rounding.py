@@ -14,7 +14,7 @@ from orthomerge_core.analysis.select import select
 from orthomerge_core.analysis.stream import analyze
 from orthomerge_core.keys.opening import open_set
 from orthomerge_core.keys.setspec import ModelSpec, SetSpec
-from orthomerge_core.optimize.delta_base import optimise
+from orthomerge_core.optimize.delta_base import optimize_parents
 from orthomerge_core.report.findings import suspicions
 
 CHANGE = 0.03
@@ -63,7 +63,7 @@ def analysis_of(folder, base, **models):
 def test_a_copy_of_the_base_in_another_format_is_off(tmp_path, form):
     base = tensors(0)
     found = analysis_of(tmp_path, (base, "F32"), copy=(base, form), tune=(tensors(1, base), "F32"))
-    rows = {row.model: row for row in optimise(found).rows}
+    rows = {row.model: row for row in optimize_parents(found).rows}
     assert not rows["copy"].enabled
     assert rows["copy"].info.startswith("copy of the base: the two differ only by the rounding")
     assert rows["tune"].enabled
@@ -74,7 +74,7 @@ def test_of_one_model_in_two_formats_the_exact_one_stays(tmp_path, form):
     base = tensors(0)
     tune = tensors(1, base)
     found = analysis_of(tmp_path, (base, "F32"), coarse=(tune, form), exact=(tune, "F32"))
-    rows = {row.model: row for row in optimise(found).rows}
+    rows = {row.model: row for row in optimize_parents(found).rows}
     assert rows["exact"].enabled
     assert not rows["coarse"].enabled
     assert rows["coarse"].info.startswith("copy of exact")
@@ -84,7 +84,7 @@ def test_of_one_model_in_two_formats_the_exact_one_stays(tmp_path, form):
 def test_a_fine_tune_as_small_as_a_fraction_of_the_step_is_no_copy(tmp_path, form, change):
     base = tensors(0)
     found = analysis_of(tmp_path, (base, "F32"), tune=(tensors(1, base, change), form))
-    assert optimise(found).rows[0].enabled
+    assert optimize_parents(found).rows[0].enabled
 
 
 def test_one_changed_tensor_among_many_makes_a_model_of_its_own(tmp_path):
@@ -92,7 +92,7 @@ def test_one_changed_tensor_among_many_makes_a_model_of_its_own(tmp_path):
     other = dict(base) | {"block.3.weight": tensors(1, base)["block.3.weight"]}
     found = analysis_of(tmp_path, (base, "F32"), other=(other, "F8_SCALED"))
     assert found.rounding.copies == ()
-    assert optimise(found).rows[0].enabled
+    assert optimize_parents(found).rows[0].enabled
 
 
 def test_the_share_of_rounding_is_measured_and_told(tmp_path):
@@ -106,7 +106,7 @@ def test_the_share_of_rounding_is_measured_and_told(tmp_path):
     noise = sum(float((kept[k] - tune[k]).square().sum()) for k in tune)
     change = sum(float((kept[k] - base[k]).square().sum()) for k in tune)
     assert found.rounding.frac[0] == pytest.approx(noise / change, rel=0.1)
-    texts = [doubt.text for doubt in suspicions(found, derive(found), optimise(found))]
+    texts = [doubt.text for doubt in suspicions(found, derive(found), optimize_parents(found))]
     assert any(t.startswith("tune: about ") and "rounding of its stored format" in t for t in texts)
 
 

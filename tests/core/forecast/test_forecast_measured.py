@@ -17,7 +17,7 @@ from orthomerge_core.execute.run import run_merge
 from orthomerge_core.forecast.forecast import forecast, reduce_for_table
 from orthomerge_core.keys.opening import open_set, spec_from_paths
 from orthomerge_core.keys.setspec import SetSpec
-from orthomerge_core.optimize.delta_base import optimise
+from orthomerge_core.optimize.delta_base import optimize_parents
 from orthomerge_core.optimize.proposal import proposal_recipe
 from orthomerge_core.recipe.model import Row, TextureBoost
 
@@ -58,7 +58,7 @@ def merged(
     studied: tuple[SetSpec, Analysis], rows: tuple[Row, ...], method: str, options: dict[str, Any]
 ) -> MergeReport:
     spec, analysis = studied
-    recipe = proposal_recipe(analysis, optimise(analysis), method, options)
+    recipe = proposal_recipe(analysis, optimize_parents(analysis), method, options)
     recipe = replace(recipe, rows=rows, texture_boost=BOOST)
     with plan_merge(recipe, spec) as plan:
         return run_merge(plan).report
@@ -99,7 +99,7 @@ def test_forecast_equals_the_measured_figures(
 
 
 def test_ancestry_is_found_in_files(studied: tuple[SetSpec, Analysis]) -> None:
-    proposal = optimise(studied[1])
+    proposal = optimize_parents(studied[1])
     assert proposal.parents == {
         "ink": "base",
         "ink-fine": "ink",

@@ -153,7 +153,7 @@ def test_no_scale_or_marker_reaches_a_method(tmp_path, kind):
             pair = (MemorySource("p", weights), source)
             base, model = pair if other_is_base else pair[::-1]
             aligned = align(base, [("m", model)])
-            assert set(aligned.keys) == {"l.weight", "l.bias"} and aligned.carried == ()
+            assert set(aligned.keys) == {"l.weight", "l.bias"} and aligned.passthrough == ()
             found = aligned.models[0]
             assert set(found.segments) == {"l.weight", "l.bias"} and found.report.extra == 0
 

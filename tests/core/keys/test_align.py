@@ -80,7 +80,7 @@ def test_the_diffusion_model_alone_leaves_the_rest_of_a_checkpoint_out():
     base = source("full", sd3(), "model.diffusion_model.", **REST)
     model = source("m", sd3(1), "model.diffusion_model.", **REST)
     aligned = align(base, [("m", model)], components=False)
-    assert aligned.keys == tuple(sd3()) and aligned.carried == ("v_pred",)
+    assert aligned.keys == tuple(sd3()) and aligned.passthrough == ("v_pred",)
     report = aligned.models[0].report
     assert report.repairs == ("fix_prefixes",) and report.parts == ()
     text = " ".join(report.findings)
@@ -99,7 +99,7 @@ def test_a_full_checkpoint_gives_all_of_its_components():
     aligned = align(base, [("m", source("m", sd3(1), "model.diffusion_model.", **REST))])
     beside = ("text_encoder.l.text_model.embeddings.weight", "vae.decoder.conv_in.weight")
     assert set(aligned.keys) == {*sd3(), *beside} and aligned.keys[: len(sd3())] == tuple(sd3())
-    assert set(aligned.carried) == {"v_pred", "alphas_cumprod", "conditioner.embedders.0.x"}
+    assert set(aligned.passthrough) == {"v_pred", "alphas_cumprod", "conditioner.embedders.0.x"}
     report = aligned.models[0].report
     assert [(p.name, p.matched, p.words) for p in report.parts] == [
         ("vae", 1, "as in the base"),
@@ -242,7 +242,7 @@ def test_only_block_formats_are_taken_for_padded():
 def test_what_is_no_weight_is_carried_as_it_is(kept):
     base = source("b", sd3(), kept=kept)
     aligned = align(base, [("m", source("m", sd3(1), kept=kept + kept))])
-    assert aligned.carried == ("kept",) and "kept" not in aligned.keys
+    assert aligned.passthrough == ("kept",) and "kept" not in aligned.keys
     found = aligned.read_base_raw("kept")
     assert found.dtype == kept.dtype and torch.equal(found, kept)
     assert aligned.models[0].report.extra == 0
@@ -253,7 +253,7 @@ def test_integers_are_carried_from_the_base_and_never_weights():
     int_key = "joint_blocks.0.x_block.attn.proj.weight"
     model = source("m", sd3(1) | {int_key: torch.zeros(8, 8, dtype=torch.int8)})
     aligned = align(base, [("m", model)])
-    assert aligned.carried == ("position_ids",)
+    assert aligned.passthrough == ("position_ids",)
     assert torch.equal(aligned.read_base_raw("position_ids"), torch.arange(4))
     report = aligned.models[0].report
     assert not aligned.models[0].has(int_key) and report.mismatched == 1
@@ -315,7 +315,7 @@ def test_inpaint_variant_is_named():
         ),
         (
             {k: t.to(torch.int8) for k, t in sd3().items()},
-            "stored as I8 without scales, so that its numbers are no weights",
+            "stored as I8 without scales, so that its numbers are not weights",
         ),
         ({"whatever": torch.zeros(2)}, "unknown architecture: it holds 0% of the base's"),
         ({}, "unknown architecture: it holds 0% of the base's"),

@@ -10,7 +10,7 @@ import torch
 from orthomerge_core.errors import CompatibilityError
 from orthomerge_core.keys.align import align
 from orthomerge_core.keys.components import component_of, is_schedule
-from orthomerge_core.keys.normalise import normalise_shapes
+from orthomerge_core.keys.normalize import normalize_shapes
 from orthomerge_core.keys.report import compat_text
 from orthomerge_core.keys.setspec import Repairs
 from tests.checkpoints import checkpoint, checkpoint_shapes
@@ -32,7 +32,7 @@ def counts(keys):
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_real_key_lists_fall_into_their_components(name):
-    view = normalise_shapes(checkpoint_shapes(name))
+    view = normalize_shapes(checkpoint_shapes(name))
     assert view.architecture.name == name
     assert counts([*view.pieces, *view.parts]) == COUNTS[name]
     assert all(is_schedule(key) for key in view.left_out["outside the diffusion model"])
@@ -45,8 +45,8 @@ def test_every_tensor_of_a_checkpoint_is_merged_or_carried_under_its_own_name(na
     aligned = align(source, [("m", MemorySource("m", checkpoint(name, 1, base=base)))])
     assert sorted(aligned.stored_names.values()) == sorted(base)
     assert list(aligned.stored_names.values()) == list(base), "the order of the base's file"
-    assert set(aligned.stored_names) == {*aligned.keys, *aligned.carried}
-    assert all(is_schedule(key) for key in aligned.carried)
+    assert set(aligned.stored_names) == {*aligned.keys, *aligned.passthrough}
+    assert all(is_schedule(key) for key in aligned.passthrough)
     assert not any(is_schedule(key) for key in aligned.keys)
     (model,) = aligned.models
     assert set(model.segments) == set(aligned.keys)
@@ -59,7 +59,7 @@ def test_a_diffusion_model_keeps_its_keys_with_and_without_components():
         align(MemorySource("b", tensors), [("m", MemorySource("m", tensors))], components=on)
         for on in (True, False)
     )
-    assert with_parts.keys == without.keys and with_parts.carried == without.carried
+    assert with_parts.keys == without.keys and with_parts.passthrough == without.passthrough
     assert with_parts.models[0].report == replace(
         without.models[0].report, parts=with_parts.models[0].report.parts
     )

@@ -272,9 +272,9 @@ def test_layers_that_nobody_knows_are_said():
 def test_every_layer_of_the_unet_has_a_name_of_kohya():
     from orthomerge_core.keys.known import get_architecture
     from orthomerge_core.keys.lora.names import layer_names
-    from orthomerge_core.keys.normalise import normalise_shapes
+    from orthomerge_core.keys.normalize import normalize_shapes
 
-    keys = normalise_shapes(checkpoint_shapes("sd15")).pieces
+    keys = normalize_shapes(checkpoint_shapes("sd15")).pieces
     names = layer_names(get_architecture("sd15"), keys)
     matrices = {k.removesuffix(".weight") for k in keys if k.endswith(".weight")}
     assert set(names.values()) == matrices

@@ -23,7 +23,7 @@ def test_a_marker_is_carried_whatever_it_holds(name, prefix):
     for value in (torch.empty(0), torch.tensor(14.6), torch.ones(1)):
         base = source("base", {**sd3(), name: value}, prefix)
         aligned = align(base, [("m", source("m", {**sd3(1), name: value + 1}, prefix))])
-        assert name in aligned.carried and name not in aligned.keys
+        assert name in aligned.passthrough and name not in aligned.keys
         assert dict(aligned.base.markers) == {name: prefix + name}
         assert torch.equal(aligned.read_base_raw(name), value)
         (model,) = aligned.models
@@ -56,7 +56,7 @@ def test_the_report_lists_the_markers():
     aligned = align(
         source("base", sd3() | marks(*both)), [("m", source("m", sd3(1) | marks(*both)))]
     )
-    line = "  - Markers: v_pred, ztsnr (v-prediction, zero-terminal SNR); carried, not merged."
+    line = "  - Markers: v_pred, ztsnr (v-prediction, zero-terminal SNR); copied, not merged."
     assert compat_text(aligned).count(line) == 2
     assert compat_json(aligned)["models"][0]["markers"] == ["v_pred", "ztsnr"]
 
@@ -78,7 +78,7 @@ def test_tables_of_positions_may_differ_in_length(name):
             ("without", source("without", sd3(2))),
         ],
     )
-    assert name in aligned.carried and name not in aligned.keys
+    assert name in aligned.passthrough and name not in aligned.keys
     for model in aligned.models:
         report = model.report
         assert report.verdict == "same architecture as the base"

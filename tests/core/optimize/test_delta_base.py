@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from orthomerge_core.errors import AnalysisError, RecipeError
-from orthomerge_core.optimize.delta_base import optimise
+from orthomerge_core.optimize.delta_base import optimize_parents
 from orthomerge_core.optimize.proposal import Proposal, proposal_recipe
 from orthomerge_core.optimize.settings import OptimizeSettings
 from tests.core.optimize.builders import Floats, analysis_of, family, random_tree
@@ -17,7 +17,7 @@ from tests.core.optimize.builders import Floats, analysis_of, family, random_tre
 def proposal_of(models: dict[str, list[Floats]], **settings: object) -> Proposal:
     base = models.pop("base")
     analysis = analysis_of(models, base)
-    return optimise(
+    return optimize_parents(
         analysis,
         OptimizeSettings(**settings),  # type: ignore[arg-type]
         quality=[0.5] * len(models),
@@ -93,11 +93,11 @@ def test_the_same_change_on_two_parents_is_redundant() -> None:
     base = models.pop("base")
     analysis = analysis_of(models, base)
     settings = OptimizeSettings(min_gain=0.05)  # keep the true tree
-    proposal = optimise(analysis, settings, quality=[0.5, 0.5, 0.4, 0.6])
+    proposal = optimize_parents(analysis, settings, quality=[0.5, 0.5, 0.4, 0.6])
     assert rows(proposal)["one-lora"] == (False, "one", 1)
     assert rows(proposal)["two-lora"][:2] == (True, "two")
     assert proposal.rows[2].info == "redundant to two-lora, cos 1.00"
-    proposal = optimise(
+    proposal = optimize_parents(
         analysis, OptimizeSettings(min_gain=0.05, redundancy=1.0), quality=[0.5] * 4
     )
     assert all(r.enabled for r in proposal.rows)
@@ -158,7 +158,7 @@ def test_a_missing_ancestor_is_offered_for_enabling() -> None:
     }
     base = models.pop("base")
     analysis = analysis_of(models, base)
-    proposal = optimise(analysis, quality=[0.5, 0.5, 0.1, 0.9, 0.5])
+    proposal = optimize_parents(analysis, quality=[0.5, 0.5, 0.1, 0.9, 0.5])
     assert rows(proposal)["first-more"][0] is False
     assert rows(proposal)["leaf"][:2] == (True, "first-more")
     (notice,) = [w for w in proposal.warnings if w.kind == "reconstruction"]
@@ -179,14 +179,18 @@ def test_proposal_survives_json() -> None:
 def test_proposal_becomes_a_recipe() -> None:
     models = family()
     analysis = analysis_of({k: v for k, v in models.items() if k != "base"}, models["base"])
-    recipe = proposal_recipe(analysis, optimise(analysis, quality=[0.5] * 4), "task_arithmetic", {})
+    recipe = proposal_recipe(
+        analysis, optimize_parents(analysis, quality=[0.5] * 4), "task_arithmetic", {}
+    )
     assert recipe.base == "base.safetensors"
     assert recipe.base_hash == "b0"
     assert recipe.models["twin"].file == "twin.safetensors"
     assert recipe.models["twin"].content_hash == "h-twin"
     assert len(recipe.rows) == 4
     with pytest.raises(RecipeError, match='unknown option "speed" of method average'):
-        proposal_recipe(analysis, optimise(analysis, quality=[0.5] * 4), "average", {"speed": 1})
+        proposal_recipe(
+            analysis, optimize_parents(analysis, quality=[0.5] * 4), "average", {"speed": 1}
+        )
 
 
 def test_damaged_models_are_off_and_nobodys_parents() -> None:
@@ -194,10 +198,10 @@ def test_damaged_models_are_off_and_nobodys_parents() -> None:
     base, change, more = rng.standard_normal((3, 50))
     models = {"child": [base + change + 0.1 * more], "nan": [base], "torn": [base + change]}
     analysis = analysis_of(models, [base])
-    sound = optimise(analysis, quality=[0.5] * 3)
+    sound = optimize_parents(analysis, quality=[0.5] * 3)
     assert sound.parents["child"] == "torn" and sound.rows[2].enabled
     counts = np.array([[0, 0, 50, 1]])
-    proposal = optimise(dataclasses.replace(analysis, nonfinite=counts), quality=[0.5] * 3)
+    proposal = optimize_parents(dataclasses.replace(analysis, nonfinite=counts), quality=[0.5] * 3)
     assert [row.enabled for row in proposal.rows] == [True, False, False]
     assert set(proposal.parents.values()) == {"base"}
     assert proposal.rows[1].info == "without a usable change, 50 values are not finite"
@@ -214,10 +218,10 @@ def test_what_the_base_lacks_damages_no_model() -> None:
     base, sound = rng.standard_normal((2, 50))
     analysis = analysis_of({"a": [base, sound]}, [base, base])
     counts = np.array([[3, 3], [0, 0]])
-    proposal = optimise(dataclasses.replace(analysis, nonfinite=counts), quality=[0.5])
+    proposal = optimize_parents(dataclasses.replace(analysis, nonfinite=counts), quality=[0.5])
     assert proposal.rows[0].enabled and not proposal.warnings
     torn = dataclasses.replace(analysis, nonfinite=np.array([[3, 3], [0, 2]]))
-    empty = optimise(torn, quality=[0.5]).warnings[0]
+    empty = optimize_parents(torn, quality=[0.5]).warnings[0]
     assert empty.text == "No sound model differs from the base: there is nothing to merge."
 
 
@@ -225,7 +229,7 @@ def test_unknown_quality_is_plain_json_and_keeps_the_earlier_model() -> None:
     change = np.random.default_rng(1).standard_normal(64)
     models = {name: [change * s] for name, s in (("a", 1.0), ("b", 3.0))}
     analysis = analysis_of(models, [np.zeros(64)])
-    proposal = optimise(analysis, quality=[float("nan")] * 2)
+    proposal = optimize_parents(analysis, quality=[float("nan")] * 2)
     assert [r.enabled for r in proposal.rows] == [True, False]
     assert proposal.figures[0].quality is None
     json.dumps(proposal.to_json(), allow_nan=False)
@@ -244,12 +248,12 @@ def test_settings_refuse_what_cannot_be() -> None:
 
 def test_an_analysis_without_models_is_refused() -> None:
     with pytest.raises(AnalysisError, match=r"without models.*Add a fine-tune"):
-        optimise(analysis_of({}, [np.ones(3)]), quality=[])
+        optimize_parents(analysis_of({}, [np.ones(3)]), quality=[])
 
 
 def test_thirty_two_models_are_searched_locally() -> None:
     analysis = random_tree(np.random.default_rng(0), 32)
-    proposal = optimise(analysis, quality=[0.5] * 32)
+    proposal = optimize_parents(analysis, quality=[0.5] * 32)
     assert (proposal.search, proposal.exact, proposal.regret_local) == ("local", False, None)
     assert proposal.objective >= proposal.start_objective
     assert proposal.second_best is not None

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from orthomerge_core.optimize.delta_base import optimise
+from orthomerge_core.optimize.delta_base import optimize_parents
 from orthomerge_core.optimize.proposal import Proposal
 from orthomerge_core.report.lineage_plot import lineage
 from orthomerge_core.report.optimizer_text import optimizer_report
@@ -16,7 +16,7 @@ def solved(seed: int = 0):
     models = family(seed, 2000)
     base = models.pop("base")
     analysis = analysis_of(models, base)
-    return analysis, optimise(analysis, quality=[0.5, 0.6, 0.4, float("nan")])
+    return analysis, optimize_parents(analysis, quality=[0.5, 0.6, 0.4, float("nan")])
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -29,7 +29,7 @@ def test_the_picture_is_1024_wide_and_grows_with_the_models(dark: bool) -> None:
     assert (small[0, 0] < 64).all() if dark else (small[0, 0] > 250).all()
     assert len(np.unique(small.reshape(-1, 3), axis=0)) > 20
     many = random_tree(np.random.default_rng(1), 12)
-    large = lineage(many, optimise(many, quality=[0.5] * 12), dark)
+    large = lineage(many, optimize_parents(many, quality=[0.5] * 12), dark)
     assert large.shape[0] - small.shape[0] == 8 * (46 + 30)  # lineage and groups
 
 
@@ -38,7 +38,7 @@ def test_long_and_foreign_names_and_a_family_of_copies_are_drawn() -> None:
     base = np.ones(8)
     names = ("a" * 300, "插画 $x_1^2$ _%&", "copy")
     analysis = analysis_of({name: [base] for name in names}, [base])
-    assert lineage(analysis, optimise(analysis, quality=[0.5] * 3)).shape[1] == 1024
+    assert lineage(analysis, optimize_parents(analysis, quality=[0.5] * 3)).shape[1] == 1024
 
 
 def test_the_report_starts_with_what_to_do() -> None:
@@ -72,5 +72,5 @@ def test_the_report_says_how_sure_it_is() -> None:
 
 def test_names_cannot_break_the_table() -> None:
     analysis = analysis_of({"a|b": [np.arange(4.0)]}, [np.zeros(4)])
-    proposal: Proposal = optimise(analysis, quality=[0.5])
+    proposal: Proposal = optimize_parents(analysis, quality=[0.5])
     assert "| a\\|b | base |" in optimizer_report(proposal)

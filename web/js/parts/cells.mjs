@@ -53,7 +53,7 @@ export function alphaCell({ value, label, keys, help, onPreview, onCommit }) {
 
 /**
  * A typed number: arrows step, Enter commits, Escape takes back, dragging sideways scrubs. Arithmetic is
- * worked out; what is out of range is clamped and what is no number refused, both with a remark.
+ * worked out; what is out of range is clamped and what is not a number refused, both with a remark.
  * @param {{value: number, low: number, high: number, step: number, label: string, key: string, help?: string,
  *   show?: (value: number) => string, integer?: boolean, onPreview?: (value: number) => void,
  *   onCommit: (value: number) => void}} field

@@ -13,7 +13,7 @@ from .prefixes import CHECKPOINT, without_prefix, wrapper_of
 from .remap import Piece, has_marker, remap, whole
 from .setspec import Repairs
 
-__all__ = ["OUTSIDE_KEYS", "View", "normalise_shapes"]
+__all__ = ["OUTSIDE_KEYS", "View", "normalize_shapes"]
 
 _TEXT_ENCODER = (
     "cond_stage_model.",
@@ -57,7 +57,7 @@ class View:
         return {key: piece.shape for key, piece in self.pieces.items()}
 
 
-def normalise_shapes(
+def normalize_shapes(
     shapes: Mapping[str, tuple[int, ...]],
     repairs: Repairs | None = None,
     *,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from orthomerge_core.errors import CompatibilityError
 from orthomerge_core.keys.align import align
 from orthomerge_core.keys.detect import all_architectures
-from orthomerge_core.keys.misfits import no_base, what_else
-from orthomerge_core.keys.normalise import View, normalise_shapes
+from orthomerge_core.keys.normalize import View, normalize_shapes
+from orthomerge_core.keys.other_files import no_base, what_else
 from orthomerge_core.keys.prefixes import PREFIXES
 from orthomerge_core.keys.remap import remap, whole
 from orthomerge_core.keys.setspec import Repairs
@@ -73,7 +73,7 @@ def assert_complete(shapes, view: View):
 
 @given(SHAPES, REPAIRS, st.booleans())
 def test_any_keys_are_kept_or_left_out_with_a_reason(shapes, repairs, components):
-    view = normalise_shapes(shapes, repairs, components=components)
+    view = normalize_shapes(shapes, repairs, components=components)
     assert components or not view.parts
     assert view.architecture in all_architectures()
     assert_complete(shapes, view)
@@ -84,7 +84,7 @@ def test_any_keys_are_kept_or_left_out_with_a_reason(shapes, repairs, components
 @given(st.sampled_from(PREFIXES), st.sampled_from(["", *PREFIXES]), st.integers(1, 3))
 def test_stacked_prefixes_come_off(outer, inner, depth):
     shapes = {outer + inner + k: s for k, s in small_sd3(depth, 8).items()}
-    view = normalise_shapes(shapes)
+    view = normalize_shapes(shapes)
     assert view.shapes == small_sd3(depth, 8)
     assert view.prefix == outer + inner and view.architecture.name == "sd3"
 
@@ -98,7 +98,7 @@ def test_diffusers_names_use_every_element_once(name):
         if target in wanted and not key.startswith("class_embedding."):  # the older spelling
             shape = wanted[target]
             shapes[key] = shape if rows is None else (rows, *shape[1:])
-    view = normalise_shapes(shapes)
+    view = normalize_shapes(shapes)
     assert view.diffusers and view.architecture.diffusers is not None
     assert_complete(shapes, view)
     assert all(view.shapes[k] == wanted[k] for k in view.shapes)
@@ -122,20 +122,20 @@ def test_two_keys_for_one_place_keep_the_first():
     model = {names[k]: s for k, s in shapes.items()}
     twins = ["add_embedding.linear_1.bias", "class_embedding.linear_1.bias"]
     model |= dict.fromkeys(twins, shapes["label_emb.0.0.bias"])
-    view = normalise_shapes(model)
+    view = normalize_shapes(model)
     assert_complete(model, view)
     assert len(view.pieces) == 1681 and len(set(view.pieces) & set(twins)) == 1
 
 
 def test_a_block_called_model_keeps_its_name():
     shapes = {"model.a.weight": (2, 2), "model.b.weight": (2, 2), "head.weight": (2, 2)}
-    view = normalise_shapes(shapes)
+    view = normalize_shapes(shapes)
     assert view.prefix == "" and set(view.pieces) == set(shapes)
 
 
 def test_a_checkpoint_of_an_unknown_architecture():
     shapes = {"model.diffusion_model.a.weight": (2, 2), "betas": (10,), "logvar": (3,)}
-    view = normalise_shapes(shapes)
+    view = normalize_shapes(shapes)
     assert set(view.pieces) == {"a.weight"}
     assert view.left_out == {"outside the diffusion model": ("betas", "logvar")}
 
@@ -188,7 +188,7 @@ STABLE_AUDIO = {
 
 @pytest.mark.parametrize("prefix", ["", "model.model.", "model.diffusion_model.", "model.", "net."])
 def test_an_inner_module_called_transformer_keeps_its_name(prefix):
-    view = normalise_shapes({prefix + k: s for k, s in STABLE_AUDIO.items()})
+    view = normalize_shapes({prefix + k: s for k, s in STABLE_AUDIO.items()})
     assert set(view.pieces) == set(STABLE_AUDIO)
     assert view.prefix == prefix and not view.left_out
 
@@ -196,7 +196,7 @@ def test_an_inner_module_called_transformer_keeps_its_name(prefix):
 @pytest.mark.parametrize("inner", ["transformer.", "model.", "net.", "dit.", "unet."])
 def test_of_an_unknown_model_one_prefix_is_taken_off_and_no_more(inner):
     shapes = {f"model.diffusion_model.{inner}{k}": (4, 4) for k in ("a.0.w", "b.1.w")}
-    view = normalise_shapes(shapes)
+    view = normalize_shapes(shapes)
     assert set(view.pieces) == {f"{inner}a.0.w", f"{inner}b.1.w"}
 
 
@@ -209,14 +209,14 @@ def test_names_of_wrappers_are_taken_out_wherever_they_stand(wrapper):
     inside = {k.replace("_block.", f"_block.{wrapper}."): s for k, s in plain.items()}
     both = {f"{wrapper}.{k}": s for k, s in inside.items()}
     for shapes in (rooted, inside, both):
-        view = normalise_shapes(shapes)
+        view = normalize_shapes(shapes)
         assert view.shapes == plain and view.architecture.name == "sd3"
         assert view.repairs == ("fix_prefixes",)
 
 
 def test_a_wrapped_twin_of_a_key_is_not_lost():
     shapes = {"a.w": (2, 2), "a._orig_mod.w": (2, 2)}
-    assert_complete(shapes, normalise_shapes(shapes))
+    assert_complete(shapes, normalize_shapes(shapes))
 
 
 @pytest.mark.parametrize("prefix", ["", "model.diffusion_model.", "net."])
@@ -224,5 +224,5 @@ def test_a_wrapped_twin_of_a_key_is_not_lost():
 def test_markers_lose_the_prefix_with_the_rest_or_stand_without_it(prefix, bare):
     shapes = {prefix + k: s for k, s in small_sd3(1, 8).items()}
     shapes |= {("" if bare else prefix) + "__index_timestep_zero__": (0,)}
-    view = normalise_shapes(shapes)
+    view = normalize_shapes(shapes)
     assert set(view.pieces) == {*small_sd3(1, 8), "__index_timestep_zero__"}

@@ -98,7 +98,7 @@ def analyze(
 
     Args:
         models: files, or folders for all models in them.
-        components: "base" measures every component that the base has, each by itself; "diffusion"
+        components: "base" measures every component that the base has, each separately; "diffusion"
             its diffusion model alone.
         repairs: which differences in naming and storage are removed while reading; None for all.
         rank_samples: how many of the largest matrices get their spectrum; 0 for none.

@@ -52,7 +52,7 @@ _NO_REPAIRS = dict.fromkeys(
     default=COMPONENTS[0],
     show_default=True,
     type=click.Choice(COMPONENTS),
-    help="base: every component that the base has, each by itself; diffusion: its diffusion model.",
+    help="base: every component that the base has, separately; diffusion: its diffusion model.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--report", type=FILE, help="Folder for report.md, report.json and heatmaps.png.")

@@ -57,7 +57,7 @@ def number_of(text: str, axis: str) -> float:
 def _written_out(piece: str, axis: str) -> list[str]:
     found = _RANGE.match(piece)
     if not found:
-        raise RecipeError(f'axis "{axis}": "{piece}" is no range', fix=_FIX)
+        raise RecipeError(f'axis "{axis}": "{piece}" is not a range', fix=_FIX)
     start, stop = _decimal(found["start"], axis), _decimal(found["stop"], axis)
     if found["how"] == "/":
         return _spaced(start, stop, found["by"], axis)

@@ -71,7 +71,7 @@ def _stored(path: Path, shown: str) -> ByteSource:
     if lower.endswith(_SAFETENSORS):
         return SafetensorsSource(path, shown)
     raise UnsupportedError(
-        f'"{shown}" is no model file that can be read here',
+        f'"{shown}" is not a model file that can be read',
         expected=", ".join((*_SAFETENSORS, _INDEX, ".gguf")),
         received=path.suffix or "no suffix",
         fix="Convert it to safetensors first.",

@@ -43,8 +43,8 @@ class OrthogonalProjection(LinearMethod):
             tuple(_VARIANTS),
             "sequential",
             "sequential: earlier rows keep their whole delta, later ones what is new in them. "
-            "symmetric: no order, every delta gives way a little. "
-            "dual: no order, alpha is exactly the fraction of a delta that is kept.",
+            "symmetric: order does not matter, every delta yields a little. "
+            "dual: order does not matter, alpha is exactly the fraction of a delta that is kept.",
         ),
     )
 

@@ -36,7 +36,7 @@ _ROUNDING = 0.3
 _SERIES = 2e-4
 _REASONS = (
     "",
-    "they are no matrices",
+    "they are not matrices",
     "their smaller side is above max_rotation_dim",
     "the base is zero or rank-deficient there",
 )

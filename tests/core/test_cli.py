@@ -208,7 +208,7 @@ def test_a_dry_run_writes_nothing(shell, models):
         (("optimize", "models/recipe.json"), 1, "analysis"),
         (("analyze", "models/base.safetensors", "models", "--rank-samples", "-1"), 2, "0<=x<=1000"),
         (("analyze", "no.safetensors", "models"), 1, '"no.safetensors" does not exist'),
-        (("inspect", "models/recipe.json"), 1, "no model file"),
+        (("inspect", "models/recipe.json"), 1, "not a model file"),
         (("export", "models/base.safetensors"), 1, "holds no recipe"),
         (("preview", "models/recipe.json"), 1, "not an API workflow"),
         (("inspect", "empty"), 1, 'no model in the folder "empty"'),

@@ -13,11 +13,11 @@ CORE = Path(messages.__file__).parent
 
 
 def test_the_sentence_comes_from_the_table_and_json_holds_all_three():
-    message = Message("merge.averaged", {"count": 3, "reason": "they are no matrices"})
-    assert str(message) == "3 tensors were averaged, since they are no matrices."
+    message = Message("merge.averaged", {"count": 3, "reason": "they are not matrices"})
+    assert str(message) == "3 tensors were averaged, since they are not matrices."
     assert message.to_json() == {
         "code": "merge.averaged",
-        "values": {"count": 3, "reason": "they are no matrices"},
+        "values": {"count": 3, "reason": "they are not matrices"},
         "text": str(message),
     }
     assert json.loads(json.dumps(message.to_json(), allow_nan=False)) == message.to_json()

@@ -124,7 +124,7 @@ def _from_markers(source: ByteSource) -> dict[str, dict[str, Any]]:
         if not key.endswith(_MARKER):
             continue
         if info.dtype not in ("U8", "I8") or info.n_bytes > _MAX_MARKER_BYTES:
-            what = f'the quantization marker "{key}" in "{source.name}" is no text'
+            what = f'the quantization marker "{key}" in "{source.name}" is not text'
             raise HeaderError(
                 what, kind="quantization", expected="U8", received=info.dtype, fix=_AGAIN
             )

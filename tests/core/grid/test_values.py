@@ -30,7 +30,7 @@ def test_lists_and_ranges_are_written_out(text: str, found: list[str]):
     ("text", "words"),
     [
         (" , ", 'axis "alpha" has no values'),
-        ("0..", '"0.." is no range'),
+        ("0..", '"0.." is not a range'),
         ("0..1 step -1", "never reaches its end. Use a step above 0."),
         ("1..0 step 1", "never reaches its end. Use a step below 0."),
         ("0..1 step 0", "never reaches its end"),

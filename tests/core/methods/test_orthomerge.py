@@ -236,9 +236,9 @@ def test_nearly_cancelling_rows_keep_their_digits_and_are_capped():
         (torch.cat([torch.zeros(1, 20), torch.eye(15, 20)]), "zero or rank-deficient"),
         (torch.eye(12, 20)[[0, *range(11)]], "zero or rank-deficient"),
         (torch.randn(20, 6) @ torch.eye(6, 30), "zero or rank-deficient"),
-        (torch.randn(16), "they are no matrices"),
-        (torch.randn(16, 1), "they are no matrices"),
-        (torch.tensor(2.0), "they are no matrices"),
+        (torch.randn(16), "they are not matrices"),
+        (torch.randn(16, 1), "they are not matrices"),
+        (torch.tensor(2.0), "they are not matrices"),
         (torch.randn(30, 40), "above max_rotation_dim"),
     ],
     ids=[

@@ -119,16 +119,18 @@ def _header_bytes(file: RawFile) -> bytes:
 
 def _object(pairs: list[tuple[str, Any]]) -> Any:
     """A JSON object without duplicate keys; a tensor's as a `Item`, a third of a dict's size."""
-    found = dict(pairs)
-    if len(pairs) == 3 and all(name in found for name in FIELDS):
-        return Item(*(found[name] for name in FIELDS))
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise _DuplicateKeyError(key)
-            seen.add(key)
+    found: dict[str, Any] = {}
+    for place, (key, value) in enumerate(pairs):
+        if key in found:
+            raise _DuplicateKeyError(key)
+        found[key] = value
+        pairs[place] = _DONE  # the pairs of a large object go while it grows
+    if len(found) == 3 and all(name in found for name in FIELDS):
+        return Item.compact(*(found[name] for name in FIELDS))
     return found
+
+
+_DONE = ("", None)
 
 
 class _DuplicateKeyError(Exception):

@@ -40,6 +40,13 @@ class Item(NamedTuple):
     shape: Any
     data_offsets: Any
 
+    @classmethod
+    def compact(cls, dtype: Any, shape: Any, data_offsets: Any) -> Item:
+        """The fields with lists as tuples, and a known dtype's name as the one that all share."""
+        known = DTYPES.get(dtype) if isinstance(dtype, str) else None
+        lists = (tuple(x) if isinstance(x, list) else x for x in (shape, data_offsets))
+        return cls(known.name if known else dtype, *lists)
+
 
 def tensor_info(name: str, key: str, item: Any, data_start: int) -> TensorInfo:
     """The checked fields of one tensor; `HeaderError` says which is wrong."""
@@ -85,7 +92,7 @@ def tensor_info(name: str, key: str, item: Any, data_start: int) -> TensorInfo:
 
 
 def _shape(name: str, key: str, item: Any) -> tuple[int, ...]:
-    good = isinstance(item, list) and len(item) <= _MAX_RANK and all(_is_size(n) for n in item)
+    good = isinstance(item, list | tuple) and len(item) <= _MAX_RANK and all(map(_is_size, item))
     numel = 1
     for size in item if good else ():
         numel = min(numel * max(size, 1), _MAX_NUMEL)  # torch counts strides past a 0 too
@@ -95,13 +102,13 @@ def _shape(name: str, key: str, item: Any) -> tuple[int, ...]:
         f'tensor {shown(key)} in "{name}" has an impossible shape',
         kind="bad_shape",
         expected=f"at most {_MAX_RANK} whole numbers from 0",
-        received=shown(item),
+        received=shown(list(item) if isinstance(item, tuple) else item),
         fix=DOWNLOAD,
     )
 
 
 def _offsets(name: str, key: str, item: Any) -> tuple[int, int]:
-    if isinstance(item, list) and len(item) == 2 and all(_is_size(n) for n in item):
+    if isinstance(item, list | tuple) and len(item) == 2 and all(_is_size(n) for n in item):
         start, stop = item
         if start <= stop:
             return start, stop
@@ -109,7 +116,7 @@ def _offsets(name: str, key: str, item: Any) -> tuple[int, int]:
         f'tensor {shown(key)} in "{name}" has impossible offsets',
         kind="bad_offsets",
         expected="[start, stop] with 0 <= start <= stop",
-        received=shown(item),
+        received=shown(list(item) if isinstance(item, tuple) else item),
         fix=DOWNLOAD,
     )
 

@@ -149,9 +149,26 @@ def test_a_header_of_impossible_length(tmp_path):
     assert error.kind == "too_large" and "impossible header length" in str(error)
 
 
-@pytest.mark.parametrize("text", [many(5_000), json.dumps({"__metadata__": {"a": "x" * 900_000}})])
-def test_memory_for_a_header_is_bounded_by_its_bytes(tmp_path, text):
-    size = 5_000 * 4 if text.startswith('{"model') else 0
+def terse(count: int) -> str:
+    """The shortest header of so many tensors."""
+    tree = {
+        str(n): {"dtype": "F32", "shape": [1], "data_offsets": [4 * n, 4 * n + 4]}
+        for n in range(count)
+    }
+    return json.dumps(tree, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    ("text", "tensors"),
+    [
+        (many(5_000), 5_000),
+        (terse(20_000), 20_000),
+        (json.dumps({"__metadata__": {"a": "x" * 900_000}}), 0),
+    ],
+    ids=["realistic", "terse", "metadata"],
+)
+def test_memory_for_a_header_is_bounded_by_its_bytes(tmp_path, text, tensors):
+    size = 4 * tensors
     path = safetensors(tmp_path / "m.safetensors", text, b"\0" * size)
     open_source(path).close()  # what is imported and compiled once
     tracemalloc.start()

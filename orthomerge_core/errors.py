@@ -150,9 +150,11 @@ class OrthoMergeError(Exception):
     values it repeats, and no input makes it longer than a few thousand characters.
     """
 
+    # ComfyUI names a pack's modules by their absolute path and shows that name to API clients.
+    __module__ = "orthomerge"
+
     def __init_subclass__(cls) -> None:
-        # ComfyUI names a pack's modules by their absolute path and shows that name to API clients.
-        cls.__module__ = "orthomerge"
+        cls.__module__ = OrthoMergeError.__module__
 
     def __init__(
         self, what: str, *, expected: object = None, received: object = None, fix: str = ""

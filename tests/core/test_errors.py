@@ -117,7 +117,7 @@ def test_the_tree_says_one_module():
     assert (
         str(RecipeError("x", expected=1, received=2, fix="Do.")) == "x: expected 1, received 2. Do."
     )
-    assert RecipeError.__module__ == "orthomerge"
+    assert RecipeError.__module__ == OrthoMergeError.__module__ == "orthomerge"
 
 
 def test_a_near_miss_alone():

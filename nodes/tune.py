@@ -75,6 +75,7 @@ class OrthoTune(io.ComfyNode):
                     default=0,
                     min=0,
                     max=2**32 - 1,
+                    control_after_generate=False,  # a study keeps its seed
                     optional=True,
                     tooltip="Equal seeds give equal trials for equal scores.",
                 ),

@@ -241,7 +241,9 @@ class Flow:
         values: list[Any] = []
         for name, value in self._values(node):
             values.append(value)
-            if self._fields(node)[name][1].get("control_after_generate"):
+            # ComfyUI's page puts a choice after a seed unless its schema says no.
+            seed = name in ("seed", "noise_seed")
+            if self._fields(node)[name][1].get("control_after_generate", seed):
                 values.append("fixed")
         return values
 

@@ -102,6 +102,9 @@ def test_other_languages(host, browser, setting, language, word):
 def test_models_are_picked_from_a_list(page, picture):
     page.graph().look_at("OrthoModelSet")
     view = page.page.locator(".om-models-view")
+    view.evaluate("(e) => { e.style.maxWidth = '290px'; }")
+    name = view.locator(".om-chosen-name span", has_text="photo.safetensors").last
+    assert name.evaluate("(e) => e.scrollWidth <= e.clientWidth && e.clientWidth > 40")
     view.get_by_role("button", name="Remove: orthomerge_demo/photo.safetensors").click()
     page.screenshot(picture("models"))
     view.get_by_role("button", name="Choose models").click()

@@ -1,4 +1,4 @@
-"""VAE and prediction: shown where a set has such parts, and nowhere else."""
+"""What only some sets and merges show: VAE and prediction in the table, strength at the merge."""
 
 from __future__ import annotations
 
@@ -76,3 +76,31 @@ def test_vae_and_prediction_are_chosen_in_the_table(studio: Studio, picture: Cal
     studio.settle()
     assert studio.sent()["vae"] == "sub/sharp.safetensors"
     studio.page.get_by_role("button", name="VAE: sharp.safetensors").wait_for()
+
+
+def test_the_merge_s_strength_is_typed_or_switched_at_its_face(
+    page: Studio, picture: Callable[[str], Path]
+):
+    page.graph().look_at("OrthoMergeExecute")
+    page.page.evaluate(
+        """() => app.graph._nodes.find((n) => n.type === "OrthoMergeExecute").onExecuted({
+          orthomerge: [{ kind: "merge",
+            report: { content_hash: "00", retention: {}, notes: [] } }] })"""
+    )
+    bar = page.page.locator(".om-ab").first
+    typed = bar.get_by_role("spinbutton")
+
+    def strength() -> float:
+        return float(page.sent("OrthoMergeExecute")["strength"])
+
+    for text, value in (("0.35", 0.35), ("150 %", 1.5), ("9", 5.0)):
+        typed.fill(text)
+        typed.press("Enter")
+        assert strength() == value
+    page.page.keyboard.press("Escape")
+    bar.get_by_role("button", name="Base").click()
+    assert strength() == 0 and typed.input_value() == "0.00"
+    assert bar.get_by_role("button", name="Base").get_attribute("aria-pressed") == "true"
+    bar.get_by_role("button", name="Merge").click()
+    assert strength() == 1
+    page.screenshot(picture("strength"), bar, margin=60)

@@ -15,8 +15,8 @@ PROMPT = "a red circle"
 PLACES: dict[str, tuple[int, int, int, int]] = {
     "note": (0, 0, 340, 150),
     "set": (0, 200, 340, 250),
-    "pick": (0, 500, 340, 90),
-    "picture": (0, 640, 340, 190),
+    "pick": (0, 490, 340, 120),
+    "picture": (0, 650, 340, 200),
     "mixer": (370, 0, 700, 450),
     "merged": (1100, 0, 380, 450),
     "before": (370, 500, 380, 360),

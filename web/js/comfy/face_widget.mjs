@@ -16,7 +16,8 @@ const SIZE = { least: 64, most: 360 };
 /** After a run: shows the result, or why there is none, and makes room for it. */
 export function attachFace(node, app) {
   if (showFace(node, app, recall(node, app)?.payload, failureOf(node))) {
-    requestAnimationFrame(() => makeRoom(node)); // the face has its height only once it is drawn
+    // The face has its width once the canvas was drawn, and its height one frame later.
+    requestAnimationFrame(() => requestAnimationFrame(() => makeRoom(node)));
   }
 }
 

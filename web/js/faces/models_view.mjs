@@ -70,7 +70,12 @@ function entries(view, names) {
 
 function nameOf(name) {
   const [folder, leaf] = splitFolder(name);
-  return el("span.om-chosen-name", { title: name }, folder ? el("span.om-note", {}, `${folder}/`) : null, leaf);
+  return el(
+    "span.om-chosen-name",
+    { title: name },
+    folder ? el("span.om-note", {}, `${folder}/`) : null,
+    el("span", {}, leaf),
+  );
 }
 
 function chosen(name, { host }) {

@@ -172,7 +172,7 @@ def _report(work: Work, digest: str, hashes: Mapping[str, str], seconds: float) 
         tensor_hashes={key: found[2] for key, found in work.emitter.hashes.items()},
         file=plan.target.name if plan.target else None,
         notes=(*plan.notes, *texts(messages)),
-        messages=tuple(message.to_json() for message in messages),
+        messages=(*plan.messages, *(message.to_json() for message in messages)),
         retention_written=kept.named(kept.shares(written=True)),
         retention_written_by_block=kept.by_block(written=True),
         unused=unused_tensors(work),

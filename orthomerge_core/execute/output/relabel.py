@@ -15,7 +15,7 @@ from .report import MergeReport
 __all__ = ["relabelled"]
 
 _STORED = "merge.stored_again"
-_OF_THE_RECIPE = ("merge.other_weights", _STORED)
+_OF_THE_RECIPE = ("merge.other_weights", "merge.no_row", _STORED)
 Value = TypeVar("Value")
 
 
@@ -29,7 +29,7 @@ def relabelled(first: MergeReport, plan: Plan) -> MergeReport:
     rows = dict(zip(first.retention, (row.label for row in plan.rows), strict=True))
     hashes = _renamed(first.source_hashes, models)
     messages = [_reworded(message, models, rows) for message in first.messages]
-    messages = [m for m in messages if m.code not in _OF_THE_RECIPE]
+    messages = [m for m in messages if not _is_of_the_recipe(m.code)]
     messages += [*other_weights(plan, hashes), Message(_STORED)]
     return replace(
         first,
@@ -40,7 +40,7 @@ def relabelled(first: MergeReport, plan: Plan) -> MergeReport:
         leave_one_out=_renamed(first.leave_one_out, rows),
         source_hashes=hashes,
         notes=(*plan.notes, *texts(messages)),
-        messages=tuple(message.to_json() for message in messages),
+        messages=(*plan.messages, *(message.to_json() for message in messages)),
         sha256={},
         unused=_renamed(first.unused, models | rows),
     )
@@ -48,6 +48,11 @@ def relabelled(first: MergeReport, plan: Plan) -> MergeReport:
 
 def _renamed(values: Mapping[str, Value], names: Mapping[str, str]) -> dict[str, Value]:
     return {names.get(name, name): value for name, value in values.items()}
+
+
+def _is_of_the_recipe(code: str) -> bool:
+    """Whether a message is about one recipe's plan or files, not about the merged tensors."""
+    return code in _OF_THE_RECIPE or code.startswith("plan.")
 
 
 def _reworded(

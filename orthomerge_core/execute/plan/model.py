@@ -74,7 +74,8 @@ class Plan(Closing):
     `recipe` has every option filled in and the output dtype settled. `models` are those that the
     merge reads. `rows` are the active ones. `texture` is (alpha, model, parent) with indices as in
     `PlanRow`, or None. `target` is the file to be written, None for a merge in memory. `notes` are
-    sentences for people that stop nothing. `names`: canonical key → name in the result, in its
+    sentences for people that stop nothing; `messages` are those of them that can be worded in
+    other languages (`Message.to_json`). `names`: canonical key → name in the result, in its
     order;
     empty where the result is a diffusion model, which keeps the canonical keys. `vae`: the model
     whose VAE is taken whole. `markers`: what the result predicts. `paths`: the sources' files.
@@ -92,6 +93,7 @@ class Plan(Closing):
     target: Path | None = None
     overwrite: bool = False
     notes: tuple[str, ...] = field(default=())
+    messages: tuple[dict[str, Any], ...] = field(default=())
     names: Mapping[str, str] = field(default_factory=dict)
     vae: AlignedModel | None = None
     markers: Markers = field(default_factory=Markers)

@@ -17,21 +17,21 @@ from .storage import is_plain_fp8
 __all__ = ["plan_notes"]
 
 
-def plan_notes(plan: Plan) -> list[str]:
-    """Sentences on rows without effect, unknown fields, parts of the base that are not merged,
-    quantized layers, MODELs that are no files, and memory that may run short."""
-    notes = []
+def plan_notes(plan: Plan) -> list[Message | str]:
+    """Messages, or plain sentences, on rows without effect, unknown fields, parts of the base that
+    are not merged, quantized layers, MODELs that are no files, and memory that may run short."""
+    notes: list[Message | str] = []
     if not plan.rows and plan.texture is None:
         zero = plan.recipe.strength == 0.0
-        notes.append(str(Message("plan.strength_zero" if zero else "merge.no_row")))
+        notes.append(Message("plan.strength_zero" if zero else "merge.no_row"))
     notes += _layers(plan)
     notes += _unknown_fields(plan.recipe)
     notes += _base(plan)
     notes += _parts(plan)
     live = (model.name for model in plan.models if model.source.is_live)
-    notes += [str(Message("plan.live", {"model": name})) for name in live]
+    notes += [Message("plan.live", {"model": name}) for name in live]
     notes += _channels(plan)
-    return notes + memory_notes(plan.estimate, in_memory=plan.target is None)
+    return [*notes, *memory_notes(plan.estimate, in_memory=plan.target is None)]
 
 
 def _layers(plan: Plan) -> list[str]:
@@ -43,9 +43,10 @@ def _layers(plan: Plan) -> list[str]:
     return notes
 
 
-def _base(plan: Plan) -> list[str]:
+def _base(plan: Plan) -> list[Message | str]:
     """What the result does not hold of the base, or not in the base's format."""
-    notes, beside = [], _beside(plan.aligned.base)
+    notes: list[Message | str] = []
+    beside = _beside(plan.aligned.base)
     if beside and not plan.is_checkpoint:
         held = "1 tensor" if beside == 1 else f"{beside} tensors"
         notes.append(
@@ -55,17 +56,17 @@ def _base(plan: Plan) -> list[str]:
     entries = [plan.aligned.base.entry(t.key) for t in plan.tensors]
     quantised = sum(entry.quant is not None for entry in entries)
     if quantised and plan.recipe.output_dtype == "base":
-        notes.append(str(Message("plan.quantized_base", {"count": quantised})))
+        notes.append(Message("plan.quantized_base", {"count": quantised}))
     plain = sum(
         is_plain_fp8(entry) and tensor.stored.dtype == "BF16"
         for entry, tensor in zip(entries, plan.tensors, strict=True)
     )
     if plain and plan.recipe.output_dtype == "base":
-        notes.append(str(Message("plan.plain_fp8_base", {"count": plain})))
+        notes.append(Message("plan.plain_fp8_base", {"count": plain}))
     encoder = next((t.stored.encoder for t in plan.tensors if t.stored.scheme), None)
     if encoder is not None:
         values = {"dtype": encoder.output, "size": encoder.rounding}
-        notes.append(str(Message("plan.quantized_rounding", values)))
+        notes.append(Message("plan.quantized_rounding", values))
     return notes
 
 

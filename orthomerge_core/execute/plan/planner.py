@@ -12,6 +12,7 @@ from ...keys.aligned import AlignedModel, AlignedSet
 from ...keys.components import VAE, component_of
 from ...keys.opening import open_set
 from ...keys.setspec import SetSpec
+from ...messages import Message
 from ...methods.contract import Method
 from ...methods.registry import get_method
 from ...recipe.check import problems as recipe_problems
@@ -204,7 +205,9 @@ def _lay_out(
     room = room_problems(to.target, plan.output_bytes) if to.target is not None else []
     if room:
         raise PlanError(room)
-    return replace(plan, notes=tuple(plan_notes(plan)))
+    notes = plan_notes(plan)
+    messages = tuple(note.to_json() for note in notes if isinstance(note, Message))
+    return replace(plan, notes=tuple(str(note) for note in notes), messages=messages)
 
 
 def _check_fit(aligned: AlignedSet, used: tuple[str, ...]) -> None:

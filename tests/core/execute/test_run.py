@@ -47,6 +47,7 @@ def test_without_an_active_row_the_base_comes_back_to_the_byte(family, method, r
     assert same_bytes(merged, family["base"])
     assert report.keys == {"merged": 0, "from_base": 7, "repaired": 0, "extra": 0}
     assert "No row is active: the result is the base." in report.notes
+    assert [message["code"] for message in report.messages] == ["merge.no_row"]
 
 
 @pytest.mark.parametrize("method", EXACT)

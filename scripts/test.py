@@ -1,7 +1,7 @@
 """All tests, on a fresh machine, with one command.
 
     python scripts/test.py            everything
-    python scripts/test.py --core     the core by itself, in this process (under a minute)
+    python scripts/test.py --core     the core by itself, without ComfyUI and a browser
     python scripts/test.py -- -k gram arguments after -- go to pytest
 
 Makes and reuses `.venv`; installs node, Chromium and a real ComfyUI where they are missing.

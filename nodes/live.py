@@ -65,7 +65,7 @@ class LiveSource(Source):
 
     @property
     def model(self) -> Any:
-        """The MODEL, for whoever wants to run it."""
+        """The MODEL itself."""
         return self._model
 
     @property

@@ -78,7 +78,7 @@ def layout_for(parts: Collection[str]) -> str:
 
 
 def merge_unshared(wire: RecipeWire, dtype: str, device: str) -> tuple[MergeReport, Any]:
-    """As `merge_to_model`, of a MODEL that nobody else finds: its memory is about to be reused."""
+    """As `merge_to_model`, without sharing the MODEL, whose memory is about to be reused."""
     host.require_format(dtype)
     with plan_merge(wire.recipe, wire.spec, output_dtype=dtype, layout="diffusion") as plan:
         merged = _result(plan, device, None)

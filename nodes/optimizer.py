@@ -53,7 +53,7 @@ class DeltaBaseOptimizer(io.ComfyNode):
     @classmethod
     @host.guarded
     def execute(cls, analysis: AnalysisWire, **settings: object) -> io.NodeOutput:
-        """Search, and say why."""
+        """Search for the parents and explain the proposal."""
         progress = host.HostProgress(cls.hidden.unique_id)
         proposal = optimize_parents(
             analysis.analysis, OptimizeSettings.from_json(settings), progress

@@ -67,7 +67,7 @@ def _register_gguf(known: dict[str, tuple[list[str], set[str]]]) -> None:
 
 
 def readable_names() -> list[str]:
-    """What a list of bases offers: the names of readable files that are no LoRAs, sorted."""
+    """Names for a list of bases: readable files except LoRAs, sorted."""
     return sorted(
         n for n, (folder, _) in names().items() if folder != LORAS and is_readable_name(n)
     )

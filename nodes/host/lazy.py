@@ -83,7 +83,7 @@ def take_turn(model: Any) -> None:
 
 
 class _Lazy:
-    """Takes its turn before anybody looks at the weights."""
+    """Merges its weights before they are read."""
 
     def partially_load(self, *args: Any, **kwargs: Any) -> Any:
         """ComfyUI loads the model, or more of it."""

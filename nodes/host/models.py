@@ -42,7 +42,7 @@ def torch_device(choice: str) -> str:
 
 
 def free_memory(n_bytes: float, device: str) -> None:
-    """Ask the host to make room on `device`; nothing to do for the CPU."""
+    """Ask the host to free memory on `device`; does nothing for the CPU."""
     if device == "cpu":
         return
     from comfy import model_management

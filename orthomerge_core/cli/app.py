@@ -61,7 +61,7 @@ def run(arguments: list[str] | None = None) -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """Being told to end is a stop like Ctrl-C: temporary files go first."""
+    """Treat SIGTERM like Ctrl-C: remove temporary files, then end."""
     raise KeyboardInterrupt
 
 

@@ -77,7 +77,7 @@ class BackgroundCalls(Generic[Result]):
         torch.set_num_threads(self.threads)
 
     def start(self, tag: int, work: Callable[[], Result], threads: int) -> None:
-        """Run `work` with that many torch threads as soon as there is a turn."""
+        """Run `work` with that many torch threads as soon as a slot is free."""
 
         def body() -> None:
             found: list[Result] = []

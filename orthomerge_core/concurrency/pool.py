@@ -103,7 +103,7 @@ def usable_cores() -> int:
 
 
 def default_workers() -> int:
-    """Worker threads of a pass unless told otherwise: the usable cores, at most `WORKERS`."""
+    """Default number of worker threads of a pass: the usable cores, at most `WORKERS`."""
     return min(usable_cores(), WORKERS)
 
 

@@ -150,6 +150,6 @@ def _identity(model: AlignedModel, key: str) -> str:
 
 
 def _entry_hash(key: str, parts: Mapping[str, Tensor]) -> str:
-    """Over the key, names, dtypes, shapes and bytes: an entry under another name is no entry."""
+    """Hash of key, names, dtypes, shapes and bytes; an entry under another name does not match."""
     items = {n: (dtype_of(t), tuple(t.shape), tensor_hash(t)) for n, t in parts.items()}
     return bytes_hash(f"{key} {content_hash(items)}".encode())

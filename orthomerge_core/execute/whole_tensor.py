@@ -212,6 +212,6 @@ class WholeMerge:
 def _error_products(
     matrix: Float32[Tensor, "s n"], error: Float32[Tensor, "n"]
 ) -> Float64[Tensor, "s"]:
-    """⟨e, δ_i⟩ of every row and ‖e‖²; W − B, the matrix's last row, is measured and gives way."""
+    """⟨e, δ_i⟩ of every row and ‖e‖²; overwrites W − B, the matrix's last row."""
     matrix[-1].copy_(error)
     return last_products(matrix)

@@ -142,7 +142,7 @@ class _Cursor:
         self._bytes += more
 
     def skip_texts(self, count: int) -> None:
-        """Pass over strings that nobody needs, without making any."""
+        """Skip strings that are not needed, without allocating them."""
         self._words += count
         if self._words > MAX_WORDS:
             raise too_large(self.name, "words in its arrays", MAX_WORDS, "more")

@@ -31,7 +31,7 @@ def choices(aligned: AlignedSet) -> dict[str, Any]:
 
 
 def has_no_prediction(model: AlignedModel) -> bool:
-    """Whether nothing says what a model predicts: a LoRA, or a model that is no file."""
+    """Whether the prediction type of a model is unknown: a LoRA, or a model without a file."""
     return isinstance(model.source, LoraSource) or model.source.is_live
 
 

@@ -52,7 +52,7 @@ class Match:
 
     @property
     def ok(self) -> bool:
-        """Whether the model belongs in the set: enough of it fits and nothing speaks against it."""
+        """Whether the model is compatible: enough of it fits, and no finding excludes it."""
         return self.coverage_frac >= MIN_COVERAGE_FRAC and not (
             self.unread or self.foreign or self.depth or self.width
         )

@@ -126,7 +126,7 @@ def spec_from_paths(
     architecture: str = "auto",
     repairs: Repairs | None = None,
 ) -> SetSpec:
-    """The set of a base and some models, opened by nobody yet.
+    """The set of a base and some models; no file is opened yet.
 
     A folder among `models` stands for the readable models directly in it, sorted by name, without
     the base. A model is named by its file's stem; where stems clash (or one is "base") by file

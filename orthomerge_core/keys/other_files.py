@@ -54,7 +54,7 @@ _NO_BASES = ("a LoRA", "a control LoRA", "a textual-inversion", "an IP-Adapter",
 
 
 def what_else(keys: Iterable[str]) -> str:
-    """What a file is if it is no model to merge ("a LoRA, …"), or "" if that is not known."""
+    """What a file is if it cannot be merged as a model ("a LoRA, …"), or "" if unknown."""
     keys = list(keys)
     for pattern, words in _BY_ONE_KEY:
         if any(re.search(pattern, key) for key in keys):

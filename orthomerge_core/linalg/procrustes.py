@@ -194,7 +194,7 @@ def _third_order(frame: Frame, x: Tensor) -> float:
 
 
 def _with_generator(change: Tensor, tolerance: float) -> tuple[Tensor, Tensor] | None:
-    """(A, R − I), unless R is so near a half turn that float32 loses A."""
+    """(A, R − I), unless R is so close to a half turn that float32 loses A."""
     eye = torch.eye(len(change), dtype=change.dtype, device=change.device)
     generator = generator_of(change + eye)
     z = gaussian(8, len(change), change.device)

@@ -245,7 +245,7 @@ class _Reader:
 
 
 def _needed(steps: list[Step]) -> list[int]:
-    """Numbers of the steps that the last one refers to, by way of others too, ascending."""
+    """Numbers of the steps that the last one refers to, directly or indirectly, ascending."""
     needed = {len(steps) - 1}
     for number in range(len(steps) - 1, -1, -1):  # a step refers to earlier ones only
         if number in needed:

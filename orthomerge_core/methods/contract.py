@@ -90,7 +90,7 @@ class Method(ABC):
         return {n: p.check(options[n]) if n in options else p.default for n, p in known.items()}
 
     def new_options(self) -> dict[str, Any]:
-        """What a new mix with this method states: the options whose suggestion is no default."""
+        """Options that a new mix states: those whose suggestion differs from the default."""
         return {p.name: p.suggested for p in self.params if p.suggested is not None}
 
     def averages_with(self, options: Mapping[str, Any]) -> bool:

@@ -18,7 +18,7 @@ QUALITY_STEP = 0.02
 def find_originals(
     geometry: Geometry, tree: Parents, quality: Sequence[float], share: float
 ) -> Parents:
-    """The node that each node copies, itself if it is no copy [N+1].
+    """The node that each node copies, or itself if it is not a copy [N+1].
 
     An edge of the tree joins copies where ‖δ‖ is 0, or less than `share` of both the parent's own
     ‖δ‖ and the median ‖δ‖ of the other models (so that a family of equally small changes around

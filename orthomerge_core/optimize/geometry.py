@@ -76,7 +76,7 @@ class Geometry:
         return replace(self, admissible=admissible, original=original)
 
     def set_aside(self, models: Sequence[int]) -> Geometry:
-        """The same set with these models (node − 1) on the base, nobody's parents, not counted."""
+        """The same set with these models (node − 1) on the base: no parents, not counted."""
         original = np.arange(len(self.gram))
         original[np.asarray(models, dtype=np.intp) + 1] = 0
         return self.fold(original)
@@ -88,7 +88,7 @@ class Geometry:
 
     @property
     def counted(self) -> Bools:
-        """Which models are no copies [N]: only their pairs make the objective."""
+        """Which models are not copies [N]: only their pairs enter the objective."""
         return np.asarray(self.original[1:] == np.arange(1, len(self.gram)))
 
     @property

@@ -126,7 +126,7 @@ class Proposal:
 
     @property
     def lead(self) -> float | None:
-        """By how much the proposal leads the best other assignment; None where there is no other.
+        """By how much the proposal beats the best other assignment; None without another.
 
         At or below 0: as orthogonal an assignment exists, with larger deltas.
         """

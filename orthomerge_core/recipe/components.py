@@ -76,7 +76,7 @@ def vae_to_json(vae: VaeChoice) -> dict[str, Any]:
 
 
 def prediction_from_json(value: Any, models: Mapping[str, ModelRef]) -> str | None:
-    """What the result predicts; None where nobody has chosen."""
+    """The chosen prediction type of the result; None without a choice."""
     if value is None:
         return None
     name = f.text(value, "prediction")

@@ -38,7 +38,7 @@ class LayerRule:
     last: int | None = None
 
     def matches(self, key: str, block: str) -> bool:
-        """Whether the rule speaks of this key, which lies in this block."""
+        """Whether the rule applies to this key, which lies in this block."""
         if self.named is not None:
             return self.named.holds(block, self.last)
         if any(char in self.pattern for char in "*?["):
@@ -111,7 +111,7 @@ def parse_layers(text: str, blocks: Iterable[str] = ()) -> LayerWeights:
 
 
 def _check_names(text: str) -> None:
-    """`RecipeError` for pasted numbers of no known count, and for a word that is no preset."""
+    """Raise `RecipeError` for a wrong count of pasted numbers and for an unknown preset."""
     count = number_count(text)
     if count:
         raise RecipeError(

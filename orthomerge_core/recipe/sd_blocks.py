@@ -51,7 +51,7 @@ class SdBlocks:
 
 
 def sd_blocks(pattern: str) -> SdBlocks | None:
-    """What a pattern such as `IN00-05`, `M00` or `BASE` stands for; None if it is no such name."""
+    """The blocks that a pattern such as `IN00-05`, `M00` or `BASE` names; None for others."""
     found = _ALIAS.fullmatch(pattern)
     if not found:
         return None
@@ -79,7 +79,7 @@ def block_name(block: str, last: int | None) -> tuple[str, int] | None:
 
 
 def last_output_block(blocks: Iterable[str]) -> int | None:
-    """The number of a U-Net's last output block; None where the model is no such U-Net."""
+    """The number of a U-Net's last output block; None for other models."""
     numbers = [int(m[2]) for b in blocks if (m := _UNET.search(b)) and m[1] == "output_blocks"]
     return max(numbers, default=None)
 

@@ -18,7 +18,7 @@ _MOST_PAIRS = 10
 
 
 def parts_report(analysis: Analysis) -> list[str]:
-    """Markdown lines for every component but the diffusion model; none where there is no other."""
+    """Markdown lines for every component except the diffusion model."""
     lines: list[str] = []
     for component in analysis.components:
         if component == DIFFUSION:

@@ -78,7 +78,7 @@ class Suggester:
         return samplers.RandomSampler(seed=seed)
 
     def _repeat(self, told: Sequence[Told]) -> None:
-        """Bring the study in memory to `told`; from the start where the past has changed."""
+        """Update the study in memory to `told`; start over if earlier trials changed."""
         if self._study is None or list(told[: len(self._told)]) != self._told:
             self._study, self._told = (
                 self._optuna.create_study(directions=list(self._directions)),

@@ -132,7 +132,7 @@ class ForecastScores:
         self.scores = tuple(scores)
 
     def __call__(self, recipe: Recipe) -> tuple[float, ...]:
-        """One value per score, NaN where it is not defined: no row is on, or there is no forecast.
+        """One value per score; NaN where no row is on or there is no forecast.
 
         Raises: RecipeError for a target of a model that has no row.
         """

@@ -16,7 +16,7 @@ def search(
     trials: int,
     progress: Progress | None = None,
 ) -> int:
-    """Run until the study has `trials` complete trials, whoever made them; how many were made here.
+    """Run until the study has `trials` complete trials; return how many this process made.
 
     A trial whose score is not finite has failed and does not count; after as many failures as
     trials were asked for, the search ends. Stopping, by whatever `evaluate` or `progress` raises,

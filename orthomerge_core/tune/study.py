@@ -132,7 +132,7 @@ class Study:
             return self._trial(number, values)
 
     def tell(self, number: int, scores: Sequence[float]) -> bool:
-        """Store the scores of a trial; False where it had been told before.
+        """Store the scores of a trial; False if it already had scores.
 
         A score that is not finite marks the trial as failed. Raises `RecipeError` for another
         number of scores, or a trial that the study does not have.
@@ -188,7 +188,7 @@ class Study:
         return [(trial.values, trial.scores) for trial in self.finished()]
 
     def _is_left(self, trial: Any, mine: str) -> bool:
-        """Whether nobody works on this trial any more, as far as can be known."""
+        """Whether this trial has been abandoned, as far as can be known."""
         worker = str(trial.user_attrs.get(_WORKER, ""))
         return worker == mine or not is_alive(worker)
 

@@ -29,7 +29,7 @@ Ingredient = tuple[str, str, Header]
 
 
 def family_tree(header: Header, depth: int = _MAX_DEPTH) -> dict[str, Any]:
-    """The merge that a header tells of, and those of its ingredients; {} for a file of no merge.
+    """The merge recorded in a header, and those of its ingredients; {} for other files.
 
     `recipe`: as in the header, or `sd_merge_recipe` of another program. `ingredients`: name →
     `file` and the same again.

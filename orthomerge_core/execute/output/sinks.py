@@ -69,7 +69,7 @@ class FileSink(Sink):
         self.abort()
 
     def abort(self) -> None:
-        """See `Sink`. After `finish` it only lets go."""
+        """See `Sink`. After `finish` it only releases the file."""
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()

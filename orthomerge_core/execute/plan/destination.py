@@ -67,7 +67,7 @@ def room_problems(target: Path, output_bytes: int) -> list[OrthoMergeError]:
 
 
 def free_bytes(target: Path) -> int | None:
-    """Room on the target's disk; None where it cannot be told."""
+    """Free bytes on the target's disk; None where that is unknown."""
     try:
         return shutil.disk_usage(target.parent).free
     except OSError:

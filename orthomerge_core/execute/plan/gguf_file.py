@@ -42,7 +42,7 @@ _BARE = re.compile(r"\.ff_i\.gate\.weight$|img_emb\.emb_pos|pos_embedder")
 
 
 def ggml_encoder(output: str) -> GgmlEncoder | None:
-    """The ggml type of an output dtype; None for one that is no GGUF file's."""
+    """The ggml type of an output dtype; None for dtypes of other formats."""
     encoder = encoder_named(output)
     return encoder if isinstance(encoder, GgmlEncoder) else None
 

@@ -72,7 +72,7 @@ def _diffusers_names(naming: DiffusersMap, layer: str) -> Iterable[str]:
 
 
 def target(name: str, layers: Mapping[str, str], components: Collection[str]) -> Target | None:
-    """What a layer's name in a LoRA file stands for; None for a name that nobody knows."""
+    """The target of a layer's name in a LoRA file; None for an unknown name."""
     kohya = _KOHYA.match(name)
     if kohya:
         return _kohya(kohya[1], kohya[2], layers, components)

@@ -110,14 +110,15 @@ def _resolve(name: str, known: Mapping[str, tuple[str, str]]) -> Path:
             fix="Rename the file.",
         )
     if wanted not in known:
+        near = did_you_mean_file(
+            wanted,
+            [n for n in known if is_readable_name(n)],
+            none_known="Put weights into models/diffusion_models or checkpoints first.",
+            none_near="Refresh the model lists (R) if the file is new.",
+        )
         raise errors.FileError(
             f'no model file "{name.strip()}" in the model folders',
-            fix=did_you_mean_file(
-                wanted,
-                [n for n in known if is_readable_name(n)],
-                none_known="Put weights into models/diffusion_models or checkpoints first.",
-                none_near="Refresh the model lists (R) if the file is new.",
-            ),
+            fix=" ".join([near, *_out_of_reach()]),
         )
     path = folder_paths.get_full_path(*known[wanted])
     if path is None:
@@ -126,6 +127,19 @@ def _resolve(name: str, known: Mapping[str, tuple[str, str]]) -> Path:
             fix="Refresh the model lists (R) and choose it again.",
         )
     return Path(path)
+
+
+def _out_of_reach() -> list[str]:
+    """A sentence on registered folders whose drive is not connected: they and their parent are
+    absent. Folders are named without the way to them."""
+    import folder_paths
+
+    known = folder_paths.folder_names_and_paths
+    paths = {Path(path) for folder in FOLDERS if folder in known for path in known[folder][0]}
+    absent = sorted(f"{p.parent.name}/{p.name}" for p in paths if not p.parent.exists())
+    if not absent:
+        return []
+    return [f"Not reachable: {', '.join(absent[:3])}. Connect its drive if the file is there."]
 
 
 class ModelFolders:

@@ -301,3 +301,21 @@ def test_nodes_and_shell_suggest_the_same_names(
     said = [str(error.value).partition("Did you mean ")[2] for error in (ours, theirs)]
     assert said[0] == said[1]
     assert bool(said[0]) == (name != "zzz.safetensors")
+
+
+def test_a_folder_whose_drive_is_not_connected_is_named(
+    host: ModuleType, errors: ModuleType, folders: Path
+):
+    import folder_paths
+
+    paths, _ = folder_paths.folder_names_and_paths["checkpoints"]
+    paths.append(str(folders / "nas" / "weights" / "checkpoints"))
+    with pytest.raises(errors.FileError) as caught:
+        host.resolve("far.safetensors")
+    told = str(caught.value)
+    assert "Not reachable: weights/checkpoints. Connect its drive" in told
+    assert str(folders) not in told
+    paths[-1] = str(folders / "checkpoints" / "not made yet")  # its parent is there
+    with pytest.raises(errors.FileError) as caught:
+        host.resolve("far.safetensors")
+    assert "Not reachable" not in str(caught.value)
